@@ -1,0 +1,24 @@
+//! Compiles `proto/` without protoc: protox parses, tonic generates, and the descriptor set is kept for reflection.
+
+use prost::Message;
+use std::{env, fs, path::PathBuf};
+
+const PROTOS: &[&str] = &[
+    "sandshell/v1/sandbox.proto",
+    "sandshell/v1/session.proto",
+    "sandshell/agent/v1/agent.proto",
+];
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    println!("cargo:rerun-if-changed=proto");
+    let descriptors = protox::compile(PROTOS, ["proto"])?;
+    let out = PathBuf::from(env::var("OUT_DIR")?);
+    // Reflection shows only what clients may call: the agent's private service stays out of it.
+    let mut public = descriptors.clone();
+    public.file.retain(|file| file.package() != "sandshell.agent.v1");
+    fs::write(out.join("sandshell.v1.bin"), public.encode_to_vec())?;
+    tonic_prost_build::configure()
+        .bytes(".sandshell.v1")
+        .compile_fds(descriptors)?;
+    Ok(())
+}

@@ -1,0 +1,17 @@
+//! What an agent is told when it starts: JSON on a descriptor, so that nothing shows in its arguments.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// What an agent is told when it starts.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct AgentConfig {
+    /// The sandbox it is started for; the first part of every id it gives.
+    pub sandbox_id: String,
+    /// Environment of every session, on top of a plain `PATH`, `HOME`, `LANG`, `USER`, `LOGNAME`.
+    pub env: BTreeMap<String, String>,
+    /// Where sessions start.
+    pub working_directory: String,
+    /// The sandbox's memory limit in bytes, which bounds what the agent keeps of output.
+    pub memory_bytes: Option<u64>,
+}

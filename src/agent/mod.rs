@@ -1,0 +1,3 @@
+//! The program inside a sandbox that owns its sessions and commands.
+
+pub mod config;

@@ -1,0 +1,152 @@
+//! What can go wrong, as the domain and the agent see it. `rpc::status` turns it into what a client reads.
+
+use std::{fmt, time::Duration};
+
+/// The result of everything that can fail towards a client.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What can go wrong.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The request has bad fields: all of them.
+    #[error("{}", join(.0))]
+    Invalid(Vec<Violation>),
+    /// No such thing, or it was removed.
+    #[error("{kind} \"{id}\" was not found{}", hint.as_deref().unwrap_or(""))]
+    NotFound {
+        /// What was looked for.
+        kind: Kind,
+        /// The id that was asked for.
+        id: String,
+        /// What else could be meant, starting with punctuation.
+        hint: Option<String>,
+    },
+    /// The thing exists, but not in a state that allows this.
+    #[error("{message}")]
+    WrongState {
+        /// Stable name of the cause.
+        reason: Reason,
+        /// What is wrong and what to do.
+        message: String,
+    },
+    /// A limit was reached.
+    #[error("{message}")]
+    Exhausted {
+        /// Stable name of the limit.
+        reason: Reason,
+        /// Which limit and what to do.
+        message: String,
+    },
+    /// The sandbox's agent cannot be reached now.
+    #[error("sandbox \"{sandbox_id}\" cannot be reached")]
+    Unreachable {
+        /// Which sandbox.
+        sandbox_id: String,
+        /// When to try again.
+        retry_after: Duration,
+        /// For the log.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// Anything else. The client reads a fixed text and the request id; the log has the cause.
+    #[error("{context}")]
+    Internal {
+        /// What was being done.
+        context: String,
+        /// Why it failed.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+/// One field of a request and what is wrong with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    /// Path of the field, as in the proto: `start.timeout`.
+    pub field: String,
+    /// What is wrong and what would be right.
+    pub description: String,
+}
+
+/// Kinds of things with ids.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A sandbox.
+    Sandbox,
+    /// A session.
+    Session,
+    /// A command.
+    Command,
+    /// An image.
+    Image,
+}
+
+/// Stable causes that a client can act on: `ErrorInfo.reason`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// The session takes no more commands.
+    SessionClosed,
+    /// The session runs a command and was told to refuse others.
+    SessionBusy,
+    /// The command is over.
+    CommandExited,
+    /// Too many commands wait.
+    QueueFull,
+    /// Too many sessions in the sandbox.
+    TooManySessions,
+    /// Too many sandboxes on the server.
+    TooManySandboxes,
+    /// The `request_id` was used for another request.
+    RequestIdReused,
+    /// The sandbox is being stopped or has failed.
+    SandboxNotRunning,
+    /// This host cannot give what was asked for.
+    NotSupportedByHost,
+    /// The operator does not allow it.
+    NotAllowed,
+    /// The sandbox has no room left (processes, memory, files) for what was asked.
+    SandboxOutOfResources,
+}
+
+impl Error {
+    /// One bad field.
+    pub fn invalid(field: impl Into<String>, description: impl Into<String>) -> Self {
+        Self::Invalid(vec![Violation::new(field, description)])
+    }
+
+    /// No such thing.
+    pub fn not_found(kind: Kind, id: impl Into<String>) -> Self {
+        Self::NotFound { kind, id: id.into(), hint: None }
+    }
+
+    /// Something that should not happen.
+    pub fn internal(
+        context: impl Into<String>,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        Self::Internal { context: context.into(), source: source.into() }
+    }
+}
+
+impl Violation {
+    /// A field and what is wrong with it.
+    pub fn new(field: impl Into<String>, description: impl Into<String>) -> Self {
+        Self { field: field.into(), description: description.into() }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Sandbox => "sandbox",
+            Self::Session => "session",
+            Self::Command => "command",
+            Self::Image => "image",
+        })
+    }
+}
+
+fn join(violations: &[Violation]) -> String {
+    let rows: Vec<_> = violations.iter().map(|v| format!("{}: {}", v.field, v.description)).collect();
+    rows.join("; ")
+}

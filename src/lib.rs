@@ -1,0 +1,13 @@
+//! Sandshell: sandboxes with shells that stay.
+//!
+//! Four rooms, one direction: [`server`] (the edge) calls [`sandbox`] (the domain), which calls a [`runtime`] and
+//! reaches the [`agent`] inside each sandbox over a byte stream. See `ARCHITECTURE.md`.
+
+pub mod agent;
+pub mod api;
+pub mod cli;
+pub mod error;
+pub mod rpc;
+pub mod runtime;
+pub mod sandbox;
+pub mod server;

@@ -1,0 +1,4 @@
+//! What server and agent share of gRPC: the one error table, checks of messages, and transport settings.
+
+pub mod status;
+pub mod transport;

@@ -1,0 +1,18 @@
+//! HTTP/2 settings that server and agent agree on.
+
+/// Unread bytes that one stream may have under way. Large enough for about 1 GB/s, small enough that a stalled reader
+/// costs little.
+pub const STREAM_WINDOW: u32 = 4 << 20;
+
+/// Unread bytes of all streams of a connection together: effectively unlimited, so that stalled readers, each bounded by
+/// [`STREAM_WINDOW`], never take the connection from the others.
+pub const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
+
+/// Largest message taken. A command's text may be 4 MiB and a `Run`'s input comes on top.
+pub const MAX_MESSAGE_BYTES: usize = 32 << 20;
+
+/// Largest piece of output in one message.
+pub const MAX_OUTPUT_BYTES: usize = 256 << 10;
+
+/// Largest HTTP/2 frame, so that a piece of output is one or two frames.
+pub const MAX_FRAME_BYTES: u32 = 256 << 10;

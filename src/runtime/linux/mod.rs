@@ -1,0 +1,1 @@
+//! The embedded runtime: namespaces, an overlay root, cgroups and seccomp, made by a small zygote.

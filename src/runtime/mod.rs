@@ -1,0 +1,119 @@
+//! Runtimes: they start the agent somewhere, reach it, and end it. Everything else is the agent's.
+
+pub mod linux;
+
+use std::{io, path::PathBuf, pin::Pin};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+/// A two-way stream of bytes to an agent.
+pub trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for T {}
+
+/// A [`ByteStream`] of any kind.
+pub type BoxedStream = Pin<Box<dyn ByteStream>>;
+
+/// What starts sandboxes.
+#[async_trait::async_trait]
+pub trait Runtime: Send + Sync + 'static {
+    /// Its name, as clients see it: "linux".
+    fn name(&self) -> &'static str;
+
+    /// What this host cannot give, and what that weakens: one sentence each, for the operator and for `Sandbox.warnings`.
+    fn warnings(&self) -> &[String];
+
+    /// Starts a sandbox. When it returns, the agent's socket can be connected to.
+    /// An error leaves nothing behind.
+    async fn create(&self, spec: SandboxSpec) -> Result<(), RuntimeError>;
+
+    /// A new byte stream to the agent of a sandbox.
+    async fn connect(&self, sandbox_id: &str) -> Result<BoxedStream, RuntimeError>;
+
+    /// Whether the agent of a sandbox lives. `NotFound` for a sandbox that this runtime does not have.
+    async fn inspect(&self, sandbox_id: &str) -> Result<Inspection, RuntimeError>;
+
+    /// Ids of all sandboxes of this runtime's data directory, dead ones included.
+    async fn list(&self) -> Result<Vec<String>, RuntimeError>;
+
+    /// Ends every process of a sandbox and removes all that was made for it. Removing what is not there is no error.
+    async fn remove(&self, sandbox_id: &str) -> Result<(), RuntimeError>;
+}
+
+/// What a sandbox is to be.
+#[derive(Debug, Clone)]
+pub struct SandboxSpec {
+    /// Its id: `sbx-` and characters that are safe in a file name.
+    pub sandbox_id: String,
+    /// Its root file system.
+    pub image: Image,
+    /// Its limits.
+    pub limits: Limits,
+    /// What it can reach.
+    pub network: Network,
+    /// For the agent: passed on as it is.
+    pub agent_config: Vec<u8>,
+}
+
+/// Where a root file system comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Image {
+    /// The host's programs, copy-on-write (read-only without root), with directories of its own for everything private.
+    Host,
+    /// A directory that holds a root file system; used copy-on-write (read-only without root), never changed.
+    Directory(PathBuf),
+}
+
+/// Limits of one sandbox. `None` is unlimited.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Memory and swap of all processes together, in bytes.
+    pub memory_bytes: Option<u64>,
+    /// Thousandths of a processor.
+    pub cpu_millis: Option<u64>,
+    /// Processes and threads.
+    pub max_processes: Option<u64>,
+    /// Bytes in its own file system.
+    pub disk_bytes: Option<u64>,
+}
+
+/// What a sandbox can reach.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Network {
+    /// Its own loopback.
+    None,
+    /// The host's network.
+    Host,
+}
+
+/// What is known of a sandbox from outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Inspection {
+    /// Whether its agent lives.
+    pub alive: bool,
+}
+
+/// What can go wrong in a runtime.
+#[derive(Debug, thiserror::Error)]
+pub enum RuntimeError {
+    /// It has no such sandbox.
+    #[error("no such sandbox")]
+    NotFound,
+    /// The image does not exist or cannot be used.
+    #[error("{0}")]
+    Image(String),
+    /// This host cannot give what was asked for: which field, why, and what to do.
+    #[error("{field}: {message}")]
+    NotSupported {
+        /// Path of the field: `resources.disk_bytes`.
+        field: &'static str,
+        /// Why, and what to do.
+        message: String,
+    },
+    /// The sandbox could not be made: at which step.
+    #[error("{step}: {source}")]
+    Failed {
+        /// What was being done.
+        step: String,
+        /// Why it failed.
+        source: io::Error,
+    },
+}

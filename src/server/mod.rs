@@ -1,0 +1,1 @@
+//! The edge: gRPC services, errors, request ids.
