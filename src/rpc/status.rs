@@ -18,10 +18,7 @@ impl From<Error> for Status {
         let (code, reason, message) = match error {
             Error::Invalid(violations) => {
                 details.set_bad_request(
-                    violations
-                        .into_iter()
-                        .map(|v| FieldViolation::new(v.field, v.description))
-                        .collect::<Vec<_>>(),
+                    violations.into_iter().map(|v| FieldViolation::new(v.field, v.description)).collect::<Vec<_>>(),
                 );
                 (Code::InvalidArgument, "INVALID_ARGUMENT", message)
             }
@@ -65,5 +62,7 @@ fn reason_name(reason: Reason) -> &'static str {
         Reason::NotSupportedByHost => "NOT_SUPPORTED_BY_HOST",
         Reason::NotAllowed => "NOT_ALLOWED",
         Reason::SandboxOutOfResources => "SANDBOX_OUT_OF_RESOURCES",
+        Reason::MessageTooLarge => "MESSAGE_TOO_LARGE",
+        Reason::ServerStopping => "SERVER_STOPPING",
     }
 }
