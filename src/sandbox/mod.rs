@@ -26,4 +26,4 @@ mod sandboxes;
 pub use entry::{Entry, NewSandbox, Sandbox, State};
 pub use id::is_sandbox_id;
 pub use policy::Policy;
-pub use sandboxes::{Listing, Sandboxes};
+pub use sandboxes::{Listing, Reached, Sandboxes, Watching};
