@@ -146,6 +146,8 @@ impl Launch {
             environment: self
                 .environment
                 .iter()
+                // `PWD` keeps the symbolic links that the user went through: shells take it over when it is true.
+                .chain([(&"PWD".to_owned(), &start_in.to_string_lossy().into_owned())])
                 .map(|(name, value)| c(format!("{name}={value}").as_bytes()))
                 .collect::<io::Result<_>>()?,
             directory: c(start_in.as_os_str().as_bytes())?,
