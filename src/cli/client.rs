@@ -50,11 +50,14 @@ pub(super) struct Private {
     _dir: TemporaryDir,
 }
 
+/// A private server that runs: what stops it, and its end.
+type PrivateServer = (oneshot::Sender<()>, JoinHandle<Result<(), ServerError>>);
+
 /// A connection to a server.
 pub(super) struct Client {
     pub(super) sandboxes: SandboxServiceClient<Channel>,
     pub(super) sessions: SessionServiceClient<Channel>,
-    private: Option<(oneshot::Sender<()>, JoinHandle<Result<(), ServerError>>)>,
+    private: Option<PrivateServer>,
 }
 
 impl Place {

@@ -17,6 +17,8 @@
 //! The registry is memory only; all reads and writes of it are in [`registry`], where a store can take its place.
 
 mod entry;
+#[cfg(test)]
+pub(crate) mod fake;
 mod id;
 pub mod link;
 mod policy;
