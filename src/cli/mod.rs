@@ -59,12 +59,17 @@ pub fn main() -> ExitCode {
     })
 }
 
-/// A tokio runtime. Made only after the sandbox runtime's zygote, which must be forked from a single thread.
-fn tokio_runtime() -> Result<tokio::runtime::Runtime, CliError> {
+/// Runs a future on a new tokio runtime. Called only after the sandbox runtime's zygote was started, which must be forked
+/// from a single thread.
+fn block_on<T>(future: impl Future<Output = Result<T, CliError>>) -> Result<T, CliError> {
     let workers = std::thread::available_parallelism().map_or(2, |count| count.get().max(2));
-    tokio::runtime::Builder::new_multi_thread()
+    let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(workers)
         .enable_all()
         .build()
-        .map_err(|source| CliError::io("start threads", source))
+        .map_err(|source| CliError::io("start threads", source))?;
+    let outcome = runtime.block_on(future);
+    // Does not wait for a write to a pipe that nobody reads.
+    runtime.shutdown_background();
+    outcome
 }

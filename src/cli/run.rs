@@ -13,13 +13,14 @@ use crate::api::v1::{
 use std::{collections::HashMap, process::ExitCode, time::Duration};
 use tokio::sync::watch;
 
+const AFTER_HELP: &str = "\
+Each COMMAND is a piece of shell text, given to the same shell like lines typed into it: later ones run even if earlier
+ones fail. The exit code is that of the last, or 125 if Sandshell itself failed. ^C cancels the command that runs; a
+second one ends it all.";
+
 /// Options of `run`.
-///
-/// Each COMMAND is a piece of shell text, given to the same shell like lines typed into it: later ones run even if
-/// earlier ones fail. The exit code is that of the last, or 125 if Sandshell itself failed. ^C cancels the command that
-/// runs; a second one ends it all.
 #[derive(Debug, clap::Args)]
-#[command(verbatim_doc_comment)]
+#[command(after_help = AFTER_HELP)]
 pub(super) struct Args {
     #[command(flatten)]
     place: Place,
@@ -41,7 +42,7 @@ pub(super) struct Args {
 pub(super) fn main(mut args: Args) -> Result<ExitCode, CliError> {
     log::start(None, "error", LogFormat::Text)?;
     let prepared = args.place.prepare()?;
-    let code = super::tokio_runtime()?.block_on(async {
+    let code = super::block_on(async {
         let mut signals = Signals::new()?;
         let mut client = prepared.connect().await?;
         let outcome = run(&mut client, &mut signals, args).await;

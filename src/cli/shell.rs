@@ -17,12 +17,13 @@ use tokio::{
 };
 use tokio_stream::wrappers::ReceiverStream;
 
+const AFTER_HELP: &str = "\
+On a terminal, the shell is interactive and every key goes to it. Otherwise it reads commands from standard input. The
+exit code is the shell's, or 125 if Sandshell itself failed.";
+
 /// Options of `shell`.
-///
-/// On a terminal, the shell is interactive and every key goes to it. Otherwise it reads commands from standard input.
-/// The exit code is the shell's, or 125 if Sandshell itself failed.
 #[derive(Debug, clap::Args)]
-#[command(verbatim_doc_comment)]
+#[command(after_help = AFTER_HELP)]
 pub(super) struct Args {
     #[command(flatten)]
     place: Place,
@@ -38,7 +39,7 @@ pub(super) struct Args {
 pub(super) fn main(mut args: Args) -> Result<ExitCode, CliError> {
     log::start(None, "error", LogFormat::Text)?;
     let prepared = args.place.prepare()?;
-    let code = super::tokio_runtime()?.block_on(async {
+    let code = super::block_on(async {
         let mut signals = Signals::new()?;
         let mut client = prepared.connect().await?;
         let outcome = enter(&mut client, &mut signals, args).await;
@@ -76,7 +77,7 @@ async fn shell(client: &Client, signals: &mut Signals, sandbox_id: &str, shell: 
     let _ = requests.try_send(ExecRequest { request: Some(Request::Start(start)) });
     let (current, watched) = watch::channel(None);
     let mut sessions = client.sessions.clone();
-    let _raw = if interactive {
+    let raw = if interactive {
         Some(RawMode::enter().map_err(|source| CliError::io("set up the terminal", source))?)
     } else {
         None
@@ -87,7 +88,7 @@ async fn shell(client: &Client, signals: &mut Signals, sandbox_id: &str, shell: 
         code = signals.end(client.sessions.clone(), watched) => return Ok(code),
         error = resizes(requests) => return Err(error),
     };
-    drop(_raw);
+    drop(raw);
     Ok(exit_code(&end))
 }
 
