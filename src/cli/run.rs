@@ -7,8 +7,7 @@ use super::{
     log::{self, LogFormat},
 };
 use crate::api::v1::{
-    CreateSandboxRequest, CreateSessionRequest, DeleteSandboxRequest, ExecRequest, ExecStart, exec_request::Request,
-    exec_start::Target,
+    CreateSandboxRequest, CreateSessionRequest, ExecRequest, ExecStart, exec_request::Request, exec_start::Target,
 };
 use std::{collections::HashMap, process::ExitCode, time::Duration};
 use tokio::sync::watch;
@@ -63,10 +62,8 @@ async fn run(client: &mut Client, signals: &mut Signals, args: Args) -> Result<u
         outcome = commands(client, &sandbox_id, args, &current) => outcome,
         code = signals.end(client.sessions.clone(), watched) => Ok(code),
     };
-    let deleted = client.sandboxes.delete_sandbox(DeleteSandboxRequest { sandbox_id }).await;
-    let code = outcome?;
-    deleted?;
-    Ok(code)
+    client.delete(sandbox_id).await;
+    outcome
 }
 
 async fn commands(

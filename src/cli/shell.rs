@@ -7,9 +7,7 @@ use super::{
     log::{self, LogFormat},
     terminal::{self, RawMode},
 };
-use crate::api::v1::{
-    CreateSandboxRequest, DeleteSandboxRequest, ExecRequest, ExecStart, Pty, exec_request::Request, exec_start::Target,
-};
+use crate::api::v1::{CreateSandboxRequest, ExecRequest, ExecStart, Pty, exec_request::Request, exec_start::Target};
 use std::{env, process::ExitCode};
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -58,7 +56,7 @@ async fn enter(client: &mut Client, signals: &mut Signals, args: Args) -> Result
         code = signals.next() => return Ok(code),
     };
     let outcome = shell(client, signals, &sandbox_id, args.shell.as_deref()).await;
-    client.sandboxes.delete_sandbox(DeleteSandboxRequest { sandbox_id }).await?;
+    client.delete(sandbox_id).await;
     outcome
 }
 

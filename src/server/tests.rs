@@ -194,6 +194,20 @@ async fn input_and_output_go_through_unchanged() {
 }
 
 #[tokio::test]
+async fn a_client_that_has_no_input_gets_all_output() {
+    let mut kit = Kit::new().await;
+    let id = kit.create().await;
+    for _ in 0..20 {
+        let only_start = tokio_stream::once(message(Input::Start(start(&id, "echo"))));
+        let mut output = kit.sessions.exec(only_start).await.unwrap().into_inner();
+        assert!(matches!(next(&mut output).await, Some(Reply::Started(_))));
+        assert!(matches!(next(&mut output).await, Some(Reply::Output(_))));
+        assert!(matches!(next(&mut output).await, Some(Reply::Exited(_))));
+        assert!(next(&mut output).await.is_none());
+    }
+}
+
+#[tokio::test]
 async fn a_wrong_message_ends_the_call_and_its_way_to_the_agent() {
     let mut kit = Kit::new().await;
     let id = kit.create().await;
