@@ -9,7 +9,7 @@ use crate::{
         },
         v1::*,
     },
-    runtime::{BoxedStream, EnforceableLimits, Inspection, Runtime, RuntimeError, SandboxSpec},
+    runtime::{BoxedStream, Inspection, Runtime, RuntimeError, SandboxSpec, SupportedLimits},
 };
 use futures_util::stream::BoxStream;
 use std::{
@@ -65,8 +65,8 @@ impl Runtime for FakeRuntime {
         &[]
     }
 
-    fn enforceable(&self) -> EnforceableLimits {
-        EnforceableLimits { memory: true, processes: true, ..EnforceableLimits::default() }
+    fn supported_limits(&self) -> SupportedLimits {
+        SupportedLimits { memory: true, processes: true, ..SupportedLimits::default() }
     }
 
     async fn create(&self, spec: SandboxSpec) -> Result<(), RuntimeError> {

@@ -22,10 +22,12 @@ pub(crate) mod fake;
 mod id;
 pub mod link;
 mod policy;
+mod reached;
 mod registry;
 mod sandboxes;
 
 pub use entry::{Entry, NewSandbox, Sandbox, State};
 pub use id::is_sandbox_id;
 pub use policy::Policy;
-pub use sandboxes::{Listing, Reached, Sandboxes, Watching};
+pub use reached::{Reached, Watching};
+pub use sandboxes::{Listing, Sandboxes};
