@@ -1,7 +1,10 @@
 //! Hidden subcommands: what Sandshell starts of itself.
 
 use clap::Args;
-use std::{os::fd::RawFd, process::ExitCode};
+use std::{
+    os::fd::{FromRawFd, OwnedFd, RawFd},
+    process::ExitCode,
+};
 
 /// Descriptors of the agent, opened by the runtime.
 #[derive(Debug, Args)]
@@ -27,8 +30,16 @@ pub(super) struct ZygoteArgs {
 
 /// Runs the agent.
 pub(super) fn agent(args: &AgentArgs) -> ExitCode {
-    eprintln!("sandshell: no agent in this build (descriptors {:?})", (args.listen_fd, args.config_fd, args.oom_fd));
-    ExitCode::FAILURE
+    crate::agent::main(crate::agent::Handed {
+        listener: handed(args.listen_fd).into(),
+        config: handed(args.config_fd).into(),
+        oom: args.oom_fd.map(|fd| handed(fd).into()),
+    })
+}
+
+fn handed(fd: RawFd) -> OwnedFd {
+    // SAFETY: the runtime opened this descriptor for the agent, and nothing else in this process knows its number.
+    unsafe { OwnedFd::from_raw_fd(fd) }
 }
 
 /// Runs the zygote.
