@@ -110,6 +110,8 @@ impl Client {
         match self.sandboxes.delete_sandbox(request).await {
             Ok(_) => {}
             Err(status) if status.code() == Code::NotFound => {}
+            // The server is gone; one that stops takes its sandboxes along.
+            Err(status) if status.source().is_some() => {}
             Err(status) => eprintln!("sandshell: {sandbox_id} was not deleted: {}", CliError::from(status)),
         }
     }

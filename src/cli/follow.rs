@@ -109,6 +109,14 @@ fn advance(position: &mut AttachRequest, output: &Output) {
     }
 }
 
+/// Whether nothing can follow.
+pub(super) fn is_last(end: &End) -> bool {
+    match end {
+        End::Exited(exited) => exited.reason() == Reason::SandboxStopped,
+        End::NobodyReads => true,
+    }
+}
+
 /// Our exit code for a command's end. Says why if it was not the command's own.
 pub(super) fn exit_code(end: &End) -> u8 {
     let exited = match end {

@@ -14,10 +14,13 @@ mod terminal;
 
 use clap::{Parser, Subcommand};
 use error::CliError;
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
 /// Exit code when Sandshell itself fails, as env(1) and docker(1) have it: no command uses it by habit.
 const FAILED: u8 = 125;
+
+/// How long threads may take to end once their work is done.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Sandboxes with shells that stay.
 #[derive(Debug, Parser)]
@@ -69,7 +72,7 @@ fn block_on<T>(future: impl Future<Output = Result<T, CliError>>) -> Result<T, C
         .build()
         .map_err(|source| CliError::io("start threads", source))?;
     let outcome = runtime.block_on(future);
-    // Does not wait for a write to a pipe that nobody reads.
-    runtime.shutdown_background();
+    // Waits until all tasks are gone, and with them the sandbox runtime, but not for a pipe that nobody reads.
+    runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
     outcome
 }

@@ -3,7 +3,7 @@
 use super::{
     client::{Client, Place},
     error::CliError,
-    follow::{End, Signals, exit_code, follow},
+    follow::{Signals, exit_code, follow, is_last},
     log::{self, LogFormat},
 };
 use crate::api::v1::{
@@ -88,7 +88,7 @@ async fn commands(
         let requests = tokio_stream::once(ExecRequest { request: Some(Request::Start(start)) });
         let end = follow(&mut sessions, requests, current, false).await?;
         code = exit_code(&end);
-        if matches!(end, End::NobodyReads) {
+        if is_last(&end) {
             break;
         }
     }
