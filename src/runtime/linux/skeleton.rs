@@ -1,0 +1,84 @@
+//! The host image's own part: a root directory made once, that shows of the host only what is chosen here.
+//!
+//! The host's programs are mounted into it (`/usr`, and `/bin`, `/lib…`, `/sbin` where these are real directories);
+//! `/etc` is synthesised; all other directories are empty and the sandbox's own.
+
+use super::etc;
+use std::{
+    fs, io,
+    os::unix::fs::{PermissionsExt, symlink},
+    path::{Path, PathBuf},
+};
+
+/// Directories of the sandbox's own, and their modes.
+const DIRECTORIES: &[(&str, u32)] = &[
+    ("boot", 0o755),
+    ("dev", 0o755),
+    ("home", 0o755),
+    ("media", 0o755),
+    ("mnt", 0o755),
+    ("opt", 0o755),
+    ("proc", 0o755),
+    ("root", 0o700),
+    ("run", 0o755),
+    ("run/lock", 0o1777),
+    ("run/sandshell", 0o755),
+    ("srv", 0o755),
+    ("sys", 0o555),
+    ("tmp", 0o1777),
+    ("usr", 0o755),
+    ("var", 0o755),
+    ("var/cache", 0o755),
+    ("var/cache/apt", 0o755),
+    ("var/cache/apt/archives", 0o755),
+    ("var/cache/apt/archives/partial", 0o755),
+    ("var/lib", 0o755),
+    ("var/lib/apt", 0o755),
+    ("var/lib/apt/lists", 0o755),
+    ("var/lib/apt/lists/partial", 0o755),
+    ("var/lib/dpkg", 0o755),
+    ("var/local", 0o755),
+    ("var/log", 0o755),
+    ("var/log/apt", 0o755),
+    ("var/mail", 0o755),
+    ("var/opt", 0o755),
+    ("var/spool", 0o755),
+    ("var/tmp", 0o1777),
+    ("workspace", 0o755),
+];
+
+/// Directories of the host that are shown where they are: its programs, and what packages say about them. Nix and Guix
+/// keep their programs in `/nix/store` and `/gnu/store`.
+const SHOWN: &[&str] =
+    &["usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32", "nix/store", "gnu/store", "var/lib/dpkg"];
+
+/// Builds the skeleton in a directory that does not exist yet, from the root directory `host`. Returns the host's
+/// directories to be mounted into it, relative to the root.
+pub(super) fn build(host: &Path, target: &Path) -> io::Result<Vec<PathBuf>> {
+    fs::create_dir(target)?;
+    mode(target, 0o755)?;
+    for (name, bits) in DIRECTORIES {
+        let path = target.join(name);
+        fs::create_dir(&path)?;
+        mode(&path, *bits)?;
+    }
+    symlink("/run", target.join("var/run"))?;
+    symlink("/run/lock", target.join("var/lock"))?;
+    let mut shown = Vec::new();
+    for name in SHOWN {
+        let Ok(meta) = fs::symlink_metadata(host.join(name)) else { continue };
+        if meta.is_symlink() {
+            // Merged into /usr: `bin -> usr/bin`.
+            symlink(fs::read_link(host.join(name))?, target.join(name))?;
+        } else if meta.is_dir() {
+            fs::create_dir_all(target.join(name))?;
+            shown.push(PathBuf::from(name));
+        }
+    }
+    etc::build(&host.join("etc"), &target.join("etc"))?;
+    Ok(shown)
+}
+
+pub(super) fn mode(path: &Path, bits: u32) -> io::Result<()> {
+    fs::set_permissions(path, fs::Permissions::from_mode(bits))
+}
