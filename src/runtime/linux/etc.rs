@@ -6,7 +6,7 @@ use std::{
     fmt::Write as _,
     fs, io,
     os::unix::fs::{MetadataExt, symlink},
-    path::Path,
+    path::{Component, Path},
 };
 
 /// Copied if they exist, directories with all that is in them.
@@ -160,7 +160,7 @@ fn copy(from: &Path, to: &Path, depth: u32) -> io::Result<()> {
     if meta.is_symlink() {
         let link = fs::read_link(from)?;
         // A link out of /usr and /etc (resolv.conf into /run, say) would lead nowhere inside.
-        return if leads_inside(from) { symlink(link, to) } else { copy_target(from, to) };
+        return if leads_inside(from, &link) { symlink(link, to) } else { copy_target(from, to) };
     }
     if meta.mode() & 0o004 == 0 {
         return Ok(());
@@ -179,12 +179,17 @@ fn copy(from: &Path, to: &Path, depth: u32) -> io::Result<()> {
     }
 }
 
-fn leads_inside(link: &Path) -> bool {
-    match fs::canonicalize(link) {
-        Ok(target) => ["/usr", "/etc", "/bin", "/lib", "/sbin"].iter().any(|inside| target.starts_with(inside)),
-        // It leads nowhere; it may do so inside too.
-        Err(_) => true,
+/// Directories that are the same inside.
+const INSIDE: [&str; 5] = ["/usr", "/etc", "/bin", "/lib", "/sbin"];
+
+fn leads_inside(from: &Path, link: &Path) -> bool {
+    let is_inside = |path: &Path| INSIDE.iter().any(|inside| path.starts_with(inside));
+    // Most of the hundreds of links can be told by what they say, which costs no system call.
+    if link.components().all(|part| matches!(part, Component::Normal(_) | Component::RootDir)) {
+        return !link.is_absolute() || is_inside(link);
     }
+    // One that leads nowhere may do so inside too.
+    fs::canonicalize(from).map_or(true, |target| is_inside(&target))
 }
 
 fn copy_target(from: &Path, to: &Path) -> io::Result<()> {

@@ -15,17 +15,20 @@ use rustix::{
     mount::{
         MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, mount, mount_change, move_mount, open_tree,
     },
+    process::chdir,
 };
 use std::{
     ffi::CString,
     io,
     os::fd::{AsFd, OwnedFd},
-    os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
 };
 
 /// Mount points in the data directory. Each starter sees its own mounts there, everybody else empty directories.
 pub(super) const MOUNT_POINTS: &[&str] = &["root", "lower"];
+
+/// The mount point of lower directories, seen from a slot's directory.
+const LOWER: &str = "../../mounts/lower";
 
 /// Everything that making one sandbox's tree needs to know.
 pub(super) struct Tree<'a> {
@@ -76,7 +79,8 @@ impl Tree<'_> {
     pub(super) fn own(&self, directory: Option<&Path>) -> Result<(), Failure> {
         let Some(directory) = directory else {
             let skeleton = self.layout.skeleton(&self.hello.skeleton);
-            self.layer(&skeleton, &self.root(), "root")
+            detached(&skeleton)
+                .and_then(|lower| self.layer(&lower, &self.root(), "root"))
                 .step("mount the host image (without root this needs Linux 5.11)")?;
             for name in &self.hello.host_directories {
                 let from = Path::new("/").join(name);
@@ -84,46 +88,39 @@ impl Tree<'_> {
             }
             return Ok(());
         };
-        self.layer(directory, &self.root(), "image")
+        detached(directory)
+            .and_then(|lower| self.layer(&lower, &self.root(), "image"))
             .map_err(|error| Failure::image(format!("use {} as an image", directory.display()), &error))
     }
 
     fn mapped_layer(&self, lower: &Path, target: &Path, name: &str, user_namespace: &OwnedFd) -> io::Result<()> {
-        let mapped = idmap::clone_mapped(lower, user_namespace)?;
-        let place = self.lower();
-        // Stacked on what the last layer left there: an overlay keeps its own reference to its lower directory.
-        move_mount(&mapped, c"", CWD, &place, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
-        self.layer(&place, target, name)
+        self.layer(&idmap::clone_mapped(lower, user_namespace)?, target, name)
     }
 
-    /// Mounts a writable layer over `lower`.
-    fn layer(&self, lower: &Path, target: &Path, name: &str) -> io::Result<()> {
-        let (upper, work) = (self.layers.join(name), self.layers.join(format!("{name}.work")));
-        mkdir(&upper, Mode::RWXU)?;
+    /// Mounts a writable layer over a detached mount. Moves this process into the directory of layers.
+    fn layer(&self, lower: &OwnedFd, target: &Path, name: &str) -> io::Result<()> {
+        // Stacked on what the last layer left there: an overlay keeps its own reference to its lower directory.
+        move_mount(lower, c"", CWD, self.lower(), MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
+        // Relative paths, because whoever is inside can read the options, and because they have no room for long ones.
+        chdir(self.layers)?;
+        let (upper, work) = (name, format!("{name}.work"));
+        mkdir(upper, Mode::RWXU)?;
         // Whatever the umask says.
-        rustix::fs::chmod(&upper, Mode::from_raw_mode(0o755))?;
+        rustix::fs::chmod(upper, Mode::from_raw_mode(0o755))?;
         mkdir(&work, Mode::RWXU)?;
         if let Some(owner) = self.owner {
             // The layer's own directory is what the sandbox sees as this directory.
-            rustix::fs::chown(&upper, Some(Uid::from_raw(owner)), Some(Gid::from_raw(owner)))?;
+            rustix::fs::chown(upper, Some(Uid::from_raw(owner)), Some(Gid::from_raw(owner)))?;
         }
-        let mut options = Vec::new();
-        for (key, path) in [("lowerdir=", lower), (",upperdir=", &upper), (",workdir=", &work)] {
-            options.extend_from_slice(key.as_bytes());
-            options.extend(escaped(path));
-        }
-        if self.owner.is_none() {
-            options.extend_from_slice(b",userxattr");
-        }
-        let options = CString::new(options)?;
+        let own = if self.owner.is_none() { ",userxattr" } else { "" };
+        let options = CString::new(format!("lowerdir={LOWER},upperdir={upper},workdir={work}{own}"))?;
         Ok(mount(c"overlay", target, c"overlay", MountFlags::NODEV, options.as_c_str())?)
     }
 }
 
-/// A path as a mount option: colons and commas separate options, backslashes escape them.
-fn escaped(path: &Path) -> Vec<u8> {
-    let escape = |byte: &u8| if matches!(byte, b'\\' | b':' | b',') { vec![b'\\', *byte] } else { vec![*byte] };
-    path.as_os_str().as_bytes().iter().flat_map(escape).collect()
+/// A copy of a directory's mount that is mounted nowhere yet.
+fn detached(directory: &Path) -> io::Result<OwnedFd> {
+    Ok(open_tree(CWD, directory, OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC)?)
 }
 
 /// Shows a directory of the host read-only, with what is mounted in it.

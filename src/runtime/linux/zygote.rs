@@ -2,6 +2,7 @@
 //! safely nor fast. It ends when the server's socket does; sandboxes go on.
 
 use super::{
+    home,
     layout::Layout,
     packet,
     seccomp::Filters,
@@ -115,9 +116,23 @@ impl Zygote {
             gone = ended.take(idle).collect();
             keep(&mut self.idle, &gone);
             if ready.first().copied().unwrap_or(false) && !self.take_order()? {
-                return Ok(());
+                return self.end();
             }
         }
+    }
+
+    /// The server is gone. Starters finish what was ordered; what others had made ahead goes, so that no cgroup is left
+    /// even of a data directory that is never used again. The next server waits for it at the lock.
+    fn end(self) -> Result<(), Failure> {
+        for socket in &self.idle {
+            let _ = rustix::net::shutdown(socket, rustix::net::Shutdown::Write);
+        }
+        for socket in self.idle.iter().chain(&self.busy) {
+            // Nothing is ever received: what comes is the end.
+            let _ = packet::receive(socket.as_fd());
+        }
+        self.shared.hello.cgroups.close();
+        home::sweep(&self.shared.layout)
     }
 
     /// Passes an order on; `false` when the server is gone.

@@ -25,13 +25,15 @@ pub(in crate::runtime::linux) fn discover(instance: &str) -> io::Result<(Cgroups
         match version1(&mounts, &own, controller, &name) {
             Ok(Some(parent)) => add(&mut cgroups, parent, Version::V1, controller),
             Ok(None) => {}
-            Err(error) => reasons.push(format!("cgroup v1 {}: {error}", controller.name())),
+            Err(error) => {
+                reasons.push((Some(controller), format!("the server may not make a cgroup v1 for it: {error}")));
+            }
         }
     }
     match version2(&mounts, &own, &cgroups, &name) {
         Ok(Some(hierarchy)) => cgroups.hierarchies.push(hierarchy),
         Ok(None) => {}
-        Err(reason) => reasons.push(reason),
+        Err(reason) => reasons.push((None, reason)),
     }
     Ok((cgroups.clone(), warnings(&cgroups, &reasons)))
 }
@@ -127,17 +129,18 @@ fn make(path: &Path) -> io::Result<()> {
     }
 }
 
-fn warnings(cgroups: &Cgroups, reasons: &[String]) -> Vec<String> {
-    let because = if reasons.is_empty() {
-        "this host has no such cgroup controller that the server may use".to_owned()
-    } else {
-        reasons.join("; ")
-    };
+/// A reason may be that of one controller or of all.
+fn warnings(cgroups: &Cgroups, reasons: &[(Option<Controller>, String)]) -> Vec<String> {
     let consequence = |controller| match controller {
         Controller::Memory => "memory limits are not enforced: a sandbox can use all of the host's memory",
         Controller::Cpu => "processor limits are not enforced: a sandbox can use all of the host's processors",
         Controller::Pids => "process limits are not enforced: a sandbox can fill the host's process table",
     };
     let missing = Controller::ALL.into_iter().filter(|controller| !cgroups.has(*controller));
-    missing.map(|controller| format!("{} ({because})", consequence(controller))).collect()
+    let warning = |controller: Controller| {
+        let why = reasons.iter().find(|(about, _)| about.is_none_or(|about| about == controller));
+        let why = why.map_or("no cgroup controller for it is available to the server", |(_, why)| why);
+        format!("{} ({why})", consequence(controller))
+    };
+    missing.map(warning).collect()
 }

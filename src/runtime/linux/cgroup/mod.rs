@@ -134,6 +134,21 @@ impl Cgroups {
     }
 }
 
+impl Cgroups {
+    /// Removes all that nobody uses, the common directories too if no sandbox is left.
+    pub(super) fn close(&self) {
+        // A process leaves its cgroup a little after its sockets close.
+        for _ in 0..20 {
+            self.sweep();
+            let is_left = |hierarchy: &Hierarchy| matches!(remove(&hierarchy.parent), Ok(false));
+            if !self.hierarchies.iter().any(is_left) {
+                return;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+    }
+}
+
 /// Removes a cgroup; `false` while processes are still on their way out.
 pub(super) fn remove(path: &Path) -> io::Result<bool> {
     match rustix::fs::rmdir(path) {
