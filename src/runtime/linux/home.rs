@@ -66,9 +66,10 @@ pub(super) fn instance(layout: &Layout) -> Result<String, Failure> {
     Ok(name)
 }
 
-/// Removes slots and skeletons that no sandbox uses. Only right while nobody makes sandboxes.
-pub(super) fn sweep(layout: &Layout) -> Result<(), Failure> {
-    let (mut slots, mut skeletons) = (HashSet::new(), HashSet::new());
+/// Removes slots and skeletons that no sandbox uses, but for the skeleton that the next ones will use. Only right
+/// while nobody makes sandboxes.
+pub(super) fn sweep(layout: &Layout, skeleton: &str) -> Result<(), Failure> {
+    let (mut slots, mut skeletons) = (HashSet::new(), HashSet::from([layout.skeleton(skeleton)]));
     for path in entries(&layout.sandboxes())? {
         if let Ok(Some(record)) = Record::read(&path) {
             slots.extend(record.made.slot.map(|slot| layout.slot(slot)));

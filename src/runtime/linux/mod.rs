@@ -15,6 +15,7 @@ mod client;
 mod delete;
 mod end;
 mod etc;
+mod fingerprint;
 mod first;
 mod home;
 mod idmap;

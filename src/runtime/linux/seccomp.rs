@@ -8,7 +8,7 @@ use seccompiler::{
     BackendError, BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
     SeccompRule, TargetArch,
 };
-use std::{collections::BTreeMap, io};
+use std::{collections::BTreeMap, io, ops::RangeInclusive};
 
 /// All flags of `clone` that make namespaces. (`CLONE_NEWTIME` shares its bit with the exit signal there.)
 const NEW_NAMESPACES: u64 = (libc::CLONE_NEWNS
@@ -26,6 +26,10 @@ const TIOCLINUX: u64 = 0x541c;
 
 /// Personalities that only change what `uname` and `mmap` say: Docker's list and "no address randomisation", for debuggers.
 const PERSONALITIES: [u64; 6] = [0x0, 0x8, 0x2_0000, 0x2_0008, 0xffff_ffff, 0x4_0000];
+
+/// System calls that came after the list, and will: they seem not to exist, so that a libc that tries a new one falls
+/// back to what it did before.
+const UNKNOWN: RangeInclusive<i64> = 457..=511;
 
 /// The compiled filters, for any number of processes.
 pub(super) struct Filters {
@@ -69,7 +73,8 @@ fn build() -> Result<Filters, BackendError> {
     let refuse = SeccompAction::Errno(libc::EPERM as u32);
     let allow = SeccompFilter::new(rules, refuse, SeccompAction::Allow, architecture()?)?.try_into()?;
 
-    let hidden = [(libc::SYS_clone3, vec![])].into_iter().collect();
+    let unknown = UNKNOWN.filter(|number| !ALLOWED.contains(number));
+    let hidden = unknown.chain([libc::SYS_clone3]).map(|number| (number, vec![])).collect();
     let absent = SeccompAction::Errno(libc::ENOSYS as u32);
     let hide = SeccompFilter::new(hidden, SeccompAction::Allow, absent, architecture()?)?.try_into()?;
     Ok(Filters { allow, hide })

@@ -3,7 +3,7 @@
 //! The host's programs are mounted into it (`/usr`, and `/bin`, `/lib…`, `/sbin` where these are real directories);
 //! `/etc` is synthesised; all other directories are empty and the sandbox's own.
 
-use super::etc;
+use super::{delete, etc, fingerprint};
 use std::{
     fs, io,
     os::unix::fs::{PermissionsExt, symlink},
@@ -49,12 +49,28 @@ const DIRECTORIES: &[(&str, u32)] = &[
 
 /// Directories of the host that are shown where they are: its programs, and what packages say about them. Nix and Guix
 /// keep their programs in `/nix/store` and `/gnu/store`.
-const SHOWN: &[&str] =
+pub(super) const SHOWN: &[&str] =
     &["usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32", "nix/store", "gnu/store", "var/lib/dpkg"];
 
-/// Builds the skeleton in a directory that does not exist yet, from the root directory `host`. Returns the host's
-/// directories to be mounted into it, relative to the root.
-pub(super) fn build(host: &Path, target: &Path) -> io::Result<Vec<PathBuf>> {
+/// The host's directories to be mounted into the skeleton, relative to the root directory `host`.
+pub(super) fn shown(host: &Path) -> Vec<PathBuf> {
+    let is_directory = |name: &&&str| fs::symlink_metadata(host.join(name)).is_ok_and(|meta| meta.is_dir());
+    SHOWN.iter().filter(is_directory).map(PathBuf::from).collect()
+}
+
+/// Makes the skeleton of this host in `images`, if it is not there already, and returns its name.
+pub(super) fn ensure(host: &Path, images: &Path) -> io::Result<String> {
+    let name = fingerprint::name(host);
+    let (target, unfinished) = (images.join(&name), images.join("unfinished"));
+    if !target.is_dir() {
+        delete::tree(&unfinished)?;
+        build(host, &unfinished)?;
+        fs::rename(&unfinished, &target)?;
+    }
+    Ok(name)
+}
+
+fn build(host: &Path, target: &Path) -> io::Result<()> {
     fs::create_dir(target)?;
     mode(target, 0o755)?;
     for (name, bits) in DIRECTORIES {
@@ -64,7 +80,6 @@ pub(super) fn build(host: &Path, target: &Path) -> io::Result<Vec<PathBuf>> {
     }
     symlink("/run", target.join("var/run"))?;
     symlink("/run/lock", target.join("var/lock"))?;
-    let mut shown = Vec::new();
     for name in SHOWN {
         let Ok(meta) = fs::symlink_metadata(host.join(name)) else { continue };
         if meta.is_symlink() {
@@ -72,11 +87,9 @@ pub(super) fn build(host: &Path, target: &Path) -> io::Result<Vec<PathBuf>> {
             symlink(fs::read_link(host.join(name))?, target.join(name))?;
         } else if meta.is_dir() {
             fs::create_dir_all(target.join(name))?;
-            shown.push(PathBuf::from(name));
         }
     }
-    etc::build(&host.join("etc"), &target.join("etc"))?;
-    Ok(shown)
+    etc::build(&host.join("etc"), &target.join("etc"))
 }
 
 pub(super) fn mode(path: &Path, bits: u32) -> io::Result<()> {

@@ -41,15 +41,15 @@ pub(super) fn start(config: &LinuxConfig) -> Result<Started, Failure> {
     }
     cgroups.sweep();
     delete::tree(&layout.sandbox(REHEARSAL)).step("remove the last rehearsal")?;
-    home::sweep(&layout)?;
-    let name = uuid::Uuid::now_v7().simple().to_string();
-    let host_directories = skeleton::build(Path::new("/"), &layout.skeleton(&name)).step("build the host image")?;
+    let host = Path::new("/");
+    let name = skeleton::ensure(host, &layout.images()).step("build the host image")?;
+    home::sweep(&layout, &name)?;
     let hello = Hello {
         data_dir: layout.root().to_owned(),
         privileged,
         cgroups,
         skeleton: name,
-        host_directories,
+        host_directories: skeleton::shown(host),
         boot_id: process::boot_id().step("read the boot id")?,
         pool: config.pool,
     };

@@ -132,7 +132,7 @@ impl Zygote {
             let _ = packet::receive(socket.as_fd());
         }
         self.shared.hello.cgroups.close();
-        home::sweep(&self.shared.layout)
+        home::sweep(&self.shared.layout, &self.shared.hello.skeleton)
     }
 
     /// Passes an order on; `false` when the server is gone.
