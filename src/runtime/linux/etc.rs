@@ -191,7 +191,8 @@ fn copy_link(from: &Path, link: &Path, to: &Path) -> io::Result<()> {
 /// Directories that are the same inside.
 const INSIDE: [&str; 5] = ["/usr", "/etc", "/bin", "/lib", "/sbin"];
 
-fn leads_inside(from: &Path, link: &Path) -> bool {
+/// Whether what a link means exists inside too.
+pub(super) fn leads_inside(from: &Path, link: &Path) -> bool {
     let is_inside = |path: &Path| INSIDE.iter().any(|inside| path.starts_with(inside));
     // Most of the hundreds of links can be told by what they say, which costs no system call.
     if link.components().all(|part| matches!(part, Component::Normal(_) | Component::RootDir)) {

@@ -28,16 +28,27 @@ pub(super) fn name(host: &Path) -> String {
 /// Adds everything that tells a changed file from the same one without reading it.
 fn add(path: &Path, hasher: &mut DefaultHasher, depth: u32) {
     let Ok(meta) = fs::symlink_metadata(path) else { return };
-    (path, meta.ino(), meta.mode(), meta.size(), meta.ctime(), meta.ctime_nsec()).hash(hasher);
+    path.hash(hasher);
     if meta.is_symlink() {
-        // Its target's content may have been copied in its place.
-        let target = fs::metadata(path).map(|meta| (meta.ino(), meta.size(), meta.ctime(), meta.ctime_nsec()));
-        target.ok().hash(hasher);
-    } else if meta.is_dir() && depth < etc::MAX_DEPTH {
+        // Not its times: the skeleton may hold another name for it, which changes them.
+        let Ok(link) = fs::read_link(path) else { return };
+        link.hash(hasher);
+        if !etc::leads_inside(path, &link) {
+            // Then its target's content is copied in its place.
+            fs::metadata(path).ok().map(|meta| state(&meta)).hash(hasher);
+        }
+        return;
+    }
+    state(&meta).hash(hasher);
+    if meta.is_dir() && depth < etc::MAX_DEPTH {
         let mut names: Vec<_> = fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
         names.sort();
         names.iter().for_each(|path| add(path, hasher, depth + 1));
     }
+}
+
+fn state(meta: &fs::Metadata) -> (u64, u32, u64, i64, i64) {
+    (meta.ino(), meta.mode(), meta.size(), meta.ctime(), meta.ctime_nsec())
 }
 
 #[cfg(test)]
