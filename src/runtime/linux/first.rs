@@ -23,7 +23,7 @@ use rustix::{
 };
 use std::{
     ffi::CStr,
-    fs::File,
+    fs::{self, File},
     io::{self, Read, Write},
     os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd},
     path::Path,
@@ -90,10 +90,14 @@ impl First<'_> {
         let null = open(c"/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).step("open /dev/null")?;
         let null = out_of_the_way(null).step("open /dev/null")?;
         let devices = Devices::take()?;
+        let resolver = self.plan.order.host_network.then(|| fs::read("/etc/resolv.conf").ok()).flatten();
         // Still as the server's user: to the sandbox's own, the data directory is closed.
         let old = enter(&self.tree.root())?;
         self.become_root()?;
         inside::mount_all(devices, self.plan.privileged(), self.plan.order.memory_bytes)?;
+        if let Some(resolver) = resolver {
+            inside::set_resolver(&resolver);
+        }
         leave(old)?;
         privileges::set_limits()?;
         self.place_descriptors(&null)

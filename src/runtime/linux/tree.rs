@@ -51,7 +51,9 @@ impl Tree<'_> {
     }
 
     /// With root: the host image, files owned by the ids of `user_namespace`.
-    pub(super) fn host_mapped(&self, user_namespace: &OwnedFd) -> Result<(), Failure> {
+    /// Returns the directories of the host that could not be made copy-on-write.
+    pub(super) fn host_mapped(&self, user_namespace: &OwnedFd) -> Result<Vec<PathBuf>, Failure> {
+        let mut unchangeable = Vec::new();
         let skeleton = self.layout.skeleton(&self.hello.skeleton);
         self.mapped_layer(&skeleton, &self.root(), "root", user_namespace).step("mount the host image")?;
         for name in &self.hello.host_directories {
@@ -62,11 +64,12 @@ impl Tree<'_> {
                 // Its file system cannot map ids (overlayfs, in a container, cannot): shown as it is, unchangeable.
                 Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EPERM | libc::EOPNOTSUPP)) => {
                     read_only(&from, &to).step_with(|| format!("mount {}", from.display()))?;
+                    unchangeable.push(from);
                 }
                 Err(error) => return Err(error).step_with(|| format!("mount {}", from.display())),
             }
         }
-        Ok(())
+        Ok(unchangeable)
     }
 
     /// With root: a directory.
