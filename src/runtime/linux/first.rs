@@ -60,9 +60,9 @@ pub(super) struct First<'a> {
 impl First<'_> {
     /// Becomes the agent, or reports why it could not.
     pub(super) fn run(mut self) -> ! {
-        let failure = match self.prepare() {
+        let failure = match self.prepare().and_then(|()| self.give_up_rights()) {
             Ok(()) if self.plan.order.rehearsal => sys::exit_now(0),
-            Ok(()) => self.become_agent(),
+            Ok(()) => self.execute_agent(),
             Err(failure) => failure,
         };
         if let Ok(text) = serde_json::to_vec(&failure) {
@@ -132,15 +132,14 @@ impl First<'_> {
         place().step("hand over the agent's descriptors")
     }
 
-    fn become_agent(&self) -> Failure {
-        let last = || -> Result<(), Failure> {
-            sys::reset_signals();
-            privileges::drop_capabilities()?;
-            self.filters.apply().step("filter system calls")
-        };
-        if let Err(failure) = last() {
-            return failure;
-        }
+    fn give_up_rights(&self) -> Result<(), Failure> {
+        sys::reset_signals();
+        privileges::drop_capabilities()?;
+        self.filters.apply().step("filter system calls")
+    }
+
+    /// Returns only on failure.
+    fn execute_agent(&self) -> Failure {
         let mut arguments = vec![c"sandshell", c"agent", c"--listen-fd", c"3", c"--config-fd", c"4"];
         if self.kill_count.is_some() {
             arguments.extend([c"--oom-fd", c"5"]);
