@@ -26,11 +26,19 @@ pub(super) fn unchangeable(path: &Path) -> String {
 /// Why a rehearsal failed, with the remedies that fit this host.
 pub(super) fn explain(failure: Failure, layout: &Layout) -> Failure {
     let mut step = format!("this host cannot run sandboxes: {}", failure.step);
+    if failure.step.contains(HOST_IMAGE) && failure.errno == libc::EINVAL {
+        step = format!(
+            "{step}; layers need Linux 5.19 and a data directory on ext4, xfs or btrfs (tmpfs: 6.3, without root 6.6)"
+        );
+    }
     for remedy in remedies(layout) {
         step = format!("{step}; {remedy}");
     }
     Failure { step, ..failure }
 }
+
+/// The step that fails where layers cannot be made.
+pub(super) const HOST_IMAGE: &str = "mount the host image";
 
 /// `OVERLAYFS_SUPER_MAGIC`.
 const OVERLAYFS: i64 = 0x794c_7630;
