@@ -41,7 +41,11 @@ impl FollowUp {
             shell::kill_group(group, self.signal);
         }
         let wait = self.wait * 2;
-        (group == shell.pid && wait <= LAST_LOOK)
-            .then(|| Self { before_command: false, wait, at: Instant::now() + wait, ..self })
+        (group == shell.pid && wait <= LAST_LOOK).then(|| Self {
+            before_command: false,
+            wait,
+            at: Instant::now() + wait,
+            ..self
+        })
     }
 }

@@ -216,6 +216,12 @@ impl Running {
                 () = until(self.follow_up.as_ref().map(FollowUp::at)) => {
                     self.follow_up = self.follow_up.take().and_then(|follow_up| follow_up.look(shell));
                 }
+                () = tokio::time::sleep(Duration::from_secs(1)) => {
+                    if shell.is_damaged() {
+                        // What the shell reports to was removed from inside: it may have ended long ago.
+                        let _ = shell.repair();
+                        let _ = shell.ask_again(self.tag);
+                    }
                 }
             }
         }
