@@ -38,11 +38,8 @@ fn the_same_tests_pass_in_a_virtual_machine() {
 }
 
 fn tests_that_run_inside() -> Vec<String> {
-    let output = Command::new(env::current_exe().unwrap())
-        .args(INSIDE)
-        .args(["--list", "--format", "terse"])
-        .output()
-        .unwrap();
+    let output =
+        Command::new(env::current_exe().unwrap()).args(INSIDE).args(["--list", "--format", "terse"]).output().unwrap();
     let list = String::from_utf8(output.stdout).unwrap();
     list.lines().filter_map(|line| line.strip_suffix(": test")).map(str::to_owned).collect()
 }
