@@ -106,6 +106,10 @@ pub enum Reason {
     NotAllowed,
     /// The sandbox has no room left (processes, memory, files) for what was asked.
     SandboxOutOfResources,
+    /// The message is larger than the server takes.
+    MessageTooLarge,
+    /// The server is being stopped.
+    ServerStopping,
 }
 
 impl Error {
@@ -120,10 +124,7 @@ impl Error {
     }
 
     /// Something that should not happen.
-    pub fn internal(
-        context: impl Into<String>,
-        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
-    ) -> Self {
+    pub fn internal(context: impl Into<String>, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self::Internal { context: context.into(), source: source.into() }
     }
 }
