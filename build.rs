@@ -3,11 +3,7 @@
 use prost::Message;
 use std::{env, fs, path::PathBuf};
 
-const PROTOS: &[&str] = &[
-    "sandshell/v1/sandbox.proto",
-    "sandshell/v1/session.proto",
-    "sandshell/agent/v1/agent.proto",
-];
+const PROTOS: &[&str] = &["sandshell/v1/sandbox.proto", "sandshell/v1/session.proto", "sandshell/agent/v1/agent.proto"];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=proto");
@@ -17,8 +13,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut public = descriptors.clone();
     public.file.retain(|file| file.package() != "sandshell.agent.v1");
     fs::write(out.join("sandshell.v1.bin"), public.encode_to_vec())?;
-    tonic_prost_build::configure()
-        .bytes(".sandshell.v1")
-        .compile_fds(descriptors)?;
+    tonic_prost_build::configure().bytes(".sandshell.v1").compile_fds(descriptors)?;
     Ok(())
 }

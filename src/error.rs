@@ -120,10 +120,7 @@ impl Error {
     }
 
     /// Something that should not happen.
-    pub fn internal(
-        context: impl Into<String>,
-        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
-    ) -> Self {
+    pub fn internal(context: impl Into<String>, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self::Internal { context: context.into(), source: source.into() }
     }
 }

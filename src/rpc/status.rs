@@ -18,10 +18,7 @@ impl From<Error> for Status {
         let (code, reason, message) = match error {
             Error::Invalid(violations) => {
                 details.set_bad_request(
-                    violations
-                        .into_iter()
-                        .map(|v| FieldViolation::new(v.field, v.description))
-                        .collect::<Vec<_>>(),
+                    violations.into_iter().map(|v| FieldViolation::new(v.field, v.description)).collect::<Vec<_>>(),
                 );
                 (Code::InvalidArgument, "INVALID_ARGUMENT", message)
             }
