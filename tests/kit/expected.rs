@@ -1,8 +1,11 @@
 //! Long output that is known beforehand, checked as it comes, so that no test holds a gigabyte.
 
+/// Adds the next piece of what is expected.
+type Maker = Box<dyn FnMut(&mut Vec<u8>) + Send>;
+
 /// Checks bytes against what they should be, without keeping them.
 pub struct Expected {
-    make: Box<dyn FnMut(&mut Vec<u8>) + Send>,
+    make: Maker,
     ahead: Vec<u8>,
     at: u64,
 }

@@ -31,6 +31,9 @@ pub struct Finished {
     pub truncated: (Option<i64>, Option<i64>),
 }
 
+/// What takes output as it comes.
+pub type Sink = Box<dyn FnMut(v1::Stream, &[u8]) + Send>;
+
 /// A command whose stream is open.
 pub struct Running {
     input: Option<mpsc::Sender<ExecRequest>>,
@@ -42,7 +45,7 @@ pub struct Running {
     /// When each piece of output came, and in which stream.
     pub pieces: Vec<(Instant, v1::Stream, Vec<u8>)>,
     /// Takes output instead of `got` and `pieces`, for output too long to keep.
-    pub sink: Option<Box<dyn FnMut(v1::Stream, &[u8]) + Send>>,
+    pub sink: Option<Sink>,
     offsets: [i64; 4],
 }
 
