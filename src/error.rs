@@ -106,6 +106,10 @@ pub enum Reason {
     NotAllowed,
     /// The sandbox has no room left (processes, memory, files) for what was asked.
     SandboxOutOfResources,
+    /// The message is larger than the server takes.
+    MessageTooLarge,
+    /// The server is being stopped.
+    ServerStopping,
 }
 
 impl Error {

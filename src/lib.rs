@@ -11,3 +11,4 @@ pub mod rpc;
 pub mod runtime;
 pub mod sandbox;
 pub mod server;
+mod sync;

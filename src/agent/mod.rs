@@ -1,3 +1,93 @@
-//! The program inside a sandbox that owns its sessions and commands.
+//! The program inside a sandbox that owns its sessions and commands, and what lives and dies with them.
+//!
+//! It has one thread: forking a shell is safe then, and it costs little memory in each of many sandboxes.
 
+mod collected;
+mod command;
 pub mod config;
+mod driver;
+mod environment;
+mod escalation;
+mod follower;
+mod input;
+mod log;
+mod oom;
+mod request_ids;
+mod retention;
+mod running;
+mod service;
+mod session;
+mod sessions;
+mod shell;
+
+use crate::{api::agent::v1::agent_service_server::AgentServiceServer, rpc::transport};
+use config::AgentConfig;
+use std::{fs::File, io, io::Read, os::unix::net::UnixListener, process::ExitCode, sync::Arc};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// The newest protocol between server and agent that this program speaks. An agent serves every older one.
+pub const PROTOCOL_VERSION: u32 = 1;
+
+/// What the agent is handed when it starts.
+pub struct Handed {
+    /// Where the server connects.
+    pub listener: UnixListener,
+    /// [`AgentConfig`] as JSON.
+    pub config: File,
+    /// The cgroup file that counts out-of-memory kills.
+    pub oom: Option<File>,
+}
+
+/// Why the agent cannot serve.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error("read the configuration: {0}")]
+    Config(#[from] serde_json::Error),
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error("serve: {0}")]
+    Serve(#[from] tonic::transport::Error),
+}
+
+/// Runs the agent until it is killed.
+pub fn main(handed: Handed) -> ExitCode {
+    match serve(handed) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(%error, "the agent ends");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(handed: Handed) -> Result<(), Failure> {
+    shell::protect();
+    let mut text = String::new();
+    let mut config = handed.config;
+    config.read_to_string(&mut text)?;
+    let config: AgentConfig = serde_json::from_str(&text)?;
+    handed.listener.set_nonblocking(true)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut children = signal(SignalKind::child())?;
+        tokio::spawn(async move {
+            loop {
+                shell::reap();
+                children.recv().await;
+            }
+        });
+        let listener = tokio::net::UnixListener::from_std(handed.listener)?;
+        let sessions = Arc::new(sessions::Sessions::new(config, oom::OomCounter::new(handed.oom)));
+        let service = AgentServiceServer::new(service::Service { sessions })
+            .max_decoding_message_size(transport::MAX_MESSAGE_BYTES)
+            .max_encoding_message_size(usize::MAX);
+        tonic::transport::Server::builder()
+            .initial_stream_window_size(transport::STREAM_WINDOW)
+            .initial_connection_window_size(transport::CONNECTION_WINDOW)
+            .max_frame_size(transport::MAX_FRAME_BYTES)
+            .add_service(service)
+            .serve_with_incoming(tokio_stream::wrappers::UnixListenerStream::new(listener))
+            .await?;
+        Ok(())
+    })
+}

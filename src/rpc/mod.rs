@@ -1,4 +1,5 @@
 //! What server and agent share of gRPC: the one error table, checks of messages, and transport settings.
 
+pub mod paging;
 pub mod status;
 pub mod transport;

@@ -16,3 +16,6 @@ pub const MAX_OUTPUT_BYTES: usize = 256 << 10;
 
 /// Largest HTTP/2 frame, so that a piece of output is one or two frames.
 pub const MAX_FRAME_BYTES: u32 = 256 << 10;
+
+/// The newest protocol between server and agent. An agent serves it and all before it.
+pub const PROTOCOL_VERSION: u32 = 1;

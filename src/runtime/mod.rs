@@ -21,6 +21,9 @@ pub trait Runtime: Send + Sync + 'static {
     /// What this host cannot give, and what that weakens: one sentence each, for the operator and for `Sandbox.warnings`.
     fn warnings(&self) -> &[String];
 
+    /// Which limits this host can enforce. Others are refused when asked for, and have no default.
+    fn enforceable(&self) -> EnforceableLimits;
+
     /// Starts a sandbox. When it returns, the agent's socket can be connected to.
     /// An error leaves nothing behind.
     async fn create(&self, spec: SandboxSpec) -> Result<(), RuntimeError>;
@@ -73,6 +76,19 @@ pub struct Limits {
     pub max_processes: Option<u64>,
     /// Bytes in its own file system.
     pub disk_bytes: Option<u64>,
+}
+
+/// Which of [`Limits`] a host can enforce.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct EnforceableLimits {
+    /// `memory_bytes`.
+    pub memory: bool,
+    /// `cpu_millis`.
+    pub cpu: bool,
+    /// `max_processes`.
+    pub processes: bool,
+    /// `disk_bytes`.
+    pub disk: bool,
 }
 
 /// What a sandbox can reach.

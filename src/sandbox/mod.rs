@@ -1,1 +1,29 @@
 //! The domain of sandboxes: who exists, in which state, and how to reach its agent.
+//!
+//! ```text
+//!            create                 agent answers
+//!   (nothing) ────▶ STARTING ─────────────────────▶ RUNNING
+//!                      │                             │   │
+//!               failed,│or its caller vanished delete│   │agent died
+//!                      │                             ▼   ▼
+//!                      │         delete ┌───────▶ STOPPING  FAILED
+//!                      │                │            │ ▲     │ ▲
+//!                      ▼                └────────────┼─┼─────┘ │
+//!                    GONE ◀──────────────────────────┘ └retry  │
+//!                              removed               removal failed
+//! ```
+//!
+//! `GONE` is never shown: the id is unknown from then on. Who waits for a deletion waits for it on the entry itself.
+//! The registry is memory only; all reads and writes of it are in [`registry`], where a store can take its place.
+
+mod entry;
+mod id;
+pub mod link;
+mod policy;
+mod registry;
+mod sandboxes;
+
+pub use entry::{Entry, NewSandbox, Sandbox, State};
+pub use id::is_sandbox_id;
+pub use policy::Policy;
+pub use sandboxes::{Listing, Reached, Sandboxes, Watching};

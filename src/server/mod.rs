@@ -1,1 +1,17 @@
-//! The edge: gRPC services, errors, request ids.
+//! The edge: gRPC services, checks of requests, errors, request ids.
+//!
+//! A handler takes the message, checks it ([`validate`]), and calls the domain, or passes the very same message on to
+//! the sandbox's agent.
+
+mod convert;
+mod data_dir;
+mod relay;
+mod request_id;
+mod sandbox_service;
+mod session_service;
+mod stdin;
+mod validate;
+mod wiring;
+
+pub use data_dir::{DataDir, DataDirError};
+pub use wiring::{Server, ServerError};

@@ -1,0 +1,230 @@
+//! One command: what was asked, what it printed, how it ended, and the way to reach it while it runs.
+
+use super::log::Log;
+use crate::{
+    api::v1::{self, Exited, TerminalSize},
+    sync::lock,
+};
+use bytes::Bytes;
+use std::{
+    sync::{Arc, Mutex},
+    time::{Duration, SystemTime},
+};
+use tokio::sync::mpsc;
+
+/// Time between INT, TERM and KILL unless the client says otherwise.
+const KILL_GRACE: Duration = Duration::from_millis(500);
+
+/// How much of a command's text is kept to be shown.
+const SHOWN_TEXT: usize = 4096;
+
+/// Pieces of input that wait for a slow program before the client's stream is held up.
+const INPUT_QUEUE: usize = 8;
+
+/// What was asked.
+pub(super) struct Spec {
+    /// Shell text.
+    pub(super) text: Bytes,
+    /// Longest run time.
+    pub(super) timeout: Option<Duration>,
+    /// Time between INT, TERM and KILL.
+    pub(super) grace: Duration,
+    /// Where its standard input comes from.
+    pub(super) input: Input,
+    /// Its terminal, when it runs on one.
+    pub(super) pty: Option<Pty>,
+}
+
+/// Where standard input comes from.
+pub(super) enum Input {
+    /// Nowhere: end of file at once.
+    Empty,
+    /// The client's stream.
+    Streamed,
+    /// All of it is here.
+    Whole(Bytes),
+}
+
+/// The terminal of a command.
+pub(super) struct Pty {
+    /// Its size.
+    pub(super) size: TerminalSize,
+    /// `TERM`, when it is not the session's.
+    pub(super) term: Option<String>,
+}
+
+/// What the client says to a command that runs.
+#[derive(Debug)]
+pub(super) enum Control {
+    /// Send this signal to the foreground.
+    Signal(i32),
+    /// End it: INT, TERM, KILL.
+    Cancel,
+    /// The terminal has a new size.
+    Resize(TerminalSize),
+}
+
+/// Input that the client sends.
+#[derive(Debug)]
+pub(super) enum InputPiece {
+    /// Bytes.
+    Data(Bytes),
+    /// No more.
+    End,
+    /// The client will not say anything more. Ends standard input; a terminal stays as it is, because a client that
+    /// only watches is no reason to type an end of file.
+    HalfClosed,
+}
+
+/// One command.
+pub(super) struct Command {
+    /// `<session>/<number>`.
+    pub(super) id: String,
+    /// The session it runs in; `None` for a direct execution.
+    pub(super) session_id: Option<String>,
+    /// What it printed.
+    pub(super) log: Log,
+    /// The beginning of its text.
+    shown: String,
+    phase: Mutex<Phase>,
+    control: mpsc::UnboundedSender<Control>,
+    input: mpsc::Sender<InputPiece>,
+}
+
+/// What the session needs to run a command, and only as long as it waits and runs.
+pub(super) struct Job {
+    /// The command.
+    pub(super) command: Arc<Command>,
+    /// What was asked.
+    pub(super) spec: Spec,
+    /// Signals and sizes.
+    pub(super) control: mpsc::UnboundedReceiver<Control>,
+    /// Input.
+    pub(super) input: mpsc::Receiver<InputPiece>,
+}
+
+enum Phase {
+    Queued,
+    Running(SystemTime),
+    Over(SystemTime, Exited),
+}
+
+impl Spec {
+    /// Reads what a client asked for. The message was checked at the edge.
+    pub(super) fn new(start: &mut v1::ExecStart, whole_input: Option<Bytes>) -> Self {
+        let duration = |d: Option<prost_types::Duration>| d.and_then(|d| Duration::try_from(d).ok());
+        let pty = start.pty.take().map(|pty| Pty {
+            size: pty.size.unwrap_or(TerminalSize { rows: 24, columns: 80 }),
+            term: (!pty.term.is_empty() && pty.term != super::environment::TERM).then_some(pty.term),
+        });
+        let input = match whole_input {
+            Some(bytes) if !bytes.is_empty() => Input::Whole(bytes),
+            _ if start.stdin && pty.is_none() => Input::Streamed,
+            _ => Input::Empty,
+        };
+        Self {
+            text: Bytes::from(std::mem::take(&mut start.command)),
+            timeout: duration(start.timeout),
+            grace: duration(start.kill_grace).unwrap_or(KILL_GRACE),
+            input,
+            pty,
+        }
+    }
+}
+
+impl Command {
+    /// A command that waits for its turn.
+    pub(super) fn create(id: String, session_id: Option<String>, spec: Spec, log: Log) -> Job {
+        let (control, control_inbox) = mpsc::unbounded_channel();
+        let (input, input_inbox) = mpsc::channel(INPUT_QUEUE);
+        let text = String::from_utf8_lossy(&spec.text[..SHOWN_TEXT.min(spec.text.len())]);
+        let shown = text.trim_end_matches(char::REPLACEMENT_CHARACTER).to_owned();
+        let command = Self { id, session_id, log, shown, phase: Mutex::new(Phase::Queued), control, input };
+        Job { command: Arc::new(command), spec, control: control_inbox, input: input_inbox }
+    }
+
+    /// Its turn has come. False when it was cancelled before.
+    pub(super) fn set_running(&self) -> bool {
+        let mut phase = lock(&self.phase);
+        let waits = matches!(*phase, Phase::Queued);
+        if waits {
+            *phase = Phase::Running(SystemTime::now());
+        }
+        waits
+    }
+
+    /// Ends it if it still waits for its turn.
+    pub(super) fn cancel_queued(&self, exited: Exited) -> bool {
+        let mut phase = lock(&self.phase);
+        if !matches!(*phase, Phase::Queued) {
+            return false;
+        }
+        *phase = Phase::Over(SystemTime::now(), exited);
+        drop(phase);
+        self.log.set_over();
+        true
+    }
+
+    /// It is over.
+    pub(super) fn set_over(&self, exited: Exited) {
+        let mut phase = lock(&self.phase);
+        let started = match &*phase {
+            Phase::Running(at) | Phase::Over(at, _) => *at,
+            Phase::Queued => SystemTime::now(),
+        };
+        *phase = Phase::Over(started, exited);
+        drop(phase);
+        self.log.set_over();
+    }
+
+    /// How it ended, when it has.
+    pub(super) fn exited(&self) -> Option<Exited> {
+        match &*lock(&self.phase) {
+            Phase::Over(_, exited) => Some(exited.clone()),
+            Phase::Queued | Phase::Running(_) => None,
+        }
+    }
+
+    /// Says something to it. False when it is over.
+    pub(super) fn say(&self, control: Control) -> bool {
+        self.exited().is_none() && self.control.send(control).is_ok()
+    }
+
+    /// Gives it input, waiting while the program does not read. Input that nobody will read is dropped.
+    pub(super) async fn give_input(&self, piece: InputPiece) {
+        // The receiver is gone when the command is over: then nobody reads it.
+        let _ = self.input.send(piece).await;
+    }
+
+    /// Ends its input, when it has any.
+    pub(super) async fn end_input(&self) {
+        self.give_input(InputPiece::HalfClosed).await;
+    }
+
+    /// Its number in its session.
+    pub(super) fn number(&self) -> u64 {
+        self.id.rsplit('/').next().and_then(|number| number.parse().ok()).unwrap_or(0)
+    }
+
+    /// As clients see it.
+    pub(super) fn describe(&self) -> v1::Command {
+        use v1::command::State;
+        let (state, start_time, exited) = match &*lock(&self.phase) {
+            Phase::Queued => (State::Queued, None, None),
+            Phase::Running(at) => (State::Running, Some(*at), None),
+            Phase::Over(at, exited) => (State::Exited, Some(*at), Some(exited.clone())),
+        };
+        let [stdout, stderr, terminal] = self.log.end().map(|bytes| bytes as i64);
+        v1::Command {
+            command_id: self.id.clone(),
+            session_id: self.session_id.clone().unwrap_or_default(),
+            state: state.into(),
+            command: self.shown.clone(),
+            start_time: start_time.map(Into::into),
+            exited,
+            stdout_bytes: stdout,
+            stderr_bytes: stderr,
+            terminal_bytes: terminal,
+        }
+    }
+}

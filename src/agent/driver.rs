@@ -1,0 +1,319 @@
+//! The task that owns a session's shell: takes commands in order, runs each, and brings the shell back when it ended.
+
+use super::{
+    command::{Command, Job},
+    oom::OomCounter,
+    retention::Retention,
+    running::{Running, ShellEnd, Verdict},
+    session::{Inbox, Session},
+    shell::{Event, Holder, Launch, LaunchError, Report, Saved, Shell},
+};
+use crate::api::v1::{Exited, OnShellExit, Stream, exited::Reason, session::State};
+use std::{path::PathBuf, sync::Arc, time::Duration};
+use tokio::time::Instant;
+
+/// An idle shell saves its state after this time, for the case that it is killed or that the user's own EXIT trap took
+/// the place of ours.
+const SAVE_AFTER: Duration = Duration::from_millis(50);
+
+/// How long to wait for a shell to take a signal that may still be on its way, and how often to ask.
+const SETTLE_EVERY: Duration = Duration::from_millis(200);
+const SETTLE_TIMES: usize = 10;
+
+/// A session's driver.
+pub(super) struct Driver {
+    /// The session, as others see it.
+    pub(super) session: Arc<Session>,
+    /// How its shells are started.
+    pub(super) launch: Launch,
+    /// The shell and its holder.
+    pub(super) shell: Shell,
+    /// As above.
+    pub(super) holder: Holder,
+    /// Holders of earlier shells, whose background processes may live.
+    pub(super) earlier: Vec<Holder>,
+    /// What the kernel killed.
+    pub(super) oom: Arc<OomCounter>,
+    /// What is kept of commands that are over.
+    pub(super) retention: Arc<Retention>,
+    /// `$?` for the next command.
+    pub(super) last_status: i32,
+    /// What the shell saved last.
+    pub(super) saved: Option<Saved>,
+    /// Gets what the terminal says between commands.
+    pub(super) last_command: Option<Arc<Command>>,
+}
+
+impl Driver {
+    /// Runs until the session is closed.
+    pub(super) async fn run(mut self, mut inbox: Inbox) {
+        let reason = loop {
+            let job = tokio::select! {
+                stop = wait_for_stop(&mut inbox.stop) => break stop,
+                job = self.idle(&mut inbox.jobs) => job,
+            };
+            let Some(job) = job else { break Reason::Cancelled };
+            let command = Arc::clone(&job.command);
+            let turn = self.turn(job, &mut inbox.stop).await;
+            self.last_command = Some(command);
+            if let Turn::Closed(reason) = turn {
+                break reason;
+            }
+        };
+        self.close(inbox, reason).await;
+    }
+
+    /// Waits for the next command, and looks after the shell meanwhile. `None` when the session cannot go on.
+    async fn idle(&mut self, jobs: &mut tokio::sync::mpsc::UnboundedReceiver<Job>) -> Option<Job> {
+        let mut save_at = Some(Instant::now() + SAVE_AFTER);
+        loop {
+            tokio::select! {
+                biased;
+                event = self.holder.event() => match event {
+                    Ok(Event::Ended(_) | Event::Gone) | Err(_) => {
+                        if self.session.about.on_shell_exit == OnShellExit::Close || !self.restart().await {
+                            self.session.update(|known| {
+                                known.state = State::Closed;
+                                known.shell_pid = 0;
+                            });
+                            return None;
+                        }
+                    }
+                    Ok(Event::Started(_) | Event::Failed(_)) => {}
+                },
+                job = jobs.recv() => return job,
+                saved = self.shell.keeper.next() => if let Ok(Some(saved)) = saved { self.saved = Some(saved) },
+                _ = self.shell.reports.next() => {}
+                data = self.shell.terminal.reader.data() => {
+                    if let (Ok(Some(data)), Some(command)) = (data, &self.last_command) {
+                        command.log.append(Stream::Terminal, data);
+                    }
+                }
+                // Prompts, notices of jobs, traces of our own lines: nobody's.
+                _ = self.shell.own_output.data() => {}
+                _ = self.shell.own_error.data() => {}
+                () = tokio::time::sleep_until(save_at.unwrap_or_else(Instant::now)), if save_at.is_some() => {
+                    save_at = None;
+                    // A shell that cannot be told anything is about to end, which the holder reports.
+                    let _ = self.shell.save();
+                }
+            }
+        }
+    }
+
+    /// Gives a command its turn.
+    async fn turn(&mut self, job: Job, stop: &mut tokio::sync::watch::Receiver<Option<Reason>>) -> Turn {
+        let command = Arc::clone(&job.command);
+        let waits = command.set_running();
+        self.session.update(|known| {
+            known.queued -= 1;
+            known.state = if waits { State::Busy } else { known.state };
+        });
+        if !waits {
+            return Turn::Next;
+        }
+        let kills = self.oom.kills();
+        let mut running = match Running::start(job, &mut self.shell, self.last_status, self.session.about.direct) {
+            Ok(running) => running,
+            Err(error) => return self.not_started(&command, &error),
+        };
+        let verdict = tokio::select! {
+            verdict = running.drive(&mut self.shell, &mut self.holder, &mut self.saved) => verdict,
+            reason = wait_for_stop(stop) => {
+                // Everything is ended first, so that what it still prints is there before the end is reported.
+                self.end_processes().await;
+                running.drain(&self.shell);
+                running.leave_background();
+                command.set_over(self.exited(&running, Verdict::stopped(reason), false));
+                self.retention.command_is_over(command);
+                return Turn::Closed(reason);
+            }
+        };
+        let turn = self.conclude(running, verdict, self.oom.kills() > kills).await;
+        self.retention.command_is_over(command);
+        turn
+    }
+
+    /// Brings the session into order after a command, then reports its end.
+    async fn conclude(&mut self, mut running: Running, mut verdict: Verdict, out_of_memory: bool) -> Turn {
+        if verdict.signal_under_way && verdict.shell_end.is_none() {
+            verdict.shell_end = self.settle().await;
+        }
+        running.drain(&self.shell);
+        let shell_ended = verdict.shell_end.is_some();
+        if shell_ended {
+            running.take_last_words(&self.shell);
+            if let Some(saved) = self.shell.keeper.take() {
+                self.saved = Some(saved);
+            }
+        }
+        let directory = match (&verdict.directory, &self.saved) {
+            (Some(directory), _) => Some(directory.clone()),
+            (None, Some(saved)) if shell_ended => Some(saved.directory.clone()),
+            _ => None,
+        };
+        if let Some(directory) = directory {
+            self.session.update(|known| known.directory = directory);
+        }
+        if self.session.about.direct {
+            // Nothing of a direct execution is kept: what it left behind ends before its end is reported.
+            self.end_processes().await;
+            running.drain(&self.shell);
+        }
+        self.last_status = verdict.status;
+        let goes_on = !shell_ended
+            || (!self.session.about.direct
+                && self.session.about.on_shell_exit != OnShellExit::Close
+                && self.restart().await);
+        self.session.update(|known| {
+            known.state = if goes_on { State::Idle } else { State::Closed };
+            if !goes_on {
+                known.shell_pid = 0;
+            }
+        });
+        let exited = self.exited(&running, verdict, out_of_memory);
+        running.over(exited);
+        if goes_on { Turn::Next } else { Turn::Closed(Reason::Cancelled) }
+    }
+
+    /// A command that could not be given to the shell ends with a message, as one that cannot be executed.
+    fn not_started(&mut self, command: &Arc<Command>, error: &std::io::Error) -> Turn {
+        command.log.append(Stream::Stderr, format!("sandshell: cannot run the command: {error}\n").into());
+        let mut exited = self.session.known().never_ran(Reason::Exited);
+        exited.exit_code = 126;
+        self.session.update(|known| known.state = State::Idle);
+        command.set_over(exited);
+        Turn::Next
+    }
+
+    fn exited(&self, running: &Running, verdict: Verdict, out_of_memory: bool) -> Exited {
+        let known = self.session.known();
+        let direct = self.session.about.direct;
+        let ended_shell = verdict.shell_end.as_ref();
+        let shell_signal = ended_shell.map_or(0, |end| end.signal);
+        let reason = match verdict.reason {
+            Some(reason) => reason,
+            None if out_of_memory && verdict.status != 0 => Reason::OutOfMemory,
+            None if verdict.signalled != 0 => Reason::Signaled,
+            None if direct && shell_signal != 0 => Reason::Signaled,
+            None if ended_shell.is_some() && !direct => Reason::ShellExited,
+            None => Reason::Exited,
+        };
+        Exited {
+            exit_code: verdict.status,
+            signal: if shell_signal != 0 { shell_signal } else { verdict.signalled },
+            reason: reason.into(),
+            duration: prost_types::Duration::try_from(running.elapsed()).ok(),
+            working_directory: known.directory.to_string_lossy().into_owned(),
+            shell_exited: ended_shell.is_some() && !direct,
+            generation: known.generation,
+        }
+    }
+
+    /// Waits until no signal of ours can hit the next command.
+    async fn settle(&mut self) -> Option<ShellEnd> {
+        for _ in 0..SETTLE_TIMES {
+            // An error means that the shell has ended, which its holder reports.
+            let asked = self.shell.settle().unwrap_or(0);
+            let answer = async {
+                loop {
+                    tokio::select! {
+                        event = self.holder.event() => match event {
+                            Ok(Event::Ended(status)) => return Some(ShellEnd::new(status)),
+                            Ok(Event::Gone) | Err(_) => return Some(ShellEnd::killed()),
+                            Ok(Event::Started(_) | Event::Failed(_)) => {}
+                        },
+                        report = self.shell.reports.next() => {
+                            if matches!(report, Ok(Report::Done { tag, .. }) if tag == asked) {
+                                return None;
+                            }
+                        }
+                        saved = self.shell.keeper.next() => if let Ok(Some(saved)) = saved { self.saved = Some(saved) },
+                    }
+                }
+            };
+            if let Ok(end) = tokio::time::timeout(SETTLE_EVERY, answer).await {
+                return end;
+            }
+        }
+        None
+    }
+
+    /// Starts a new shell in the place of one that ended. False when that is not possible.
+    async fn restart(&mut self) -> bool {
+        if let Some(saved) = self.shell.keeper.take() {
+            self.saved = Some(saved);
+        }
+        let mut launch = self.launch.clone();
+        launch.login = false;
+        if self.saved.is_some() {
+            // What was saved is all there was; what the user has unset must not come back.
+            launch.environment.clear();
+        }
+        let directory = self.session.known().directory;
+        let restarted = match launch.start(&directory, self.saved.as_ref()).await {
+            // A state that no shell can start from must not end the session.
+            Err(_) if self.saved.take().is_some() => self.launch.start(&directory, None).await,
+            other => other,
+        };
+        match restarted {
+            Ok((shell, holder)) => {
+                self.session.update(|known| {
+                    known.generation += 1;
+                    known.shell_pid = shell.pid;
+                });
+                self.shell = shell;
+                self.earlier.push(std::mem::replace(&mut self.holder, holder));
+                true
+            }
+            Err(error) => {
+                report_failed_restart(&self.session.about.id, &error);
+                false
+            }
+        }
+    }
+
+    async fn end_processes(&mut self) {
+        self.holder.end().await;
+        for mut holder in self.earlier.drain(..) {
+            holder.end().await;
+        }
+    }
+
+    async fn close(mut self, mut inbox: Inbox, reason: Reason) {
+        self.session.update(|known| {
+            known.state = State::Closed;
+            known.shell_pid = 0;
+        });
+        let exited = self.session.known().never_ran(reason);
+        inbox.jobs.close();
+        while let Ok(job) = inbox.jobs.try_recv() {
+            job.command.cancel_queued(exited.clone());
+        }
+        self.end_processes().await;
+        let directory = PathBuf::from(self.shell.directory());
+        drop(self.shell);
+        let _ = std::fs::remove_dir_all(directory);
+        inbox.ended.send_replace(true);
+    }
+}
+
+/// What a command's turn leads to.
+enum Turn {
+    /// The next command.
+    Next,
+    /// The end of the session.
+    Closed(Reason),
+}
+
+async fn wait_for_stop(stop: &mut tokio::sync::watch::Receiver<Option<Reason>>) -> Reason {
+    match stop.wait_for(Option::is_some).await {
+        Ok(reason) => reason.unwrap_or(Reason::Cancelled),
+        // Nobody can use the session any more.
+        Err(_) => Reason::Cancelled,
+    }
+}
+
+fn report_failed_restart(session: &str, error: &LaunchError) {
+    tracing::warn!(session, %error, "no new shell could be started; the session is closed");
+}

@@ -1,0 +1,89 @@
+//! How a command is ended without ending its session: INT, TERM and KILL in turn, to what runs in the foreground.
+//!
+//! INT comes first and alone, so that a program that handles it ends in its own way, and shells abort the whole list
+//! when it does not. Later steps tell the shell too, because a program ended by TERM or KILL would let the list go on.
+
+use super::shell::{self, Shell};
+use crate::api::v1::exited::Reason;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// After KILL, how often whatever the list goes on with is killed too.
+const AGAIN: Duration = Duration::from_millis(20);
+
+/// How long a shell may go on after KILL before it is killed itself.
+const SHELL_GRACE: Duration = Duration::from_secs(2);
+
+/// The steps of an end.
+pub(super) struct Escalation {
+    reason: Reason,
+    grace: Duration,
+    stage: Stage,
+    next: Instant,
+}
+
+#[derive(Clone, Copy)]
+enum Stage {
+    Interrupt,
+    Terminate,
+    Kill,
+    KillUntil(Instant),
+}
+
+impl Escalation {
+    /// The first step is due now.
+    pub(super) fn new(reason: Reason, grace: Duration) -> Self {
+        Self { reason, grace, stage: Stage::Interrupt, next: Instant::now() }
+    }
+
+    /// When the next step is due.
+    pub(super) fn next(&self) -> Instant {
+        self.next
+    }
+
+    /// Why the command is ended.
+    pub(super) fn reason(&self) -> Reason {
+        self.reason
+    }
+
+    /// Takes the step. Whether a signal may now be on its way to the shell itself.
+    pub(super) fn step(&mut self, shell: &Shell) -> bool {
+        let now = Instant::now();
+        let foreground = shell.terminal.foreground().unwrap_or(shell.pid);
+        let others = |signal| {
+            for pid in shell::group_members(foreground, shell.pid) {
+                shell::kill(pid, signal);
+            }
+        };
+        let told_shell = match self.stage {
+            Stage::Interrupt => {
+                shell::kill_group(foreground, libc::SIGINT);
+                self.stage = Stage::Terminate;
+                foreground == shell.pid
+            }
+            Stage::Terminate => {
+                shell::kill(shell.pid, libc::SIGINT);
+                others(libc::SIGTERM);
+                // What is stopped takes no other signal.
+                others(libc::SIGCONT);
+                self.stage = Stage::Kill;
+                true
+            }
+            Stage::Kill | Stage::KillUntil(_) => {
+                shell::kill(shell.pid, libc::SIGINT);
+                others(libc::SIGKILL);
+                let until = match self.stage {
+                    Stage::KillUntil(until) => until,
+                    _ => now + SHELL_GRACE,
+                };
+                if now >= until {
+                    shell::kill(shell.pid, libc::SIGKILL);
+                }
+                self.stage = Stage::KillUntil(until);
+                true
+            }
+        };
+        self.next = now + if matches!(self.stage, Stage::KillUntil(_)) { AGAIN } else { self.grace };
+        told_shell
+    }
+}

@@ -1,0 +1,106 @@
+//! Where a command's input goes while it runs.
+
+use super::{
+    command::{Input, InputPiece},
+    shell::{self, InputFifo, Terminal},
+};
+use bytes::{Buf, Bytes};
+use std::{io, path::PathBuf, time::Duration};
+
+/// How often, and how long, to look whether a program that has just written to the terminal reads its answer there.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+const MOST_LOOKS: usize = 20;
+
+/// The way of a command's input.
+pub(super) struct Feed {
+    fifo: Option<InputFifo>,
+    pty: bool,
+    pending: Bytes,
+    to_terminal: bool,
+    ended: bool,
+}
+
+impl Feed {
+    /// Prepares the input that `spec` asks for. `path` is where a FIFO may be made.
+    pub(super) fn new(input: Input, pty: bool, path: PathBuf) -> io::Result<Self> {
+        let (fifo, pending, ended) = match input {
+            Input::Empty => (None, Bytes::new(), false),
+            Input::Streamed => (Some(InputFifo::create(path)?), Bytes::new(), false),
+            Input::Whole(bytes) => (Some(InputFifo::create(path)?), bytes, true),
+        };
+        Ok(Self { fifo, pty, pending, to_terminal: pty, ended })
+    }
+
+    /// What the shell opens as standard input.
+    pub(super) fn path(&self) -> &str {
+        match &self.fifo {
+            _ if self.pty => "/dev/tty",
+            Some(fifo) => fifo.path().to_str().unwrap_or("/dev/null"),
+            None => "/dev/null",
+        }
+    }
+
+    /// Whether there is nothing left to write, so that more may be taken from the client.
+    pub(super) fn wants_more(&self) -> bool {
+        self.pending.is_empty()
+    }
+
+    /// Takes a piece from the client. `terminal_spoke` tells whether the last output was on the terminal.
+    pub(super) async fn take(&mut self, piece: InputPiece, terminal: &Terminal, terminal_spoke: bool) {
+        match piece {
+            InputPiece::Data(_) if self.ended && !self.pty && self.fifo.is_some() => {}
+            InputPiece::Data(data) => {
+                self.pending = data;
+                self.to_terminal = self.pty || self.fifo.is_none() || (terminal_spoke && answers(terminal).await);
+            }
+            InputPiece::End if self.pty => {
+                self.pending = Bytes::from(vec![terminal.end_of_input()]);
+                self.to_terminal = true;
+            }
+            InputPiece::HalfClosed if self.pty => {}
+            InputPiece::End | InputPiece::HalfClosed => self.ended = true,
+        }
+    }
+
+    /// Writes what is pending; pending for ever when there is nothing to do. May be cancelled without loss.
+    pub(super) async fn advance(&mut self, terminal: &Terminal) {
+        if self.to_terminal && !self.pending.is_empty() {
+            match terminal.write(&self.pending).await {
+                Ok(written) => self.pending.advance(written),
+                Err(_) => self.pending.clear(),
+            }
+            return;
+        }
+        let Some(fifo) = &mut self.fifo else { return std::future::pending().await };
+        if self.pending.is_empty() && !self.ended {
+            return std::future::pending().await;
+        }
+        let result = match fifo.opened().await {
+            Ok(fd) if !self.pending.is_empty() => shell::write(fd, &self.pending).await,
+            Ok(_) => Err(io::ErrorKind::UnexpectedEof.into()),
+            Err(error) => Err(error),
+        };
+        match result {
+            Ok(written) => self.pending.advance(written),
+            // Written to the end and closed by the client, or nobody reads any more: what comes now is dropped.
+            Err(_) => {
+                self.pending.clear();
+                self.fifo = None;
+                self.ended = true;
+            }
+        }
+    }
+}
+
+/// Whether what runs in the foreground reads its next input from the terminal, as ssh and sudo do for a password even
+/// when their standard input is something else.
+async fn answers(terminal: &Terminal) -> bool {
+    for _ in 0..MOST_LOOKS {
+        let Some(group) = terminal.foreground() else { return false };
+        if shell::group_members(group, 0).into_iter().any(shell::reads_terminal) {
+            return true;
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+    false
+}

@@ -1,0 +1,315 @@
+//! One command while it runs: its pipes, its input, its time, and the signals that end it.
+
+use super::{
+    command::{Command, Control, Job, Pty},
+    escalation::Escalation,
+    input::Feed,
+    shell::{self, Call, Event, Fifo, Holder, Read, Report, Saved, Shell},
+};
+use crate::api::v1::{Exited, Stream, exited::Reason};
+use bytes::Bytes;
+use std::{io, path::PathBuf, sync::Arc, time::Duration};
+use tokio::{sync::mpsc, time::Instant};
+
+/// What a terminal can hold, and a good deal more.
+const MOST_TERMINAL_READS: usize = 64;
+
+/// A command that runs.
+pub(super) struct Running {
+    command: Arc<Command>,
+    since: Instant,
+    timeout: Option<Duration>,
+    grace: Duration,
+    pty: bool,
+    output: Option<Fifo>,
+    error: Option<Fifo>,
+    feed: Feed,
+    control: mpsc::UnboundedReceiver<Control>,
+    input: mpsc::Receiver<super::command::InputPiece>,
+    tag: u64,
+    /// The last signal that the client sent.
+    signalled: i32,
+    /// Whether a signal may still be on its way to the shell.
+    signal_under_way: bool,
+    /// Whether the last output was on the terminal of a command that has other output.
+    terminal_spoke: bool,
+}
+
+/// How a command ended, as far as the shell and we know.
+pub(super) struct Verdict {
+    /// `$?`, or what stands for it.
+    pub(super) status: i32,
+    /// Where the shell was then.
+    pub(super) directory: Option<PathBuf>,
+    /// Set when we ended it.
+    pub(super) reason: Option<Reason>,
+    /// The signal that the client sent and that ended it.
+    pub(super) signalled: i32,
+    /// Whether a signal may still be on its way to the shell.
+    pub(super) signal_under_way: bool,
+    /// Set when the shell ended.
+    pub(super) shell_end: Option<ShellEnd>,
+}
+
+/// How a shell ended.
+pub(super) struct ShellEnd {
+    /// Its exit code; 128 + N for a signal.
+    pub(super) code: i32,
+    /// The signal that ended it.
+    pub(super) signal: i32,
+}
+
+impl ShellEnd {
+    /// By a wait status.
+    pub(super) fn new(status: i32) -> Self {
+        if libc::WIFSIGNALED(status) {
+            let signal = libc::WTERMSIG(status);
+            Self { code: 128 + signal, signal }
+        } else {
+            Self { code: libc::WEXITSTATUS(status), signal: 0 }
+        }
+    }
+
+    /// Nobody knows, because somebody killed the process that would.
+    pub(super) fn killed() -> Self {
+        Self { code: 128 + libc::SIGKILL, signal: libc::SIGKILL }
+    }
+}
+
+impl Verdict {
+    /// The session was stopped.
+    pub(super) fn stopped(reason: Reason) -> Self {
+        Self {
+            status: 128 + libc::SIGKILL,
+            directory: None,
+            reason: Some(reason),
+            signalled: 0,
+            signal_under_way: false,
+            shell_end: None,
+        }
+    }
+}
+
+impl Running {
+    /// Gives the command to the shell.
+    pub(super) fn start(job: Job, shell: &mut Shell, last_status: i32, direct: bool) -> io::Result<Self> {
+        let Job { command, spec, control, input } = job;
+        shell.repair()?;
+        let path = |name: &str| PathBuf::from(format!("{}/{name}", shell.directory()));
+        let feed = Feed::new(spec.input, spec.pty.is_some(), path("in"))?;
+        let (output, error) = match &spec.pty {
+            Some(Pty { size, .. }) => {
+                shell.terminal.reset();
+                shell.terminal.resize(size);
+                (None, None)
+            }
+            None => (Some(Fifo::create(path("out"))?), Some(Fifo::create(path("err"))?)),
+        };
+        shell.forget_own_output();
+        let tag = {
+            let place =
+                |fifo: &Option<Fifo>| fifo.as_ref().and_then(|f| f.path().to_str()).unwrap_or("/dev/tty").to_owned();
+            let call = Call {
+                input: feed.path(),
+                output: &place(&output),
+                error: &place(&error),
+                last_status,
+                term: spec.pty.as_ref().and_then(|pty| pty.term.as_deref()),
+                leave: direct,
+            };
+            shell.run(&spec.text, &call)?
+        };
+        for _ in [&output, &error].into_iter().flatten() {
+            command.log.pipe_opened();
+        }
+        Ok(Self {
+            command,
+            since: Instant::now(),
+            timeout: spec.timeout,
+            grace: spec.grace,
+            pty: spec.pty.is_some(),
+            output,
+            error,
+            feed,
+            control,
+            input,
+            tag,
+            signalled: 0,
+            signal_under_way: false,
+            terminal_spoke: false,
+        })
+    }
+
+    /// Runs it to its end.
+    pub(super) async fn drive(&mut self, shell: &mut Shell, holder: &mut Holder, saved: &mut Option<Saved>) -> Verdict {
+        let mut escalation: Option<Escalation> = None;
+        let mut aborted = false;
+        let deadline = self.timeout.map(|timeout| self.since + timeout);
+        loop {
+            let room = self.command.log.has_room();
+            let next_step = escalation.as_ref().map(Escalation::next).or(deadline);
+            tokio::select! {
+                report = shell.reports.next() => match report {
+                    Ok(Report::Done { tag, status, directory }) if tag == self.tag => {
+                        let status = if aborted { 128 + libc::SIGINT } else { status };
+                        return self.verdict(status, Some(directory), escalation, None);
+                    }
+                    Ok(Report::Aborted) => aborted = true,
+                    Ok(Report::Done { .. }) | Err(_) => {}
+                },
+                event = holder.event() => {
+                    let end = match event {
+                        Ok(Event::Ended(status)) => ShellEnd::new(status),
+                        Ok(Event::Started(_) | Event::Failed(_)) => continue,
+                        Ok(Event::Gone) | Err(_) => {
+                            shell::kill(shell.pid, libc::SIGKILL);
+                            ShellEnd::killed()
+                        }
+                    };
+                    return self.verdict(end.code, None, escalation, Some(end));
+                }
+                data = read(&self.output), if room => self.bring(Stream::Stdout, data),
+                data = read(&self.error), if room => self.bring(Stream::Stderr, data),
+                data = shell.terminal.reader.data(), if room => {
+                    self.bring(Stream::Terminal, data.ok().flatten());
+                    self.terminal_spoke = !self.pty;
+                }
+                () = self.command.log.wait_for_room(), if !room => {}
+                Some(control) = self.control.recv() => match control {
+                    Control::Resize(size) => shell.terminal.resize(&size),
+                    Control::Signal(signal) => self.signal(shell, signal),
+                    Control::Cancel => {
+                        escalation.get_or_insert_with(|| Escalation::new(Reason::Cancelled, self.grace));
+                    }
+                },
+                Some(piece) = self.input.recv(), if self.feed.wants_more() => {
+                    self.feed.take(piece, &shell.terminal, self.terminal_spoke).await;
+                }
+                () = self.feed.advance(&shell.terminal) => {}
+                // A shell that saves a large state waits for us to read it.
+                state = shell.keeper.next() => if let Ok(Some(state)) = state { *saved = Some(state) },
+                () = tokio::time::sleep_until(next_step.unwrap_or_else(Instant::now)), if next_step.is_some() => {
+                    let escalation = escalation.get_or_insert_with(|| Escalation::new(Reason::TimedOut, self.grace));
+                    self.signal_under_way |= escalation.step(shell);
+                }
+                () = tokio::time::sleep(Duration::from_secs(1)) => {
+                    if shell.is_damaged() {
+                        // What the shell reports to was removed from inside: it may have ended long ago.
+                        let _ = shell.repair();
+                        let _ = shell.ask_again(self.tag);
+                    }
+                }
+            }
+        }
+    }
+
+    fn verdict(
+        &self,
+        status: i32,
+        directory: Option<PathBuf>,
+        escalation: Option<Escalation>,
+        shell_end: Option<ShellEnd>,
+    ) -> Verdict {
+        Verdict {
+            status,
+            directory,
+            reason: escalation.map(|escalation| escalation.reason()),
+            signalled: if self.signalled != 0 && status == 128 + self.signalled { self.signalled } else { 0 },
+            signal_under_way: self.signal_under_way,
+            shell_end,
+        }
+    }
+
+    fn signal(&mut self, shell: &Shell, signal: i32) {
+        let Some(group) = shell.terminal.foreground() else { return };
+        self.signalled = signal;
+        self.signal_under_way |= group == shell.pid;
+        shell::kill_group(group, signal);
+    }
+
+    fn bring(&mut self, stream: Stream, data: Option<Bytes>) {
+        if let Some(data) = data {
+            self.terminal_spoke = false;
+            self.command.log.append(stream, data);
+        }
+    }
+
+    /// Takes what is already in the pipes. What holds them open from now on runs in the background.
+    pub(super) fn drain(&mut self, shell: &Shell) {
+        for (fifo, stream) in [(&mut self.output, Stream::Stdout), (&mut self.error, Stream::Stderr)] {
+            let Some(pipe) = fifo else { continue };
+            pipe.release();
+            // No more than is there now: a background process may go on printing for ever.
+            let mut budget = 2;
+            let mut left = rustix::io::ioctl_fionread(pipe.reader.as_fd()).unwrap_or(0);
+            loop {
+                match pipe.reader.read() {
+                    Ok(Read::Data(data)) => {
+                        left = left.saturating_sub(data.len() as u64);
+                        self.command.log.append(stream, data);
+                        if left == 0 {
+                            // The next read tells whether anybody is left; what it may bring is not waited for.
+                            budget -= 1;
+                        }
+                        if budget == 0 {
+                            break;
+                        }
+                    }
+                    Ok(Read::Empty) => break,
+                    Ok(Read::Closed) | Err(_) => {
+                        *fifo = None;
+                        self.command.log.pipe_closed();
+                        break;
+                    }
+                }
+            }
+        }
+        for _ in 0..MOST_TERMINAL_READS {
+            let Ok(Read::Data(data)) = shell.terminal.reader.read() else { break };
+            self.command.log.append(Stream::Terminal, data);
+        }
+    }
+
+    /// Takes what the shell itself said at its end: the output of an EXIT trap.
+    pub(super) fn take_last_words(&self, shell: &Shell) {
+        let (output, error) = shell.own_words();
+        if self.pty {
+            self.command.log.append(Stream::Terminal, [output, error].concat().into());
+        } else {
+            self.command.log.append(Stream::Stdout, output.into());
+            self.command.log.append(Stream::Stderr, error.into());
+        }
+    }
+
+    /// Leaves the pipes that are still open to a task of their own: what comes belongs to this command.
+    pub(super) fn leave_background(&mut self) {
+        for (fifo, stream) in [(self.output.take(), Stream::Stdout), (self.error.take(), Stream::Stderr)] {
+            let Some(fifo) = fifo else { continue };
+            let command = Arc::clone(&self.command);
+            tokio::spawn(async move {
+                while let Ok(Some(data)) = fifo.reader.data().await {
+                    command.log.append(stream, data);
+                }
+                command.log.pipe_closed();
+            });
+        }
+    }
+
+    /// Reports its end.
+    pub(super) fn over(mut self, exited: Exited) {
+        self.command.set_over(exited);
+        self.leave_background();
+    }
+
+    /// How long it has run.
+    pub(super) fn elapsed(&self) -> Duration {
+        self.since.elapsed()
+    }
+}
+
+async fn read(fifo: &Option<Fifo>) -> Option<Bytes> {
+    match fifo {
+        Some(fifo) => fifo.reader.data().await.ok().flatten(),
+        None => std::future::pending().await,
+    }
+}

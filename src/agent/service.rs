@@ -1,0 +1,201 @@
+//! The agent's side of the private service: takes messages, calls the sessions, answers.
+
+use super::{
+    PROTOCOL_VERSION,
+    collected::Collected,
+    command::{Command, Control, InputPiece},
+    follower::Follower,
+    sessions::{Fresh, Sessions},
+};
+use crate::{
+    api::{
+        agent::v1::{HelloRequest, HelloResponse, StopRequest, StopResponse, agent_service_server::AgentService},
+        v1::{self, ExecRequest, ExecResponse, exec_request::Request as Piece, exited::Reason as ExitReason},
+    },
+    error::{Error, Reason},
+    rpc::paging,
+};
+use std::{pin::Pin, sync::Arc};
+use tonic::{Request, Response, Status, Streaming};
+
+type Answers = Pin<Box<dyn futures_util::Stream<Item = Result<ExecResponse, Status>> + Send>>;
+
+/// Bytes of each stream that `Run` returns unless the client says otherwise.
+const RUN_OUTPUT: usize = 1 << 20;
+
+/// The agent's service.
+pub(super) struct Service {
+    /// What it serves.
+    pub(super) sessions: Arc<Sessions>,
+}
+
+#[tonic::async_trait]
+impl AgentService for Service {
+    type ExecStream = Answers;
+    type AttachStream = Answers;
+
+    async fn hello(&self, request: Request<HelloRequest>) -> Result<Response<HelloResponse>, Status> {
+        Ok(Response::new(HelloResponse {
+            protocol_version: request.into_inner().protocol_version.min(PROTOCOL_VERSION),
+            agent_version: env!("CARGO_PKG_VERSION").into(),
+            sandbox_id: self.sessions.sandbox_id().into(),
+        }))
+    }
+
+    async fn create_session(
+        &self,
+        request: Request<v1::CreateSessionRequest>,
+    ) -> Result<Response<v1::Session>, Status> {
+        let session = self.sessions.create(request.get_ref()).await?;
+        Ok(Response::new(session.describe()))
+    }
+
+    async fn get_session(&self, request: Request<v1::GetSessionRequest>) -> Result<Response<v1::Session>, Status> {
+        Ok(Response::new(self.sessions.get(&request.get_ref().session_id)?.describe()))
+    }
+
+    async fn list_sessions(
+        &self,
+        request: Request<v1::ListSessionsRequest>,
+    ) -> Result<Response<v1::ListSessionsResponse>, Status> {
+        let request = request.into_inner();
+        let all = self.sessions.list(&request.sandbox_id)?;
+        let page = paging::page(all, request.page_size, &request.page_token)?;
+        Ok(Response::new(v1::ListSessionsResponse {
+            sessions: page.items.iter().map(|session| session.describe()).collect(),
+            next_page_token: page.next_token,
+            total_size: page.total,
+        }))
+    }
+
+    async fn close_session(
+        &self,
+        request: Request<v1::CloseSessionRequest>,
+    ) -> Result<Response<v1::CloseSessionResponse>, Status> {
+        let sessions = Arc::clone(&self.sessions);
+        // A close that has begun is finished, even when the caller does not wait for it.
+        let closed = tokio::spawn(async move { sessions.close(&request.get_ref().session_id).await }).await;
+        closed.map_err(|error| Error::internal("close a session", error))??;
+        Ok(Response::new(v1::CloseSessionResponse {}))
+    }
+
+    async fn exec(&self, request: Request<Streaming<ExecRequest>>) -> Result<Response<Answers>, Status> {
+        let mut pieces = request.into_inner();
+        let Some(ExecRequest { request: Some(Piece::Start(start)) }) = pieces.message().await? else {
+            return Err(Error::invalid("start", "the first message must be start").into());
+        };
+        let (command, fresh) = self.sessions.start(start, None).await?;
+        let follower = match fresh {
+            Fresh::Yes => Follower::starter(Arc::clone(&command)),
+            Fresh::No => Follower::returning(Arc::clone(&command)),
+        };
+        tokio::spawn(listen(pieces, command));
+        Ok(Response::new(Box::pin(follower.into_stream())))
+    }
+
+    async fn run(&self, request: Request<v1::RunRequest>) -> Result<Response<v1::RunResponse>, Status> {
+        let v1::RunRequest { start, stdin, max_output_bytes } = request.into_inner();
+        let start = start.ok_or_else(|| Error::invalid("start", "is required"))?;
+        let (command, fresh) = self.sessions.start(start, Some(stdin)).await?;
+        let bound = usize::try_from(max_output_bytes).ok().filter(|bytes| *bytes > 0).unwrap_or(RUN_OUTPUT);
+        let (mut stdout, mut stderr) = (Collected::new(bound), Collected::new(bound));
+        let command_id = command.id.clone();
+        let follower = match fresh {
+            Fresh::Yes => Follower::starter(command),
+            Fresh::No => Follower::returning(command),
+        };
+        let exited = follower
+            .collect(|output| match output.stream() {
+                v1::Stream::Stdout => stdout.take(&output.data),
+                v1::Stream::Stderr => stderr.take(&output.data),
+                v1::Stream::Terminal | v1::Stream::Unspecified => {}
+            })
+            .await;
+        let (stdout, stdout_truncated, stdout_truncated_at) = stdout.finish();
+        let (stderr, stderr_truncated, stderr_truncated_at) = stderr.finish();
+        Ok(Response::new(v1::RunResponse {
+            command_id,
+            stdout: stdout.into(),
+            stderr: stderr.into(),
+            exited,
+            stdout_truncated,
+            stderr_truncated,
+            stdout_truncated_at,
+            stderr_truncated_at,
+        }))
+    }
+
+    async fn attach(&self, request: Request<v1::AttachRequest>) -> Result<Response<Answers>, Status> {
+        let request = request.into_inner();
+        let command = self.sessions.command(&request.command_id)?;
+        let from = [request.stdout_offset, request.stderr_offset, request.terminal_offset].map(|at| at.max(0) as u64);
+        let follower = Follower::watcher(command, from, request.follow_background);
+        Ok(Response::new(Box::pin(follower.into_stream())))
+    }
+
+    async fn get_command(&self, request: Request<v1::GetCommandRequest>) -> Result<Response<v1::Command>, Status> {
+        Ok(Response::new(self.sessions.command(&request.get_ref().command_id)?.describe()))
+    }
+
+    async fn list_commands(
+        &self,
+        request: Request<v1::ListCommandsRequest>,
+    ) -> Result<Response<v1::ListCommandsResponse>, Status> {
+        let request = request.into_inner();
+        let commands = self.sessions.get(&request.session_id)?.commands();
+        let numbered = commands.into_iter().map(|command| (command.number(), command)).collect();
+        let page = paging::page(numbered, request.page_size, &request.page_token)?;
+        Ok(Response::new(v1::ListCommandsResponse {
+            commands: page.items.iter().map(|command| command.describe()).collect(),
+            next_page_token: page.next_token,
+            total_size: page.total,
+        }))
+    }
+
+    async fn signal_command(
+        &self,
+        request: Request<v1::SignalCommandRequest>,
+    ) -> Result<Response<v1::SignalCommandResponse>, Status> {
+        let v1::SignalCommandRequest { command_id, signal } = request.into_inner();
+        let command = self.sessions.command(&command_id)?;
+        let never_ran = self.sessions.never_ran(&command, ExitReason::Cancelled);
+        if command.cancel_queued(never_ran) {
+            return Ok(Response::new(v1::SignalCommandResponse {}));
+        }
+        let control = if signal == 0 { Control::Cancel } else { Control::Signal(signal) };
+        if !command.say(control) {
+            let message = format!("command \"{command_id}\" is over");
+            return Err(Error::WrongState { reason: Reason::CommandExited, message }.into());
+        }
+        Ok(Response::new(v1::SignalCommandResponse {}))
+    }
+
+    async fn stop(&self, _request: Request<StopRequest>) -> Result<Response<StopResponse>, Status> {
+        self.sessions.stop().await;
+        Ok(Response::new(StopResponse {}))
+    }
+}
+
+/// Passes on what the client says after the start. When its stream breaks, the command goes on; when the client says
+/// that it has nothing more to say, its input has ended.
+async fn listen(mut pieces: Streaming<ExecRequest>, command: Arc<Command>) {
+    loop {
+        match pieces.message().await {
+            Ok(Some(ExecRequest { request: Some(piece) })) => match piece {
+                Piece::Stdin(data) => command.give_input(InputPiece::Data(data)).await,
+                Piece::CloseStdin(_) => command.give_input(InputPiece::End).await,
+                Piece::Signal(signal) => {
+                    command.say(Control::Signal(signal));
+                }
+                Piece::Resize(size) => {
+                    command.say(Control::Resize(size));
+                }
+                // Refused at the edge.
+                Piece::Start(_) => {}
+            },
+            Ok(Some(ExecRequest { request: None })) => {}
+            Ok(None) => return command.end_input().await,
+            Err(_) => return,
+        }
+    }
+}

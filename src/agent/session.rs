@@ -1,0 +1,224 @@
+//! A session as the rest of the agent sees it: a queue of commands, a memory of past ones, and what is known of it.
+//!
+//! ```text
+//!            command            command over
+//!   IDLE ───────────────▶ BUSY ───────────────▶ IDLE
+//!    │                      │ shell ended: a new one (generation + 1), or
+//!    └──────── close ───────┴────────────────▶ CLOSED
+//! ```
+//! One task, the [`super::driver`], owns the shell and makes every change; others read.
+
+use super::{
+    command::{Command, Job, Spec},
+    log::Log,
+};
+use crate::{
+    api::v1::{self, Exited, IfBusy, OnShellExit, exited::Reason as ExitReason, session::State},
+    error::{Error, Kind, Reason, Result},
+    sync::lock,
+};
+use std::{
+    collections::VecDeque,
+    path::PathBuf,
+    sync::{Arc, Mutex},
+    time::SystemTime,
+};
+use tokio::sync::{mpsc, watch};
+
+/// Commands that may wait for their turn.
+const MOST_QUEUED: usize = 256;
+
+/// Commands that are remembered.
+const MOST_REMEMBERED: usize = 1000;
+
+/// A session.
+pub(super) struct Session {
+    /// What never changes.
+    pub(super) about: About,
+    known: Mutex<Known>,
+    commands: Mutex<Commands>,
+    jobs: mpsc::UnboundedSender<Job>,
+    stop: watch::Sender<Option<ExitReason>>,
+    ended: watch::Receiver<bool>,
+}
+
+/// What never changes of a session.
+pub(super) struct About {
+    /// `<sandbox>/<name>`.
+    pub(super) id: String,
+    /// The sandbox it lives in.
+    pub(super) sandbox_id: String,
+    /// Path of its shell.
+    pub(super) shell: String,
+    /// Whether it is a direct execution: one command, then it ends.
+    pub(super) direct: bool,
+    /// What happens when the shell ends.
+    pub(super) on_shell_exit: OnShellExit,
+    /// When it was created.
+    pub(super) create_time: SystemTime,
+    /// Most that a command's log may hold, in bytes.
+    pub(super) log_ceiling: usize,
+}
+
+/// What changes of a session.
+#[derive(Debug, Clone)]
+pub(super) struct Known {
+    /// Where it is in its life.
+    pub(super) state: State,
+    /// Counts its shells.
+    pub(super) generation: i64,
+    /// Where the next command runs.
+    pub(super) directory: PathBuf,
+    /// The process id of its shell.
+    pub(super) shell_pid: i32,
+    /// Commands that wait.
+    pub(super) queued: usize,
+}
+
+/// The commands of a session.
+#[derive(Default)]
+struct Commands {
+    last_number: u64,
+    remembered: VecDeque<Arc<Command>>,
+}
+
+/// The receiving ends that a session's driver holds.
+pub(super) struct Inbox {
+    /// Commands, in order.
+    pub(super) jobs: mpsc::UnboundedReceiver<Job>,
+    /// Set when the session is to end, to the reason that its commands are given.
+    pub(super) stop: watch::Receiver<Option<ExitReason>>,
+    /// Set when nothing of the session is left.
+    pub(super) ended: watch::Sender<bool>,
+}
+
+impl Session {
+    /// A session whose shell has started.
+    pub(super) fn new(about: About, directory: PathBuf, shell_pid: i32) -> (Arc<Self>, Inbox) {
+        let (jobs, jobs_inbox) = mpsc::unbounded_channel();
+        let (stop, stop_inbox) = watch::channel(None);
+        let (ended_sender, ended) = watch::channel(false);
+        let known = Known { state: State::Idle, generation: 1, directory, shell_pid, queued: 0 };
+        let session = Self { about, known: Mutex::new(known), commands: Mutex::default(), jobs, stop, ended };
+        (Arc::new(session), Inbox { jobs: jobs_inbox, stop: stop_inbox, ended: ended_sender })
+    }
+
+    /// Queues a command.
+    pub(super) fn submit(&self, spec: Spec, asked_log: Option<usize>, if_busy: IfBusy) -> Result<Arc<Command>> {
+        let mut known = lock(&self.known);
+        let refuse = |reason, message: String| Err(Error::WrongState { reason, message });
+        if known.state == State::Closed {
+            return refuse(
+                Reason::SessionClosed,
+                format!("session \"{}\" is closed, because its shell ended; create another one", self.about.id),
+            );
+        }
+        if if_busy == IfBusy::Refuse && (known.state == State::Busy || known.queued > 0) {
+            return refuse(
+                Reason::SessionBusy,
+                format!("session \"{}\" runs a command; wait for it, cancel it, or queue with if_busy", self.about.id),
+            );
+        }
+        if known.queued >= MOST_QUEUED {
+            return Err(Error::Exhausted {
+                reason: Reason::QueueFull,
+                message: format!("{MOST_QUEUED} commands wait in session \"{}\"; try again later", self.about.id),
+            });
+        }
+        known.queued += 1;
+        let mut commands = lock(&self.commands);
+        commands.last_number += 1;
+        let id = format!("{}/{}", self.about.id, commands.last_number);
+        let session_id = (!self.about.direct).then(|| self.about.id.clone());
+        let job = Command::create(id, session_id, spec, Log::new(asked_log, self.about.log_ceiling));
+        let command = Arc::clone(&job.command);
+        commands.remember(Arc::clone(&command));
+        // The driver may have ended between the two locks of a racing close: it then says so to the command itself.
+        if let Err(unsent) = self.jobs.send(job) {
+            unsent.0.command.set_over(known.never_ran(ExitReason::Cancelled));
+        }
+        Ok(command)
+    }
+
+    /// A command by its number.
+    pub(super) fn command(&self, number: &str, id: &str) -> Result<Arc<Command>> {
+        let commands = lock(&self.commands);
+        let found = commands.remembered.iter().rev().find(|command| command.id == id);
+        found.cloned().ok_or_else(|| {
+            let was = number.parse().is_ok_and(|number: u64| (1..=commands.last_number).contains(&number));
+            let hint = was.then(|| format!(": only the last {MOST_REMEMBERED} commands of a session are remembered"));
+            Error::NotFound { kind: Kind::Command, id: id.to_owned(), hint }
+        })
+    }
+
+    /// All commands that are remembered, oldest first.
+    pub(super) fn commands(&self) -> Vec<Arc<Command>> {
+        lock(&self.commands).remembered.iter().cloned().collect()
+    }
+
+    /// What is known now.
+    pub(super) fn known(&self) -> Known {
+        lock(&self.known).clone()
+    }
+
+    /// Changes what is known. Only for the driver.
+    pub(super) fn update(&self, change: impl FnOnce(&mut Known)) {
+        change(&mut lock(&self.known));
+    }
+
+    /// Ends the session and all that it started, and waits for it.
+    pub(super) async fn close(&self, reason: ExitReason) {
+        self.stop.send_if_modified(|stop| stop.is_none() && stop.replace(reason).is_none());
+        // An error means that the driver is gone, which is what is waited for.
+        let _ = self.ended.clone().wait_for(|ended| *ended).await;
+    }
+
+    /// Whether nothing of it is left.
+    pub(super) fn has_ended(&self) -> bool {
+        *self.ended.borrow()
+    }
+
+    /// As clients see it.
+    pub(super) fn describe(&self) -> v1::Session {
+        let known = self.known();
+        v1::Session {
+            session_id: self.about.id.clone(),
+            sandbox_id: self.about.sandbox_id.clone(),
+            shell: self.about.shell.clone(),
+            state: known.state.into(),
+            generation: known.generation,
+            working_directory: known.directory.to_string_lossy().into_owned(),
+            create_time: Some(self.about.create_time.into()),
+            on_shell_exit: self.about.on_shell_exit.into(),
+            shell_pid: known.shell_pid,
+            queued_commands: known.queued as i32,
+        }
+    }
+}
+
+impl Known {
+    /// The end of a command that never had its turn.
+    pub(super) fn never_ran(&self, reason: ExitReason) -> Exited {
+        Exited {
+            // As a program that TERM had ended: nothing that did not run may look like a success.
+            exit_code: 128 + libc::SIGTERM,
+            reason: reason.into(),
+            working_directory: self.directory.to_string_lossy().into_owned(),
+            generation: self.generation,
+            duration: Some(prost_types::Duration::default()),
+            ..Exited::default()
+        }
+    }
+}
+
+impl Commands {
+    fn remember(&mut self, command: Arc<Command>) {
+        if self.remembered.len() >= MOST_REMEMBERED {
+            // The oldest that is over; those that wait or run are few.
+            if let Some(at) = self.remembered.iter().position(|command| command.exited().is_some()) {
+                self.remembered.remove(at);
+            }
+        }
+        self.remembered.push_back(command);
+    }
+}

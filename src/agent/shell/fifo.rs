@@ -1,0 +1,235 @@
+//! Named pipes in a session's private directory: the shell opens them by path, for one command each.
+
+use super::sys;
+use bytes::Bytes;
+use rustix::{
+    fs::{Mode, OFlags},
+    io::Errno,
+};
+use std::{
+    io,
+    os::fd::{AsFd, OwnedFd},
+    path::{Path, PathBuf},
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+use tokio::io::unix::AsyncFd;
+
+/// What is read at once when a program prints a lot; also the size that its pipe is then given.
+const LARGE_READ: usize = 256 << 10;
+
+/// Size of a pipe whose program prints a lot.
+const LARGE_PIPE: usize = 1 << 20;
+
+/// Reads from here on are handed on without a copy.
+const HAND_ON: usize = LARGE_READ / 2;
+
+/// The agent has one thread, and needs one buffer to read into.
+static SCRATCH: Mutex<Vec<u8>> = Mutex::new(Vec::new());
+
+/// The reading end of a pipe.
+pub(crate) struct ReadEnd {
+    fd: AsyncFd<OwnedFd>,
+    enlarged: AtomicBool,
+}
+
+/// What a read brought.
+pub(crate) enum Read {
+    /// Bytes.
+    Data(Bytes),
+    /// Nothing now.
+    Empty,
+    /// Nobody has the other end open.
+    Closed,
+}
+
+impl ReadEnd {
+    /// Takes a descriptor, which is made non-blocking.
+    pub(crate) fn new(fd: OwnedFd) -> io::Result<Self> {
+        rustix::io::ioctl_fionbio(&fd, true)?;
+        Ok(Self { fd: sys::watch(fd)?, enlarged: false.into() })
+    }
+
+    /// Reads once, without waiting.
+    pub(crate) fn read(&self) -> io::Result<Read> {
+        let mut scratch = crate::sync::lock(&SCRATCH);
+        scratch.clear();
+        scratch.reserve(LARGE_READ);
+        let read = loop {
+            match rustix::io::read(self.fd.get_ref(), rustix::buffer::spare_capacity(&mut scratch)) {
+                Err(Errno::INTR) => {}
+                other => break other,
+            }
+        };
+        match read {
+            Ok(_) if scratch.is_empty() => Ok(Read::Closed),
+            Ok(_) if scratch.len() >= HAND_ON => Ok(Read::Data(Bytes::from(std::mem::take(&mut *scratch)))),
+            Ok(_) => {
+                let data = Bytes::copy_from_slice(&scratch);
+                drop(scratch);
+                self.enlarge_for(data.len());
+                Ok(Read::Data(data))
+            }
+            Err(Errno::AGAIN) => Ok(Read::Empty),
+            // The master of a terminal says this when nobody has the terminal open.
+            Err(Errno::IO) => Ok(Read::Closed),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Waits for bytes, or for the other end to be closed. May be cancelled without loss.
+    pub(crate) async fn data(&self) -> io::Result<Option<Bytes>> {
+        loop {
+            let mut guard = self.fd.readable().await?;
+            match self.read()? {
+                Read::Data(data) => return Ok(Some(data)),
+                Read::Closed => return Ok(None),
+                Read::Empty => guard.clear_ready(),
+            }
+        }
+    }
+
+    /// The descriptor.
+    pub(crate) fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.fd.get_ref().as_fd()
+    }
+
+    /// A pipe that is found full of bytes gets larger: fewer wake-ups for program and agent.
+    fn enlarge_for(&self, read: usize) {
+        if read >= 32 << 10 && !self.enlarged.swap(true, Ordering::Relaxed) {
+            // Refused beyond the user's share of pipe memory, which costs speed only.
+            let _ = rustix::pipe::fcntl_setpipe_size(self.fd.get_ref(), LARGE_PIPE);
+        }
+    }
+}
+
+/// A named pipe that the agent reads. While `placeholder` is open it is never at its end.
+pub(crate) struct Fifo {
+    path: PathBuf,
+    /// The end to read.
+    pub(crate) reader: ReadEnd,
+    placeholder: Option<OwnedFd>,
+}
+
+impl Fifo {
+    /// Makes one.
+    pub(crate) fn create(path: PathBuf) -> io::Result<Self> {
+        make(&path)?;
+        let reader = ReadEnd::new(open(&path, OFlags::RDONLY)?)?;
+        let placeholder = Some(open(&path, OFlags::WRONLY)?);
+        Ok(Self { path, reader, placeholder })
+    }
+
+    /// From now on its end is reached when nobody else has it open. Its name goes.
+    pub(crate) fn release(&mut self) {
+        if self.placeholder.take().is_some() {
+            let _ = rustix::fs::unlink(&self.path);
+        }
+    }
+
+    /// Makes it again under its name, when somebody has removed that.
+    pub(crate) fn make_again(&mut self) -> io::Result<()> {
+        // The old one's name is the new one's: it must not be removed with the old one.
+        self.placeholder = None;
+        *self = Self::create(self.path.clone())?;
+        Ok(())
+    }
+
+    /// Whether its name is still there.
+    pub(crate) fn is_there(&self) -> bool {
+        rustix::fs::access(&self.path, rustix::fs::Access::EXISTS).is_ok()
+    }
+
+    /// Its path.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for Fifo {
+    fn drop(&mut self) {
+        self.release();
+    }
+}
+
+/// A named pipe that the agent writes.
+///
+/// The agent is its only writer, so that its reader sees the end when the agent closes it; and it can be opened for
+/// writing only once the shell has it open, so nothing is lost when the client closes its input at once.
+pub(crate) struct InputFifo {
+    path: PathBuf,
+    fd: Option<AsyncFd<OwnedFd>>,
+}
+
+impl InputFifo {
+    /// Makes one.
+    pub(crate) fn create(path: PathBuf) -> io::Result<Self> {
+        make(&path)?;
+        Ok(Self { path, fd: None })
+    }
+
+    /// Waits until the shell has it open. May be cancelled.
+    pub(crate) async fn opened(&mut self) -> io::Result<&AsyncFd<OwnedFd>> {
+        while self.fd.is_none() {
+            match open(&self.path, OFlags::WRONLY) {
+                Ok(fd) => self.fd = Some(sys::watch(fd)?),
+                // There is no event for "somebody opened a FIFO".
+                Err(error) if error.raw_os_error() == Some(Errno::NXIO.raw_os_error()) => {
+                    tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        self.fd.as_ref().ok_or_else(|| io::ErrorKind::NotConnected.into())
+    }
+
+    /// Its path.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for InputFifo {
+    fn drop(&mut self) {
+        let _ = rustix::fs::unlink(&self.path);
+    }
+}
+
+/// Writes some of `data` to a descriptor that does not block; waits while it is full.
+pub(crate) async fn write(fd: &AsyncFd<OwnedFd>, data: &[u8]) -> io::Result<usize> {
+    loop {
+        let mut guard = fd.writable().await?;
+        match rustix::io::write(fd.get_ref(), data) {
+            Ok(written) => return Ok(written),
+            Err(Errno::AGAIN) => guard.clear_ready(),
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+fn make(path: &Path) -> io::Result<()> {
+    let create =
+        || rustix::fs::mknodat(rustix::fs::CWD, path, rustix::fs::FileType::Fifo, Mode::from_raw_mode(0o600), 0);
+    match create() {
+        Err(Errno::EXIST) => {
+            rustix::fs::unlink(path)?;
+            create()?;
+        }
+        // Somebody inside removed the private directory: it is made again.
+        Err(Errno::NOENT) => {
+            if let Some(parent) = path.parent() {
+                std::fs::create_dir_all(parent)?;
+            }
+            create()?;
+        }
+        other => other?,
+    }
+    Ok(())
+}
+
+fn open(path: &Path, access: OFlags) -> io::Result<OwnedFd> {
+    Ok(rustix::fs::open(path, access | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())?)
+}

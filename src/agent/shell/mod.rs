@@ -1,0 +1,163 @@
+//! One shell process, and how it is driven.
+//!
+//! Three kinds of channel: the *control* pipe is the shell's standard input, on which it reads our lines; the *status*
+//! FIFO is opened by path for each report, so that no descriptor of ours is ever there for a user to close or to leak;
+//! and each command has FIFOs of its own for what it prints. A command's text is never part of a line: it is written to
+//! a file that the line sources.
+
+mod dialect;
+mod fifo;
+mod holder;
+mod launch;
+mod processes;
+mod quoting;
+mod reports;
+mod sys;
+mod terminal;
+
+pub(crate) use dialect::Call;
+pub(crate) use fifo::{Fifo, InputFifo, Read, ReadEnd, write};
+pub(crate) use holder::{Event, Holder};
+pub(crate) use launch::{Launch, LaunchError};
+pub(crate) use processes::{group_members, reads_terminal, reap};
+pub(crate) use reports::{Keeper, Report, Reports, Saved};
+pub(crate) use sys::{kill, kill_group, protect};
+pub(crate) use terminal::Terminal;
+
+use dialect::{COMMAND, Dialect, LEAVE, RESTORE, RETURN};
+use rustix::fs::{Mode, OFlags};
+use std::{fs, io, os::fd::OwnedFd, path::Path};
+
+/// A running shell.
+pub(crate) struct Shell {
+    dialect: Dialect,
+    directory: String,
+    control: OwnedFd,
+    /// What it reports.
+    pub(crate) reports: Reports,
+    /// What it saves.
+    pub(crate) keeper: Keeper,
+    /// What the shell itself, not a command, writes.
+    pub(crate) own_output: ReadEnd,
+    /// As `own_output`.
+    pub(crate) own_error: ReadEnd,
+    /// Its terminal.
+    pub(crate) terminal: Terminal,
+    /// Its process id.
+    pub(crate) pid: i32,
+    last_tag: u64,
+}
+
+impl Shell {
+    /// Gives the shell a command. Its report comes under the tag that is returned.
+    pub(crate) fn run(&mut self, text: &[u8], call: &Call<'_>) -> io::Result<u64> {
+        self.write_file(COMMAND, text)?;
+        if call.leave {
+            self.write_file(LEAVE, b"exit\n")?;
+        }
+        if call.last_status != 0 {
+            self.write_file(RETURN, format!("return {}\n", call.last_status).as_bytes())?;
+        }
+        let tag = self.next_tag();
+        self.say(&self.dialect.run(call, tag, &self.directory))?;
+        Ok(tag)
+    }
+
+    /// Asks an idle shell to save its state.
+    pub(crate) fn save(&mut self) -> io::Result<u64> {
+        let tag = self.next_tag();
+        self.say(&self.dialect.save(tag, &self.directory))?;
+        Ok(tag)
+    }
+
+    /// Makes sure that no signal of ours is still on its way.
+    pub(crate) fn settle(&mut self) -> io::Result<u64> {
+        let tag = self.next_tag();
+        self.say(&self.dialect.settle(tag, &self.directory))?;
+        Ok(tag)
+    }
+
+    /// Asks for a report that did not come. `$?` is lost.
+    pub(crate) fn ask_again(&self, tag: u64) -> io::Result<()> {
+        self.say(&self.dialect.report(tag, &self.directory))
+    }
+
+    /// Whether somebody inside removed what the shell reports to.
+    pub(crate) fn is_damaged(&self) -> bool {
+        !self.reports.fifo.is_there() || !self.keeper.fifo.is_there()
+    }
+
+    /// Makes what was removed again.
+    pub(crate) fn repair(&mut self) -> io::Result<()> {
+        if !self.is_damaged() {
+            return Ok(());
+        }
+        self.dialect.write_scripts(Path::new(&self.directory))?;
+        self.reports.fifo.make_again()?;
+        self.keeper.fifo.make_again()
+    }
+
+    /// Drops what the shell itself has written: prompts, notices of jobs.
+    pub(crate) fn forget_own_output(&self) {
+        for pipe in [&self.own_output, &self.own_error] {
+            while matches!(pipe.read(), Ok(Read::Data(_))) {}
+        }
+    }
+
+    /// What the shell itself has written, without the traces of our own lines.
+    pub(crate) fn own_words(&self) -> (Vec<u8>, Vec<u8>) {
+        let all = |pipe: &ReadEnd| {
+            let mut all = Vec::new();
+            while let Ok(Read::Data(data)) = pipe.read() {
+                all.extend_from_slice(&data);
+            }
+            all
+        };
+        let ours = |line: &&[u8]| line.windows(self.directory.len()).any(|part| part == self.directory.as_bytes());
+        let error = all(&self.own_error);
+        let error: Vec<u8> =
+            error.split_inclusive(|byte| *byte == b'\n').filter(|line| !ours(line)).flatten().copied().collect();
+        (all(&self.own_output), error)
+    }
+
+    /// Has the shell source what an earlier one saved.
+    fn restore(&self, saved: &Saved) -> io::Result<()> {
+        self.write_file(RESTORE, &saved.script)?;
+        self.say(&self.dialect.restore(&self.directory))
+    }
+
+    /// Where its files are. Lines of its own error output that name it are ours.
+    pub(crate) fn directory(&self) -> &str {
+        &self.directory
+    }
+
+    fn next_tag(&mut self) -> u64 {
+        self.last_tag = self.last_tag.wrapping_add(1);
+        self.last_tag
+    }
+
+    /// Gives it lines. They are short, and it has read all those before.
+    fn say(&self, lines: &str) -> io::Result<()> {
+        rustix::io::write(&self.control, lines.as_bytes())?;
+        Ok(())
+    }
+
+    fn write_file(&self, name: &str, content: &[u8]) -> io::Result<()> {
+        let path = format!("{}/{name}", self.directory);
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC;
+        let mode = Mode::RUSR | Mode::WUSR;
+        let file = match rustix::fs::open(&path, flags, mode) {
+            Err(rustix::io::Errno::NOENT) => {
+                fs::create_dir_all(&self.directory)?;
+                rustix::fs::open(&path, flags, mode)?
+            }
+            other => other?,
+        };
+        let mut rest = content;
+        while !rest.is_empty() {
+            let written = rustix::io::write(&file, rest)?;
+            rest = &rest[written..];
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,141 @@
+//! What a shell says back: that a command is over, and the state that a next shell should have.
+
+use super::{
+    dialect::{ABORTED, Dialect},
+    fifo::{Fifo, Read},
+};
+use bytes::{Buf, BytesMut};
+use std::{
+    ffi::OsStr,
+    fs, io,
+    os::unix::{ffi::OsStrExt, fs::MetadataExt},
+    path::{Path, PathBuf},
+};
+
+/// State that a shell may save, in bytes. What is larger is not carried over to a next shell.
+const MOST_SAVED: usize = 4 << 20;
+
+/// The status FIFO.
+pub(crate) struct Reports {
+    pub(super) fifo: Fifo,
+    bytes: BytesMut,
+    /// The shell's process id.
+    pub(super) pid: i32,
+}
+
+/// What a shell reports.
+#[derive(Debug)]
+pub(crate) enum Report {
+    /// The lines with this tag were run, `$?` was this, and the shell was here.
+    Done { tag: u64, status: i32, directory: PathBuf },
+    /// An INT aborted the command.
+    Aborted,
+}
+
+impl Reports {
+    /// Reads from a FIFO.
+    pub(super) fn new(fifo: Fifo) -> Self {
+        Self { fifo, bytes: BytesMut::new(), pid: 0 }
+    }
+
+    /// The next report. May be cancelled without loss.
+    pub(crate) async fn next(&mut self) -> io::Result<Report> {
+        loop {
+            if let Some(report) = self.parse() {
+                return Ok(report);
+            }
+            if let Some(data) = self.fifo.reader.data().await? {
+                self.bytes.extend_from_slice(&data);
+            }
+        }
+    }
+
+    fn parse(&mut self) -> Option<Report> {
+        loop {
+            let record = take_until(&mut self.bytes, 0)?;
+            // Anything can be written there from inside; what is not a report of ours is nothing.
+            let mut words = record.splitn(3, |byte| *byte == b' ');
+            let (Some(tag), Some(status)) = (words.next(), words.next()) else { continue };
+            if tag == ABORTED.as_bytes() {
+                return Some(Report::Aborted);
+            }
+            let parse = |bytes| std::str::from_utf8(bytes).ok();
+            let tag = parse(tag).and_then(|tag| u64::from_str_radix(tag, 16).ok());
+            let status = parse(status).and_then(|status| status.parse().ok());
+            let (Some(tag), Some(status)) = (tag, status) else { continue };
+            let claimed = PathBuf::from(OsStr::from_bytes(words.next().unwrap_or_default()));
+            return Some(Report::Done { tag, status, directory: self.real_directory(claimed) });
+        }
+    }
+
+    /// `$PWD` when it is true (it keeps the symbolic links that the user went through), else what the kernel says.
+    fn real_directory(&self, claimed: PathBuf) -> PathBuf {
+        let cwd = PathBuf::from(format!("/proc/{}/cwd", self.pid));
+        let same = |a: &Path, b: &Path| {
+            let (Ok(a), Ok(b)) = (fs::metadata(a), fs::metadata(b)) else { return false };
+            (a.dev(), a.ino()) == (b.dev(), b.ino())
+        };
+        if claimed.is_absolute() && same(&claimed, &cwd) { claimed } else { fs::read_link(cwd).unwrap_or(claimed) }
+    }
+}
+
+/// The FIFO on which state is saved.
+pub(crate) struct Keeper {
+    pub(super) fifo: Fifo,
+    dialect: Dialect,
+    bytes: BytesMut,
+}
+
+/// What an ended shell left for the next one.
+#[derive(Debug, Clone)]
+pub(crate) struct Saved {
+    /// Where it was.
+    pub(crate) directory: PathBuf,
+    pub(super) script: Vec<u8>,
+}
+
+impl Keeper {
+    /// Reads from a FIFO.
+    pub(super) fn new(fifo: Fifo, dialect: Dialect) -> Self {
+        Self { fifo, dialect, bytes: BytesMut::new() }
+    }
+
+    /// Waits for more of what the shell saves, and returns it when it is whole. May be cancelled without loss.
+    pub(crate) async fn next(&mut self) -> io::Result<Option<Saved>> {
+        if let Some(data) = self.fifo.reader.data().await? {
+            self.bytes.extend_from_slice(&data);
+        }
+        Ok(self.latest())
+    }
+
+    /// Takes what is there, without waiting.
+    pub(crate) fn take(&mut self) -> Option<Saved> {
+        while let Ok(Read::Data(data)) = self.fifo.reader.read() {
+            self.bytes.extend_from_slice(&data);
+        }
+        self.latest()
+    }
+
+    fn latest(&mut self) -> Option<Saved> {
+        let mut latest = None;
+        while let Some(mut record) = take_until(&mut self.bytes, 0) {
+            let Some(directory) = take_until(&mut record, 1) else { continue };
+            latest = Some(Saved {
+                directory: PathBuf::from(OsStr::from_bytes(&directory)),
+                script: self.dialect.restore_script(&record),
+            });
+        }
+        if self.bytes.len() > MOST_SAVED {
+            self.bytes = BytesMut::new();
+        }
+        latest
+    }
+}
+
+/// Takes the bytes before the first `end`, and `end` itself, away.
+fn take_until(bytes: &mut BytesMut, end: u8) -> Option<BytesMut> {
+    let at = bytes.iter().position(|byte| *byte == end)?;
+    let taken = bytes.split_to(at);
+    bytes.advance(1);
+    Some(taken)
+}

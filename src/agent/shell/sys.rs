@@ -1,0 +1,228 @@
+//! System calls of the agent that have no safe form.
+
+use std::{
+    ffi::CString,
+    io,
+    os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd},
+};
+use tokio::io::unix::AsyncFd;
+
+/// What is to be executed, prepared before the fork so that the child allocates nothing.
+pub(super) struct Image {
+    /// Path of the program.
+    pub(super) program: CString,
+    /// Its arguments, its name first.
+    pub(super) arguments: Vec<CString>,
+    /// `NAME=value`.
+    pub(super) environment: Vec<CString>,
+    /// Where it starts.
+    pub(super) directory: CString,
+}
+
+/// Descriptors of a shell and of its holder.
+pub(super) struct Descriptors {
+    /// Standard input of the shell: the lines it reads.
+    pub(super) input: OwnedFd,
+    /// Its own standard output.
+    pub(super) output: OwnedFd,
+    /// Its own standard error.
+    pub(super) error: OwnedFd,
+    /// Its controlling terminal.
+    pub(super) terminal: OwnedFd,
+    /// Where the holder reports.
+    pub(super) events: OwnedFd,
+}
+
+/// Reports of a holder: one byte and a number, little-endian.
+pub(super) const REPORT_BYTES: usize = 5;
+/// The shell runs; its process id.
+pub(super) const STARTED: u8 = b'S';
+/// The shell could not be executed; errno.
+pub(super) const FAILED: u8 = b'X';
+/// The shell ended; its wait status.
+pub(super) const ENDED: u8 = b'E';
+
+/// Adjustment of the shells' OOM score: when memory runs out, the kernel takes what the user runs and not the agent.
+const OOM_SCORE: &[u8] = b"500";
+
+/// Forks a holder, which forks the shell, adopts whatever the shell's descendants leave behind, reports the shell's end,
+/// and ends when nothing is left to adopt. Returns the holder's process id.
+pub(super) fn fork_holder(image: &Image, descriptors: &Descriptors) -> io::Result<i32> {
+    let pointers = |strings: &[CString]| -> Vec<*const libc::c_char> {
+        strings.iter().map(|s| s.as_ptr()).chain([std::ptr::null()]).collect()
+    };
+    let (arguments, environment) = (pointers(&image.arguments), pointers(&image.environment));
+    let fds = [&descriptors.input, &descriptors.output, &descriptors.error, &descriptors.terminal, &descriptors.events]
+        .map(AsRawFd::as_raw_fd);
+    // SAFETY: the agent has one thread (a current-thread runtime, nothing is ever spawned on a blocking pool), so no
+    // lock can be held by a thread that the child lacks. The child never returns from `holder`.
+    match unsafe { libc::fork() } {
+        -1 => Err(io::Error::last_os_error()),
+        0 => {
+            // SAFETY: in the child; all pointers live until it executes or exits.
+            unsafe { holder(image, &arguments, &environment, fds) }
+        }
+        pid => Ok(pid),
+    }
+}
+
+/// The life of a holder.
+///
+/// # Safety
+/// Only in a freshly forked child of a single-threaded process.
+unsafe fn holder(
+    image: &Image,
+    arguments: &[*const libc::c_char],
+    environment: &[*const libc::c_char],
+    fds: [RawFd; 5],
+) -> ! {
+    const TERMINAL: RawFd = 3;
+    const EVENTS: RawFd = 4;
+    // SAFETY: plain system calls on descriptors of this process; a failure ends the child.
+    unsafe {
+        // First out of the way of 0 to 4, then into place; everything else of the agent's is closed.
+        let mut high = [0; 5];
+        for (to, from) in high.iter_mut().zip(fds) {
+            *to = libc::fcntl(from, libc::F_DUPFD, 16);
+            if *to < 0 {
+                libc::_exit(125);
+            }
+        }
+        for (to, from) in high.iter().enumerate() {
+            libc::dup2(*from, to as RawFd);
+        }
+        close_from(5);
+        libc::fcntl(EVENTS, libc::F_SETFD, libc::FD_CLOEXEC);
+        libc::setsid();
+        libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1);
+        libc::prctl(libc::PR_SET_NAME, c"sandshell-hold".as_ptr());
+        let mut all: libc::sigset_t = std::mem::zeroed();
+        libc::sigfillset(&mut all);
+        libc::sigprocmask(libc::SIG_BLOCK, &all, std::ptr::null_mut());
+        let shell = libc::fork();
+        if shell == 0 {
+            become_shell(image, arguments, environment, TERMINAL);
+            report(EVENTS, FAILED, *libc::__errno_location());
+            libc::_exit(127);
+        }
+        if shell < 0 {
+            report(EVENTS, FAILED, *libc::__errno_location());
+            libc::_exit(126);
+        }
+        for fd in 0..EVENTS {
+            libc::close(fd);
+        }
+        report(EVENTS, STARTED, shell);
+        loop {
+            let mut status = 0;
+            let pid = libc::waitpid(-1, &mut status, libc::__WALL);
+            if pid == shell {
+                report(EVENTS, ENDED, status);
+            } else if pid < 0 && *libc::__errno_location() == libc::ECHILD {
+                libc::_exit(0);
+            }
+        }
+    }
+}
+
+/// Turns this process into the shell. Returns only on failure.
+///
+/// # Safety
+/// Only in a freshly forked child.
+unsafe fn become_shell(
+    image: &Image,
+    arguments: &[*const libc::c_char],
+    environment: &[*const libc::c_char],
+    terminal: RawFd,
+) {
+    // SAFETY: plain system calls; the pointer arrays end with null and outlive the call.
+    unsafe {
+        libc::setsid();
+        if libc::ioctl(terminal, libc::TIOCSCTTY, 0) < 0 {
+            return;
+        }
+        libc::close(terminal);
+        // The agent is not to be looked into; its own entry in /proc is closed to it then, and the shell's would be.
+        libc::prctl(libc::PR_SET_DUMPABLE, 1);
+        let oom = libc::open(c"/proc/self/oom_score_adj".as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC);
+        if oom >= 0 {
+            libc::write(oom, OOM_SCORE.as_ptr().cast(), OOM_SCORE.len());
+            libc::close(oom);
+        }
+        for signal in 1..=64 {
+            libc::signal(signal, libc::SIG_DFL);
+        }
+        let mut none: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&mut none);
+        libc::sigprocmask(libc::SIG_SETMASK, &none, std::ptr::null_mut());
+        if libc::chdir(image.directory.as_ptr()) < 0 && libc::chdir(c"/".as_ptr()) < 0 {
+            return;
+        }
+        libc::execve(image.program.as_ptr(), arguments.as_ptr(), environment.as_ptr());
+    }
+}
+
+/// # Safety
+/// Closes descriptors that others may own: only in a freshly forked child.
+unsafe fn close_from(first: u32) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if libc::syscall(libc::SYS_close_range, first, u32::MAX, 0) < 0 {
+            for fd in first..65536 {
+                libc::close(fd as RawFd);
+            }
+        }
+    }
+}
+
+/// # Safety
+/// Writes to a descriptor by number.
+unsafe fn report(fd: RawFd, kind: u8, number: i32) {
+    let mut record = [kind, 0, 0, 0, 0];
+    record[1..].copy_from_slice(&number.to_le_bytes());
+    // SAFETY: a small buffer of our own; a report that nobody reads is of no use.
+    unsafe {
+        libc::write(fd, record.as_ptr().cast(), REPORT_BYTES);
+    }
+}
+
+/// Process group in the foreground of the terminal whose master this is.
+pub(super) fn foreground_group(master: BorrowedFd<'_>) -> Option<i32> {
+    let mut group: libc::pid_t = 0;
+    // SAFETY: the kernel writes one pid_t.
+    let result = unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCGPGRP, &mut group) };
+    (result == 0 && group > 0).then_some(group)
+}
+
+/// Sends a signal to one process.
+pub(crate) fn kill(pid: i32, signal: i32) {
+    if pid > 1 {
+        // SAFETY: no memory is involved; 0, 1 and negative numbers were excluded.
+        unsafe { libc::kill(pid, signal) };
+    }
+}
+
+/// Sends a signal to a process group.
+pub(crate) fn kill_group(group: i32, signal: i32) {
+    if group > 1 {
+        // SAFETY: as in `kill`.
+        unsafe { libc::kill(-group, signal) };
+    }
+}
+
+/// Watches a descriptor for readiness.
+pub(super) fn watch(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: an `OwnedFd` names the same open file for as long as it lives, and nothing replaces it inside the `AsyncFd`.
+    unsafe { AsyncFd::register(fd) }.map_err(Into::into)
+}
+
+/// Makes this process one that nothing inside the sandbox can trace, or read the memory and descriptors of; and keeps
+/// its memory small: large buffers go back to the system when they are freed.
+pub(crate) fn protect() {
+    // SAFETY: both calls take numbers only.
+    unsafe {
+        libc::prctl(libc::PR_SET_DUMPABLE, 0);
+        libc::mallopt(libc::M_MMAP_THRESHOLD, 128 << 10);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, 256 << 10);
+    }
+}

@@ -1,0 +1,75 @@
+//! The terminal of a shell: what job control needs, where programs ask for passwords, and the whole world of a command
+//! that was started with `pty`.
+
+use super::{fifo::ReadEnd, sys};
+use crate::api::v1::TerminalSize;
+use rustix::{
+    fs::{Mode, OFlags},
+    termios::{OptionalActions, Termios, Winsize},
+};
+use std::{
+    io,
+    os::fd::{AsFd, OwnedFd},
+};
+use tokio::io::unix::AsyncFd;
+
+/// A pseudo-terminal.
+pub(crate) struct Terminal {
+    /// What is written to the terminal is read here.
+    pub(crate) reader: ReadEnd,
+    writer: AsyncFd<OwnedFd>,
+    /// Kept open so that reading never ends, however often programs open and close the terminal.
+    device: OwnedFd,
+    /// Its modes when it was new.
+    modes: Termios,
+}
+
+impl Terminal {
+    /// Opens a new one.
+    pub(super) fn open() -> io::Result<Self> {
+        let master = rustix::pty::openpt(rustix::pty::OpenptFlags::RDWR | rustix::pty::OpenptFlags::NOCTTY)?;
+        rustix::io::fcntl_setfd(&master, rustix::io::FdFlags::CLOEXEC)?;
+        rustix::pty::grantpt(&master)?;
+        rustix::pty::unlockpt(&master)?;
+        let name = rustix::pty::ptsname(&master, Vec::new())?;
+        let device = rustix::fs::open(name, OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty())?;
+        let modes = rustix::termios::tcgetattr(&device)?;
+        let writer = rustix::io::fcntl_dupfd_cloexec(&master, 0)?;
+        let reader = ReadEnd::new(master)?;
+        let terminal = Self { reader, writer: sys::watch(writer)?, device, modes };
+        terminal.resize(&TerminalSize { rows: 24, columns: 80 });
+        Ok(terminal)
+    }
+
+    /// A descriptor of the device, for a shell to control.
+    pub(super) fn device(&self) -> io::Result<OwnedFd> {
+        Ok(rustix::io::fcntl_dupfd_cloexec(&self.device, 0)?)
+    }
+
+    /// Sets the modes of a new terminal: whatever ran before may have left others.
+    pub(crate) fn reset(&self) {
+        let _ = rustix::termios::tcsetattr(&self.device, OptionalActions::Now, &self.modes);
+    }
+
+    /// Gives it a size; programs in the foreground are told by WINCH.
+    pub(crate) fn resize(&self, size: &TerminalSize) {
+        let clamp = |n: u32| u16::try_from(n).unwrap_or(u16::MAX);
+        let size = Winsize { ws_row: clamp(size.rows), ws_col: clamp(size.columns), ws_xpixel: 0, ws_ypixel: 0 };
+        let _ = rustix::termios::tcsetwinsize(&self.device, size);
+    }
+
+    /// Types some of `data`; waits while nobody reads. May be cancelled without loss.
+    pub(crate) async fn write(&self, data: &[u8]) -> io::Result<usize> {
+        super::fifo::write(&self.writer, data).await
+    }
+
+    /// The byte that means end of input.
+    pub(crate) fn end_of_input(&self) -> u8 {
+        self.modes.special_codes[rustix::termios::SpecialCodeIndex::VEOF]
+    }
+
+    /// Process group in its foreground.
+    pub(crate) fn foreground(&self) -> Option<i32> {
+        sys::foreground_group(self.writer.get_ref().as_fd())
+    }
+}

@@ -1,0 +1,178 @@
+//! The server that `run` and `shell` speak with: a named one, or a private one in this process.
+
+use super::{
+    error::CliError,
+    launch::{self, RuntimeKind},
+};
+use crate::{
+    api::v1::{sandbox_service_client::SandboxServiceClient, session_service_client::SessionServiceClient},
+    rpc::transport::{CONNECTION_WINDOW, MAX_FRAME_BYTES, STREAM_WINDOW},
+    runtime::Runtime,
+    sandbox::{Policy, Sandboxes},
+    server::{DataDir, Server, ServerError},
+};
+use hyper_util::rt::TokioIo;
+use std::{env, error::Error, fs, io, path::PathBuf, sync::Arc, time::Duration};
+use tokio::{
+    net::UnixStream,
+    sync::{mpsc, oneshot},
+    task::JoinHandle,
+};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::{Channel, Endpoint};
+use tower::service_fn;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Which server, which image.
+#[derive(Debug, clap::Args)]
+pub(super) struct Place {
+    /// Image: `host`, or the path of a root file system directory
+    #[arg(long, default_value = "host")]
+    pub(super) image: String,
+    /// Server to use, as http://HOST:PORT; without it a private one is started for the occasion
+    #[arg(long, value_name = "URL", env = "SANDSHELL_SERVER")]
+    pub(super) server: Option<String>,
+}
+
+/// What a [`Place`] needs before there are threads.
+pub(super) enum Prepared {
+    /// A server elsewhere.
+    Named(String),
+    /// A server in this process.
+    Private(Box<Private>),
+}
+
+/// A runtime of our own, in a directory of our own.
+pub(super) struct Private {
+    runtime: Arc<dyn Runtime>,
+    policy: Policy,
+    _dir: TemporaryDir,
+}
+
+/// A connection to a server.
+pub(super) struct Client {
+    pub(super) sandboxes: SandboxServiceClient<Channel>,
+    pub(super) sessions: SessionServiceClient<Channel>,
+    private: Option<(oneshot::Sender<()>, JoinHandle<Result<(), ServerError>>)>,
+}
+
+impl Place {
+    /// Starts the private runtime if one is needed, and makes a path absolute.
+    pub(super) fn prepare(&mut self) -> Result<Prepared, CliError> {
+        if let Some(url) = &self.server {
+            return Ok(Prepared::Named(if url.contains("://") { url.clone() } else { format!("http://{url}") }));
+        }
+        let mut policy = Policy::default();
+        if self.image.contains('/') {
+            let found = fs::canonicalize(&self.image);
+            let root = found.map_err(|error| CliError::option(format!("--image {}: {error}", self.image)))?;
+            self.image = root.display().to_string();
+            policy.image_roots.push(root);
+        }
+        let dir = TemporaryDir::new()?;
+        let runtime = launch::start(RuntimeKind::default(), dir.data.path())?;
+        Ok(Prepared::Private(Box::new(Private { runtime, policy, _dir: dir })))
+    }
+}
+
+impl Prepared {
+    /// Connects. The private server is started by it.
+    pub(super) async fn connect(&self) -> Result<Client, CliError> {
+        match self {
+            Self::Named(url) => connect(url).await,
+            Self::Private(private) => Ok(serve(private)),
+        }
+    }
+}
+
+impl Client {
+    fn new(channel: Channel) -> Self {
+        Self {
+            sandboxes: SandboxServiceClient::new(channel.clone()),
+            sessions: SessionServiceClient::new(channel),
+            private: None,
+        }
+    }
+
+    /// Stops the private server, which removes its sandboxes.
+    pub(super) async fn close(self) -> Result<(), CliError> {
+        let Some((stop, server)) = self.private else { return Ok(()) };
+        drop((stop, self.sandboxes, self.sessions));
+        server.await.map_err(|error| CliError::io("stop the private server", io::Error::other(error)))??;
+        Ok(())
+    }
+}
+
+fn tuned(endpoint: Endpoint) -> Endpoint {
+    endpoint
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_frame_size(MAX_FRAME_BYTES)
+        .connect_timeout(CONNECT_TIMEOUT)
+        .tcp_nodelay(true)
+}
+
+async fn connect(url: &str) -> Result<Client, CliError> {
+    let fail = |reason: String| CliError::Connect { url: url.to_owned(), reason };
+    if url.starts_with("https://") {
+        return Err(CliError::option(format!("--server {url}: TLS is not supported; use http://HOST:PORT")));
+    }
+    let endpoint = Endpoint::from_shared(url.to_owned())
+        .map_err(|_| CliError::option(format!("--server {url}: is not a URL; use http://HOST:PORT")))?;
+    let channel = tuned(endpoint).connect().await.map_err(|error| fail(root_cause(&error)))?;
+    Ok(Client::new(channel))
+}
+
+/// Connections are socket pairs within this process: nobody else can reach the server.
+fn serve(private: &Private) -> Client {
+    let (connections, incoming) = mpsc::channel::<io::Result<UnixStream>>(8);
+    let (stop, stopped) = oneshot::channel::<()>();
+    let server = Server::new(Sandboxes::new(private.runtime.clone(), private.policy.clone()));
+    let shutdown = async move { drop(stopped.await) };
+    let server = tokio::spawn(server.run_on(ReceiverStream::new(incoming), shutdown));
+    let connector = service_fn(move |_| {
+        let connections = connections.clone();
+        async move {
+            let (ours, theirs) = UnixStream::pair()?;
+            connections.send(Ok(theirs)).await.map_err(|_| io::ErrorKind::ConnectionRefused)?;
+            Ok::<_, io::Error>(TokioIo::new(ours))
+        }
+    });
+    let channel = tuned(Endpoint::from_static("http://private.sandshell")).connect_with_connector_lazy(connector);
+    Client { private: Some((stop, server)), ..Client::new(channel) }
+}
+
+fn root_cause(error: &dyn Error) -> String {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
+}
+
+/// A data directory that is removed with the value.
+struct TemporaryDir {
+    path: PathBuf,
+    data: DataDir,
+}
+
+impl TemporaryDir {
+    fn new() -> Result<Self, CliError> {
+        // Short: socket paths, which start with it, end at 107 bytes.
+        let name = format!("sandshell-{:08x}", uuid::Uuid::new_v4().as_fields().0);
+        let path = env::temp_dir().join(name);
+        // Not made by others before us, so it is ours alone.
+        fs::create_dir(&path).map_err(|source| CliError::io("make a temporary directory", source))?;
+        let data = DataDir::open(&path)?;
+        Ok(Self { path, data })
+    }
+}
+
+impl Drop for TemporaryDir {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_dir_all(&self.path) {
+            eprintln!("sandshell: {} could not be removed: {error}", self.path.display());
+        }
+    }
+}

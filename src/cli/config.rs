@@ -1,0 +1,168 @@
+//! Options of `serve`: flags win over the configuration file, which wins over defaults.
+
+use super::{error::CliError, launch::RuntimeKind, log::LogFormat, serve::Args};
+use crate::sandbox::Policy;
+use serde::de::DeserializeOwned;
+use std::{
+    env, fs,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+};
+use toml::{Table, Value};
+
+const DEFAULT_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 50051);
+
+/// All options, checked.
+#[derive(Debug)]
+pub(super) struct Config {
+    pub(super) listen: SocketAddr,
+    pub(super) data_dir: PathBuf,
+    pub(super) runtime: RuntimeKind,
+    pub(super) policy: Policy,
+    pub(super) log: Option<String>,
+    pub(super) log_format: LogFormat,
+}
+
+/// The options of a configuration file, named as the flags are, with `_` for `-`.
+#[derive(Debug, Default)]
+struct File {
+    listen: Option<SocketAddr>,
+    data_dir: Option<PathBuf>,
+    runtime: Option<RuntimeKind>,
+    image_root: Option<Vec<PathBuf>>,
+    allow_host_network: Option<bool>,
+    insecure: Option<bool>,
+    max_sandboxes: Option<usize>,
+    log: Option<String>,
+    log_format: Option<LogFormat>,
+}
+
+impl Config {
+    /// Puts flags, file and defaults together. All mistakes are reported at once.
+    pub(super) fn new(args: Args) -> Result<Self, CliError> {
+        let mut mistakes = Vec::new();
+        let file = args.config.as_deref().map(|path| File::read(path, &mut mistakes)).unwrap_or_default();
+        let listen = args.listen.or(file.listen).unwrap_or(DEFAULT_ADDRESS);
+        let insecure = args.insecure || file.insecure.unwrap_or(false);
+        if !listen.ip().is_loopback() && !insecure {
+            mistakes.push(format!(
+                "--listen {listen}: anyone who can reach this address could run commands on this host, because there \
+                 are no API keys yet; listen on 127.0.0.1, or pass --insecure if the network protects it"
+            ));
+        }
+        let roots = if args.image_root.is_empty() { file.image_root.unwrap_or_default() } else { args.image_root };
+        let image_roots = roots.iter().filter_map(|root| image_root(root, &mut mistakes)).collect();
+        let data_dir = args.data_dir.or(file.data_dir).or_else(default_data_dir);
+        if data_dir.is_none() {
+            mistakes.push("there is no HOME to keep data in; name a directory with --data-dir".to_owned());
+        }
+        let config = Self {
+            listen,
+            data_dir: data_dir.unwrap_or_default(),
+            runtime: args.runtime.or(file.runtime).unwrap_or_default(),
+            policy: Policy {
+                max_sandboxes: args.max_sandboxes.or(file.max_sandboxes).unwrap_or(Policy::default().max_sandboxes),
+                image_roots,
+                allow_host_network: args.allow_host_network || file.allow_host_network.unwrap_or(false),
+            },
+            log: args.log.or(file.log),
+            log_format: args.log_format.or(file.log_format).unwrap_or_default(),
+        };
+        if mistakes.is_empty() { Ok(config) } else { Err(CliError::Options(mistakes)) }
+    }
+}
+
+impl File {
+    fn read(path: &Path, mistakes: &mut Vec<String>) -> Self {
+        let parsed = fs::read_to_string(path).map_err(|error| error.to_string());
+        match parsed.and_then(|text| text.parse::<Table>().map_err(|error| error.to_string())) {
+            Ok(table) => Self::from_table(table, &path.display().to_string(), mistakes),
+            Err(reason) => {
+                mistakes.push(format!("--config {}: {}", path.display(), reason.trim_end()));
+                Self::default()
+            }
+        }
+    }
+
+    fn from_table(mut table: Table, path: &str, mistakes: &mut Vec<String>) -> Self {
+        let file = Self {
+            listen: take(&mut table, "listen", path, mistakes),
+            data_dir: take(&mut table, "data_dir", path, mistakes),
+            runtime: take(&mut table, "runtime", path, mistakes),
+            image_root: take(&mut table, "image_root", path, mistakes),
+            allow_host_network: take(&mut table, "allow_host_network", path, mistakes),
+            insecure: take(&mut table, "insecure", path, mistakes),
+            max_sandboxes: take(&mut table, "max_sandboxes", path, mistakes),
+            log: take(&mut table, "log", path, mistakes),
+            log_format: take(&mut table, "log_format", path, mistakes),
+        };
+        for key in table.keys() {
+            mistakes.push(format!("{path}: {key} is not an option; see `sandshell serve --help`, with _ for -"));
+        }
+        file
+    }
+}
+
+fn take<T: DeserializeOwned>(table: &mut Table, key: &str, path: &str, mistakes: &mut Vec<String>) -> Option<T> {
+    let value: Value = table.remove(key)?;
+    match value.try_into() {
+        Ok(value) => Some(value),
+        Err(error) => {
+            mistakes.push(format!("{path}: {key}: {}", error.to_string().trim_end()));
+            None
+        }
+    }
+}
+
+/// A directory of images, canonical: what a client names is compared with it after all links were followed.
+fn image_root(root: &Path, mistakes: &mut Vec<String>) -> Option<PathBuf> {
+    let found = root.canonicalize().and_then(|root| root.read_dir().map(|_| root));
+    found.map_err(|error| mistakes.push(format!("--image-root {}: {error}", root.display()))).ok()
+}
+
+fn default_data_dir() -> Option<PathBuf> {
+    if rustix::process::geteuid().is_root() {
+        return Some(PathBuf::from("/var/lib/sandshell"));
+    }
+    let absolute = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let data = absolute("XDG_DATA_HOME").or_else(|| absolute("HOME").map(|home| home.join(".local/share")));
+    data.map(|data| data.join("sandshell"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn from_file(text: &str, args: Args) -> Result<Config, CliError> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("sandshell.toml");
+        fs::write(&path, text).unwrap();
+        Config::new(Args { config: Some(path), ..args })
+    }
+
+    #[test]
+    fn flags_win_over_the_file() {
+        let text = "listen = \"127.0.0.1:1\"\nmax_sandboxes = 7\nlog_format = \"json\"";
+        let args = Args { listen: Some("127.0.0.1:2".parse().unwrap()), ..Args::default() };
+        let config = from_file(text, args).unwrap();
+        assert_eq!((config.listen.port(), config.policy.max_sandboxes), (2, 7));
+        assert_eq!(config.log_format, LogFormat::Json);
+    }
+
+    #[test]
+    fn all_mistakes_are_reported_at_once() {
+        let text = "listen = 5\nmax_sandboxes = -1\nruntime = \"vmware\"\nimage_root = [\"/no/such\"]\ncolour = 1";
+        let Err(CliError::Options(mistakes)) = from_file(text, Args::default()) else { panic!("accepted") };
+        for part in ["listen", "max_sandboxes", "runtime", "/no/such", "colour"] {
+            assert_eq!(mistakes.iter().filter(|mistake| mistake.contains(part)).count(), 1, "{part}: {mistakes:?}");
+        }
+    }
+
+    #[test]
+    fn an_open_address_needs_a_word() {
+        let open = || Args { listen: Some("0.0.0.0:1".parse().unwrap()), ..Args::default() };
+        let error = Config::new(open()).unwrap_err();
+        assert!(error.to_string().contains("--insecure"), "{error}");
+        Config::new(Args { insecure: true, ..open() }).unwrap();
+    }
+}

@@ -1,0 +1,164 @@
+//! Follows one command to its end: writes its output, and comes back when the connection is lost.
+
+use super::{error::CliError, terminal::Outputs};
+use crate::api::v1::{
+    AttachRequest, ExecRequest, ExecResponse, Exited, Output, SignalCommandRequest, Stream, exec_response::Response,
+    exited::Reason, session_service_client::SessionServiceClient,
+};
+use std::time::Duration;
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::watch,
+    time::sleep,
+};
+use tonic::{Code, IntoStreamingRequest, Status, Streaming, transport::Channel};
+
+type Sessions = SessionServiceClient<Channel>;
+
+/// How often, and how long after a loss, a command's stream is taken up again.
+const ATTEMPTS: u32 = 5;
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// Exit code of a program that signal N ends.
+const SIGNALLED: u8 = 128;
+
+/// How a command came to its end.
+pub(super) enum End {
+    /// It exited.
+    Exited(Exited),
+    /// Nobody reads our output any more.
+    NobodyReads,
+}
+
+/// Starts a command and follows it. `current` is its id while it runs.
+pub(super) async fn follow(
+    sessions: &mut Sessions,
+    requests: impl IntoStreamingRequest<Message = ExecRequest>,
+    current: &watch::Sender<Option<String>>,
+    terminal: bool,
+) -> Result<End, CliError> {
+    let mut stream = sessions.exec(requests).await?.into_inner();
+    let mut outputs = Outputs::new();
+    let mut position = AttachRequest::default();
+    let mut attempts = 0;
+    loop {
+        match stream.message().await {
+            Ok(Some(message)) => {
+                attempts = 0;
+                if let Some(end) = take(message, &mut position, current, &mut outputs, terminal).await {
+                    current.send_replace(None);
+                    return Ok(end);
+                }
+            }
+            Ok(None) => return Err(Status::unavailable("the stream ended before the command did").into()),
+            Err(status) if can_resume(&status) && !position.command_id.is_empty() && attempts < ATTEMPTS => {
+                attempts += 1;
+                sleep(PAUSE).await;
+                stream = resume(sessions, &position).await.unwrap_or(stream);
+            }
+            Err(status) => return Err(status.into()),
+        }
+    }
+}
+
+fn can_resume(status: &Status) -> bool {
+    matches!(status.code(), Code::Unavailable | Code::Unknown | Code::Cancelled)
+}
+
+async fn resume(sessions: &mut Sessions, position: &AttachRequest) -> Option<Streaming<ExecResponse>> {
+    sessions.attach(position.clone()).await.ok().map(tonic::Response::into_inner)
+}
+
+async fn take(
+    message: ExecResponse,
+    position: &mut AttachRequest,
+    current: &watch::Sender<Option<String>>,
+    outputs: &mut Outputs,
+    terminal: bool,
+) -> Option<End> {
+    match message.response? {
+        Response::Started(started) => {
+            position.command_id.clone_from(&started.command_id);
+            current.send_replace(Some(started.command_id));
+            None
+        }
+        Response::Output(output) => {
+            advance(position, &output);
+            outputs.write(&output, terminal).await.err().map(|_| End::NobodyReads)
+        }
+        Response::Gap(gap) => {
+            eprintln!("sandshell: {} bytes of output are no longer kept", gap.to.saturating_sub(gap.from));
+            None
+        }
+        Response::Exited(exited) => Some(End::Exited(exited)),
+        Response::KeepAlive(_) => None,
+    }
+}
+
+fn advance(position: &mut AttachRequest, output: &Output) {
+    let next = output.offset + output.data.len() as i64;
+    match output.stream() {
+        Stream::Stderr => position.stderr_offset = next,
+        Stream::Terminal => position.terminal_offset = next,
+        Stream::Stdout | Stream::Unspecified => position.stdout_offset = next,
+    }
+}
+
+/// Our exit code for a command's end. Says why if it was not the command's own.
+pub(super) fn exit_code(end: &End) -> u8 {
+    let exited = match end {
+        End::Exited(exited) => exited,
+        End::NobodyReads => return SIGNALLED + 13,
+    };
+    match exited.reason() {
+        Reason::TimedOut => eprintln!("sandshell: the command's time was over"),
+        Reason::OutOfMemory => eprintln!("sandshell: the sandbox's memory limit was reached"),
+        Reason::SandboxStopped => eprintln!("sandshell: the sandbox was stopped"),
+        Reason::Unspecified | Reason::Exited | Reason::Signaled | Reason::Cancelled | Reason::ShellExited => {}
+    }
+    u8::try_from(exited.exit_code).unwrap_or(u8::MAX)
+}
+
+/// The signals that end `run` and `shell`.
+pub(super) struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    pub(super) fn new() -> Result<Self, CliError> {
+        let open = |kind| signal(kind).map_err(|source| CliError::io("listen to signals", source));
+        Ok(Self {
+            interrupt: open(SignalKind::interrupt())?,
+            terminate: open(SignalKind::terminate())?,
+            hang_up: open(SignalKind::hangup())?,
+        })
+    }
+
+    /// The exit code of the next signal.
+    pub(super) async fn next(&mut self) -> u8 {
+        tokio::select! {
+            _ = self.interrupt.recv() => SIGNALLED + 2,
+            _ = self.terminate.recv() => SIGNALLED + 15,
+            _ = self.hang_up.recv() => SIGNALLED + 1,
+        }
+    }
+
+    /// Waits for what ends us: the first ^C only cancels the current command, if there is one.
+    pub(super) async fn end(&mut self, mut sessions: Sessions, current: watch::Receiver<Option<String>>) -> u8 {
+        let mut cancelled = false;
+        loop {
+            let code = self.next().await;
+            let command_id = current.borrow().clone();
+            match command_id {
+                Some(command_id) if code == SIGNALLED + 2 && !cancelled => {
+                    cancelled = true;
+                    // One that is over by now needs no cancelling.
+                    let _ = sessions.signal_command(SignalCommandRequest { command_id, signal: 0 }).await;
+                }
+                _ => return code,
+            }
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! Hidden subcommands: what Sandshell starts of itself.
+
+use clap::Args;
+use std::{
+    os::fd::{FromRawFd, OwnedFd, RawFd},
+    process::ExitCode,
+};
+
+/// Descriptors of the agent, opened by the runtime.
+#[derive(Debug, Args)]
+pub(super) struct AgentArgs {
+    /// The listening socket.
+    #[arg(long)]
+    listen_fd: RawFd,
+    /// Its configuration.
+    #[arg(long)]
+    config_fd: RawFd,
+    /// Where the kernel counts processes killed for memory.
+    #[arg(long)]
+    oom_fd: Option<RawFd>,
+}
+
+/// Descriptors of the zygote, opened by the server.
+#[derive(Debug, Args)]
+pub(super) struct ZygoteArgs {
+    /// The socket on which it is told what to make.
+    #[arg(long)]
+    control_fd: RawFd,
+}
+
+/// Runs the agent.
+pub(super) fn agent(args: &AgentArgs) -> ExitCode {
+    crate::agent::main(crate::agent::Handed {
+        listener: handed(args.listen_fd).into(),
+        config: handed(args.config_fd).into(),
+        oom: args.oom_fd.map(|fd| handed(fd).into()),
+    })
+}
+
+fn handed(fd: RawFd) -> OwnedFd {
+    // SAFETY: the runtime opened this descriptor for the agent, and nothing else in this process knows its number.
+    unsafe { OwnedFd::from_raw_fd(fd) }
+}
+
+/// Runs the zygote.
+pub(super) fn zygote(args: &ZygoteArgs) -> ExitCode {
+    eprintln!("sandshell: no zygote in this build (descriptor {})", args.control_fd);
+    ExitCode::FAILURE
+}

@@ -1,0 +1,109 @@
+//! `sandshell run`: commands, one after another, in one session of a fresh sandbox.
+
+use super::{
+    client::{Client, Place},
+    error::CliError,
+    follow::{End, Signals, exit_code, follow},
+    log::{self, LogFormat},
+};
+use crate::api::v1::{
+    CreateSandboxRequest, CreateSessionRequest, DeleteSandboxRequest, ExecRequest, ExecStart, exec_request::Request,
+    exec_start::Target,
+};
+use std::{collections::HashMap, process::ExitCode, time::Duration};
+use tokio::sync::watch;
+
+/// Options of `run`.
+///
+/// Each COMMAND is a piece of shell text, given to the same shell like lines typed into it: later ones run even if
+/// earlier ones fail. The exit code is that of the last, or 125 if Sandshell itself failed. ^C cancels the command that
+/// runs; a second one ends it all.
+#[derive(Debug, clap::Args)]
+#[command(verbatim_doc_comment)]
+pub(super) struct Args {
+    #[command(flatten)]
+    place: Place,
+    /// Shell of the session: path or name
+    #[arg(long, default_value = "/bin/sh")]
+    shell: String,
+    /// Longest time for each command, in seconds
+    #[arg(long, value_name = "SECS", value_parser = seconds)]
+    timeout: Option<Duration>,
+    /// Environment of the session; may be repeated
+    #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
+    env: Vec<(String, String)>,
+    /// What to run: shell text
+    #[arg(required = true, value_name = "COMMAND")]
+    commands: Vec<String>,
+}
+
+/// Runs the commands and deletes the sandbox.
+pub(super) fn main(mut args: Args) -> Result<ExitCode, CliError> {
+    log::start(None, "error", LogFormat::Text)?;
+    let prepared = args.place.prepare()?;
+    let code = super::tokio_runtime()?.block_on(async {
+        let mut signals = Signals::new()?;
+        let mut client = prepared.connect().await?;
+        let outcome = run(&mut client, &mut signals, args).await;
+        client.close().await.and(outcome)
+    })?;
+    Ok(ExitCode::from(code))
+}
+
+async fn run(client: &mut Client, signals: &mut Signals, args: Args) -> Result<u8, CliError> {
+    let request = CreateSandboxRequest { image: args.place.image.clone(), ..CreateSandboxRequest::default() };
+    let sandbox_id = tokio::select! {
+        sandbox = client.sandboxes.create_sandbox(request) => sandbox?.into_inner().sandbox_id,
+        // The server removes what nobody waits for any more.
+        code = signals.next() => return Ok(code),
+    };
+    let (current, watched) = watch::channel(None);
+    let outcome = tokio::select! {
+        outcome = commands(client, &sandbox_id, args, &current) => outcome,
+        code = signals.end(client.sessions.clone(), watched) => Ok(code),
+    };
+    let deleted = client.sandboxes.delete_sandbox(DeleteSandboxRequest { sandbox_id }).await;
+    let code = outcome?;
+    deleted?;
+    Ok(code)
+}
+
+async fn commands(
+    client: &Client,
+    sandbox_id: &str,
+    args: Args,
+    current: &watch::Sender<Option<String>>,
+) -> Result<u8, CliError> {
+    let mut sessions = client.sessions.clone();
+    let request = CreateSessionRequest {
+        sandbox_id: sandbox_id.to_owned(),
+        shell: args.shell,
+        env: HashMap::from_iter(args.env),
+        ..CreateSessionRequest::default()
+    };
+    let session_id = sessions.create_session(request).await?.into_inner().session_id;
+    let timeout = args.timeout.and_then(|timeout| timeout.try_into().ok());
+    let mut code = 0;
+    for command in args.commands {
+        let target = Some(Target::SessionId(session_id.clone()));
+        let start = ExecStart { target, command, timeout, ..ExecStart::default() };
+        let requests = tokio_stream::once(ExecRequest { request: Some(Request::Start(start)) });
+        let end = follow(&mut sessions, requests, current, false).await?;
+        code = exit_code(&end);
+        if matches!(end, End::NobodyReads) {
+            break;
+        }
+    }
+    Ok(code)
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse::<f64>().map_err(|_| "is not a number of seconds".to_owned())?;
+    let duration = Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())?;
+    if duration < Duration::from_millis(1) { Err("must be 0.001 or more".to_owned()) } else { Ok(duration) }
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("must be NAME=VALUE")?;
+    if name.is_empty() { Err("the name is empty".to_owned()) } else { Ok((name.to_owned(), value.to_owned())) }
+}

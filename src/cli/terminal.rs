@@ -1,0 +1,83 @@
+//! Our own standard streams: raw bytes out, keys in, and a terminal that is given back as it was.
+
+use crate::api::v1::{CloseStdin, ExecRequest, Output, Stream, TerminalSize, exec_request::Request};
+use rustix::termios::{OptionalActions, Termios, isatty, tcgetattr, tcgetwinsize, tcsetattr};
+use std::{io, thread};
+use tokio::{
+    io::{AsyncWriteExt, Stderr, Stdout},
+    sync::mpsc,
+};
+
+/// Whether a person sits at both ends.
+pub(super) fn is_interactive() -> bool {
+    isatty(io::stdin()) && isatty(io::stdout())
+}
+
+/// The size of our terminal.
+pub(super) fn size() -> Option<TerminalSize> {
+    let size = tcgetwinsize(io::stdout()).ok()?;
+    (size.ws_row > 0 && size.ws_col > 0).then(|| TerminalSize { rows: size.ws_row.into(), columns: size.ws_col.into() })
+}
+
+/// Our terminal in raw mode: every key goes to the sandbox. Dropping it, on whichever way out, restores the terminal.
+pub(super) struct RawMode(Termios);
+
+impl RawMode {
+    pub(super) fn enter() -> io::Result<Self> {
+        let original = tcgetattr(io::stdin())?;
+        let mut raw = original.clone();
+        raw.make_raw();
+        tcsetattr(io::stdin(), OptionalActions::Drain, &raw)?;
+        Ok(Self(original))
+    }
+}
+
+impl Drop for RawMode {
+    fn drop(&mut self) {
+        // Nothing can be done about a terminal that is gone.
+        let _ = tcsetattr(io::stdin(), OptionalActions::Drain, &self.0);
+    }
+}
+
+/// Reads our input until its end. On a thread of its own that nobody waits for, because a read of a terminal cannot be
+/// called off.
+pub(super) fn read_input(requests: mpsc::Sender<ExecRequest>) {
+    thread::spawn(move || {
+        let mut buffer = [0; 16 << 10];
+        loop {
+            let request = match rustix::io::read(io::stdin(), &mut buffer) {
+                Ok(0) => Request::CloseStdin(CloseStdin {}),
+                Ok(count) => Request::Stdin(bytes::Bytes::copy_from_slice(&buffer[..count])),
+                Err(rustix::io::Errno::INTR) => continue,
+                Err(_) => Request::CloseStdin(CloseStdin {}),
+            };
+            let last = matches!(request, Request::CloseStdin(_));
+            if requests.blocking_send(ExecRequest { request: Some(request) }).is_err() || last {
+                return;
+            }
+        }
+    });
+}
+
+/// Our standard output and error.
+pub(super) struct Outputs {
+    stdout: Stdout,
+    stderr: Stderr,
+}
+
+impl Outputs {
+    pub(super) fn new() -> Self {
+        Self { stdout: tokio::io::stdout(), stderr: tokio::io::stderr() }
+    }
+
+    /// Writes bytes as they are. With `terminal`, what the command wrote to its terminal is our standard output.
+    pub(super) async fn write(&mut self, output: &Output, terminal: bool) -> io::Result<()> {
+        if output.stream() == Stream::Stdout || terminal {
+            self.stdout.write_all(&output.data).await?;
+            self.stdout.flush().await
+        } else {
+            self.stderr.write_all(&output.data).await?;
+            self.stderr.flush().await
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! The server's line to one agent: gRPC over whatever byte stream the runtime gives.
+
+use crate::{
+    api::agent::v1::{HelloRequest, StopRequest, agent_service_client::AgentServiceClient},
+    error::{Error, Result},
+    rpc::transport::{CONNECTION_WINDOW, MAX_FRAME_BYTES, MAX_MESSAGE_BYTES, PROTOCOL_VERSION, STREAM_WINDOW},
+    runtime::Runtime,
+};
+use hyper_util::rt::TokioIo;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+use tonic::transport::{Channel, Endpoint};
+use tower::service_fn;
+
+/// What speaks with an agent. Cheap to clone.
+pub type AgentClient = AgentServiceClient<Channel>;
+
+/// A `RunResponse` may hold 16 MiB of each stream and a little more.
+const MAX_RESPONSE_BYTES: usize = MAX_MESSAGE_BYTES + (1 << 20);
+
+/// Headers and trailers that an agent may send; it is not trusted.
+const MAX_HEADER_BYTES: u32 = 64 << 10;
+
+/// How long a connection may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// When a client should try again what could not reach the agent.
+const RETRY_AFTER: Duration = Duration::from_millis(500);
+
+/// A line to one agent: connects when it is first used, and again when the connection was lost.
+pub struct Link {
+    client: AgentClient,
+    sandbox_id: String,
+    /// Counts connections made, so that each is greeted once.
+    connections: Arc<AtomicU64>,
+    /// The connection that was greeted last; 0 before the first.
+    greeted: AtomicU64,
+    /// One greets, others wait for it.
+    greeting: tokio::sync::Mutex<()>,
+}
+
+impl Link {
+    /// A line to the agent of a sandbox, not yet connected.
+    pub fn new(runtime: Arc<dyn Runtime>, sandbox_id: &str) -> Self {
+        let connections = Arc::new(AtomicU64::new(0));
+        let (id, counter) = (Arc::<str>::from(sandbox_id), connections.clone());
+        let connector = service_fn(move |_| {
+            let (runtime, id, counter) = (runtime.clone(), id.clone(), counter.clone());
+            async move {
+                let stream = runtime.connect(&id).await?;
+                counter.fetch_add(1, Ordering::Relaxed);
+                Ok::<_, crate::runtime::RuntimeError>(TokioIo::new(stream))
+            }
+        });
+        let channel = Endpoint::from_static("http://agent.sandshell")
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_frame_size(MAX_FRAME_BYTES)
+            .http2_max_header_list_size(MAX_HEADER_BYTES)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .connect_with_connector_lazy(connector);
+        let client = AgentClient::new(channel).max_decoding_message_size(MAX_RESPONSE_BYTES);
+        let (greeted, greeting) = (AtomicU64::new(0), tokio::sync::Mutex::new(()));
+        Self { client, sandbox_id: sandbox_id.to_owned(), connections, greeted, greeting }
+    }
+
+    /// A client whose connection has been greeted.
+    pub async fn client(&self) -> Result<AgentClient> {
+        if !self.is_greeted() {
+            let _one = self.greeting.lock().await;
+            if !self.is_greeted() {
+                self.hello().await?;
+            }
+        }
+        Ok(self.client.clone())
+    }
+
+    /// Ends all sessions; watchers are told.
+    pub async fn stop(&self) -> Result<()> {
+        self.client().await?.stop(StopRequest {}).await.map_err(|status| self.unreachable(status))?;
+        Ok(())
+    }
+
+    /// The error of a call that did not reach the agent or lost it.
+    pub fn unreachable(&self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+        Error::Unreachable { sandbox_id: self.sandbox_id.clone(), retry_after: RETRY_AFTER, source: source.into() }
+    }
+
+    fn is_greeted(&self) -> bool {
+        let greeted = self.greeted.load(Ordering::Relaxed);
+        greeted > 0 && greeted == self.connections.load(Ordering::Relaxed)
+    }
+
+    async fn hello(&self) -> Result<()> {
+        let request = HelloRequest { protocol_version: PROTOCOL_VERSION };
+        let answer = self.client.clone().hello(request).await.map_err(|status| self.unreachable(status))?.into_inner();
+        if !(1..=PROTOCOL_VERSION).contains(&answer.protocol_version) || answer.sandbox_id != self.sandbox_id {
+            return Err(self.unreachable(format!(
+                "an agent of another kind answered: protocol {}, {:?}",
+                answer.protocol_version, answer.sandbox_id
+            )));
+        }
+        self.greeted.store(self.connections.load(Ordering::Relaxed), Ordering::Relaxed);
+        Ok(())
+    }
+}

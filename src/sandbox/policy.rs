@@ -1,0 +1,138 @@
+//! What the operator allows and what the host can give: images, networks, limits.
+
+use crate::{
+    error::{Error, Kind, Reason, Result},
+    runtime::{EnforceableLimits, Image, Limits, Network},
+};
+use std::path::{Component, Path, PathBuf};
+
+const DEFAULT_MEMORY_BYTES: u64 = 2 << 30;
+const DEFAULT_MAX_PROCESSES: u64 = 1024;
+
+/// What the operator allows.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    /// Most sandboxes at one time.
+    pub max_sandboxes: usize,
+    /// Root file systems must lie in one of these. Canonical paths.
+    pub image_roots: Vec<PathBuf>,
+    /// Whether a sandbox may use the host's network.
+    pub allow_host_network: bool,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self { max_sandboxes: 1000, image_roots: Vec::new(), allow_host_network: false }
+    }
+}
+
+impl Policy {
+    /// The image that a client means by a name. Looks at the file system.
+    pub(super) fn image(&self, name: &str) -> Result<Image> {
+        if name.is_empty() || name == "host" {
+            return Ok(Image::Host);
+        }
+        let path = Path::new(name);
+        if !path.is_absolute() {
+            let hint = "; images are \"host\" and absolute paths of root file system directories".to_owned();
+            return Err(Error::NotFound { kind: Kind::Image, id: name.to_owned(), hint: Some(hint) });
+        }
+        // Whether something exists is told only of what the operator allows.
+        let found = path.canonicalize().ok();
+        let climbs = found.is_none() && path.components().any(|part| part == Component::ParentDir);
+        if climbs || !self.allows(found.as_deref().unwrap_or(path)) {
+            let message = format!(
+                "image {name:?} is not in a directory that the operator allows; start the server with --image-root DIR"
+            );
+            return Err(Error::WrongState { reason: Reason::NotAllowed, message });
+        }
+        match found {
+            Some(directory) if directory.is_dir() => Ok(Image::Directory(directory)),
+            _ => Err(Error::NotFound {
+                kind: Kind::Image,
+                id: name.to_owned(),
+                hint: Some("; a root file system is a directory".to_owned()),
+            }),
+        }
+    }
+
+    fn allows(&self, path: &Path) -> bool {
+        self.image_roots.iter().any(|root| path.starts_with(root))
+    }
+
+    /// The network, if it is allowed.
+    pub(super) fn network(&self, wanted: Network) -> Result<Network> {
+        if wanted == Network::Host && !self.allow_host_network {
+            let message = "network.mode: HOST is not allowed on this server; start it with --allow-host-network, \
+                           or ask for NONE";
+            return Err(Error::WrongState { reason: Reason::NotAllowed, message: message.to_owned() });
+        }
+        Ok(wanted)
+    }
+}
+
+/// The limits in force: what was asked for, and defaults that this host can enforce.
+pub(super) fn limits(wanted: Limits, can: EnforceableLimits) -> Result<Limits> {
+    let fields = [
+        ("resources.memory_bytes", wanted.memory_bytes, can.memory),
+        ("resources.cpu_millis", wanted.cpu_millis, can.cpu),
+        ("resources.max_processes", wanted.max_processes, can.processes),
+        ("resources.disk_bytes", wanted.disk_bytes, can.disk),
+    ];
+    let missing: Vec<_> =
+        fields.iter().filter(|(_, value, can)| value.is_some() && !can).map(|(name, ..)| *name).collect();
+    if !missing.is_empty() {
+        let message = format!(
+            "{}: this host cannot enforce it; leave it out, or see the warnings of any sandbox for what the host lacks",
+            missing.join(", ")
+        );
+        return Err(Error::WrongState { reason: Reason::NotSupportedByHost, message });
+    }
+    Ok(Limits {
+        memory_bytes: wanted.memory_bytes.or(can.memory.then_some(DEFAULT_MEMORY_BYTES)),
+        max_processes: wanted.max_processes.or(can.processes.then_some(DEFAULT_MAX_PROCESSES)),
+        ..wanted
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: EnforceableLimits = EnforceableLimits { memory: true, cpu: true, processes: true, disk: true };
+
+    #[test]
+    fn defaults_are_only_what_the_host_can_enforce() {
+        let all = limits(Limits::default(), ALL).unwrap();
+        assert_eq!((all.memory_bytes, all.max_processes), (Some(2 << 30), Some(1024)));
+        let none = limits(Limits::default(), EnforceableLimits::default()).unwrap();
+        assert_eq!(none, Limits::default());
+    }
+
+    #[test]
+    fn a_limit_that_cannot_be_enforced_is_refused_by_name() {
+        let wanted = Limits { disk_bytes: Some(1), cpu_millis: Some(1), ..Limits::default() };
+        let error = limits(wanted, EnforceableLimits { disk: false, ..ALL }).unwrap_err();
+        assert!(error.to_string().starts_with("resources.disk_bytes: "), "{error}");
+    }
+
+    #[test]
+    fn images_are_confined_to_the_roots_whatever_the_path_says() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        std::fs::create_dir_all(root.join("allowed/one")).unwrap();
+        std::fs::create_dir(root.join("secret")).unwrap();
+        std::os::unix::fs::symlink(root.join("secret"), root.join("allowed/link")).unwrap();
+        let policy = Policy { image_roots: vec![root.join("allowed")], ..Policy::default() };
+        let image = |path: &str| policy.image(root.join(path).to_str().unwrap());
+
+        assert_eq!(image("allowed/one").unwrap(), Image::Directory(root.join("allowed/one")));
+        assert!(matches!(image("allowed/two"), Err(Error::NotFound { kind: Kind::Image, .. })));
+        for outside in ["secret", "allowed/../secret", "allowed/link", "nothing", "allowed/../nothing"] {
+            let error = image(outside).unwrap_err();
+            assert!(matches!(error, Error::WrongState { reason: Reason::NotAllowed, .. }), "{outside}: {error}");
+        }
+        assert_eq!(policy.image("").unwrap(), Image::Host);
+        assert!(matches!(policy.image("ubuntu:24.04"), Err(Error::NotFound { .. })));
+    }
+}

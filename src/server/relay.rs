@@ -1,0 +1,179 @@
+//! Passes what an agent says on to a client. The agent is not trusted: what it says is bounded, and its metadata dropped.
+
+use crate::{
+    api::v1::{ExecResponse, Exited, RunResponse, exec_response, exited},
+    error::{Error, Reason},
+    sandbox::{Reached, Watching},
+};
+use futures_util::{Stream, StreamExt, future::BoxFuture};
+use std::{
+    error::Error as _,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+use tokio::sync::oneshot;
+use tonic::{Code, Response, Status, Streaming};
+
+/// Longest error message passed on. Clients bound their headers to 8 KiB.
+const MAX_MESSAGE: usize = 1024;
+/// Longest error details passed on.
+const MAX_DETAILS: usize = 4096;
+
+/// The agent's answer to a call, as the client gets it.
+pub(super) async fn answer<T>(reached: &Reached, result: Result<Response<T>, Status>) -> Result<Response<T>, Status> {
+    match result {
+        Ok(response) => Ok(Response::new(response.into_inner())),
+        Err(status) => Err(failure(reached, status).await),
+    }
+}
+
+/// As [`answer`]; a command that went down with its sandbox has still ended.
+pub(super) async fn run_answer(
+    reached: &Reached,
+    result: Result<Response<RunResponse>, Status>,
+) -> Result<Response<RunResponse>, Status> {
+    match result {
+        Err(status) if !is_agents_word(&status) && reached.is_stopping() => Ok(Response::new(RunResponse {
+            exited: Some(stopped()),
+            stdout_truncated: true,
+            stderr_truncated: true,
+            ..RunResponse::default()
+        })),
+        result => answer(reached, result).await,
+    }
+}
+
+async fn failure(reached: &Reached, status: Status) -> Status {
+    if is_agents_word(&status) {
+        return pass_on(&status);
+    }
+    if reached.is_stopping() {
+        let message = "the sandbox is being deleted".to_owned();
+        return Error::WrongState { reason: Reason::SandboxNotRunning, message }.into();
+    }
+    reached.lost(status).await.into()
+}
+
+/// Whether the agent said so itself; else the line to it failed, and the status was made on this side of it.
+fn is_agents_word(status: &Status) -> bool {
+    let of_the_line = matches!(
+        status.code(),
+        Code::Unknown | Code::Internal | Code::Unavailable | Code::Cancelled | Code::OutOfRange
+    );
+    status.source().is_none() && !(of_the_line && status.details().is_empty())
+}
+
+fn pass_on(status: &Status) -> Status {
+    let message: String = status.message().chars().take(MAX_MESSAGE).collect();
+    if status.details().len() > MAX_DETAILS {
+        return Status::new(status.code(), message);
+    }
+    Status::with_details(status.code(), message, bytes::Bytes::copy_from_slice(status.details()))
+}
+
+/// How a command ended whose agent could not tell any more. 137: it was killed.
+fn stopped() -> Exited {
+    Exited {
+        exit_code: 137,
+        signal: 9,
+        reason: exited::Reason::SandboxStopped.into(),
+        shell_exited: true,
+        ..Exited::default()
+    }
+}
+
+/// A command's output on its way from the agent to one client. It is read from the agent only when the client takes it.
+pub(super) struct Relay {
+    agent: Streaming<ExecResponse>,
+    reached: Reached,
+    state: State,
+    /// Whether `exited` was passed on.
+    exited: bool,
+    /// Ends the call with what is wrong with the client's input.
+    violation: Option<oneshot::Receiver<Status>>,
+    /// Dropped with the relay, which ends the way of the input.
+    _input: Option<oneshot::Sender<()>>,
+    _watching: Watching,
+}
+
+enum State {
+    Open,
+    Failing(BoxFuture<'static, Status>),
+    Closed,
+}
+
+impl Relay {
+    pub(super) fn new(agent: Streaming<ExecResponse>, reached: Reached) -> Self {
+        let _watching = reached.watch();
+        Self { agent, reached, state: State::Open, exited: false, violation: None, _input: None, _watching }
+    }
+
+    /// A relay of a call that has input; see [`super::stdin`].
+    pub(super) fn with_input(self, violation: oneshot::Receiver<Status>, input: oneshot::Sender<()>) -> Self {
+        Self { violation: Some(violation), _input: Some(input), ..self }
+    }
+
+    fn poll_violation(&mut self, cx: &mut Context<'_>) -> Option<Status> {
+        let violation = self.violation.as_mut()?;
+        match Pin::new(violation).poll(cx) {
+            Poll::Ready(Ok(status)) => Some(status),
+            Poll::Ready(Err(_)) => {
+                self.violation = None;
+                None
+            }
+            Poll::Pending => None,
+        }
+    }
+
+    /// What follows when the agent's stream ended, by an error or without one.
+    fn end(&mut self, status: Option<Status>) -> Option<Result<ExecResponse, Status>> {
+        self.state = State::Closed;
+        match status {
+            Some(status) if is_agents_word(&status) => Some(Err(pass_on(&status))),
+            _ if self.reached.is_stopping() => {
+                let exited = exec_response::Response::Exited(stopped());
+                (!self.exited).then_some(Ok(ExecResponse { response: Some(exited) }))
+            }
+            Some(status) => {
+                let reached = self.reached.clone();
+                self.state = State::Failing(Box::pin(async move { failure(&reached, status).await }));
+                None
+            }
+            None => None,
+        }
+    }
+}
+
+impl Stream for Relay {
+    type Item = Result<ExecResponse, Status>;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = self.get_mut();
+        loop {
+            match &mut this.state {
+                State::Closed => return Poll::Ready(None),
+                State::Failing(failure) => {
+                    let status = ready!(failure.as_mut().poll(cx));
+                    this.state = State::Closed;
+                    return Poll::Ready(Some(Err(status)));
+                }
+                State::Open => {}
+            }
+            if let Some(status) = this.poll_violation(cx) {
+                this.state = State::Closed;
+                return Poll::Ready(Some(Err(status)));
+            }
+            let last = match ready!(this.agent.poll_next_unpin(cx)) {
+                Some(Ok(message)) => {
+                    this.exited |= matches!(message.response, Some(exec_response::Response::Exited(_)));
+                    return Poll::Ready(Some(Ok(message)));
+                }
+                Some(Err(status)) => this.end(Some(status)),
+                None => this.end(None),
+            };
+            if last.is_some() {
+                return Poll::Ready(last);
+            }
+        }
+    }
+}

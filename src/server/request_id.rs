@@ -1,0 +1,103 @@
+//! Every answer, errors too, carries `x-request-id`: the client's own if it sent a sane one, else a new one.
+
+use crate::rpc::status;
+use futures_util::future::BoxFuture;
+use http::{HeaderName, HeaderValue, Request, Response};
+use std::task::{Context, Poll};
+use tower::{Layer, Service};
+use tracing::{Instrument, Span, field};
+use uuid::Uuid;
+
+const HEADER: HeaderName = HeaderName::from_static("x-request-id");
+/// Longest id taken from a client; it goes into every log line of the request.
+const MAX_LENGTH: usize = 128;
+
+/// Puts [`RequestId`] around a service.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct RequestIdLayer;
+
+/// Gives each request an id, a span for its log lines, and each of gRPC's own errors details like ours.
+#[derive(Debug, Clone)]
+pub(super) struct RequestId<S>(S);
+
+impl<S> Layer<S> for RequestIdLayer {
+    type Service = RequestId<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        RequestId(inner)
+    }
+}
+
+impl<S, B, R> Service<Request<B>> for RequestId<S>
+where
+    S: Service<Request<B>, Response = Response<R>>,
+    S::Future: Send + 'static,
+    S::Error: 'static,
+{
+    type Response = Response<R>;
+    type Error = S::Error;
+    type Future = BoxFuture<'static, Result<Response<R>, S::Error>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.0.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let id = request.headers().get(HEADER).filter(|id| is_sane(id)).cloned().unwrap_or_else(new_id);
+        let span = span(&id, request.uri().path());
+        let answer = span.in_scope(|| self.0.call(request));
+        Box::pin(
+            async move {
+                let mut response = answer.await?;
+                status::explain_headers(response.headers_mut());
+                response.headers_mut().insert(HEADER, id);
+                Ok(response)
+            }
+            .instrument(span),
+        )
+    }
+}
+
+/// At level ERROR, because an error's line needs the id whatever else is logged. `id` is filled in once it is known.
+fn span(request_id: &HeaderValue, method: &str) -> Span {
+    let request_id = request_id.to_str().unwrap_or_default();
+    tracing::error_span!("rpc", request_id, method, id = field::Empty)
+}
+
+fn is_sane(id: &HeaderValue) -> bool {
+    let bytes = id.as_bytes();
+    (1..=MAX_LENGTH).contains(&bytes.len()) && bytes.iter().all(|byte| (b' '..=b'~').contains(byte))
+}
+
+fn new_id() -> HeaderValue {
+    let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
+    let text = Uuid::now_v7().hyphenated().encode_lower(&mut text);
+    HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("none"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::convert::Infallible;
+    use tower::{ServiceExt, service_fn};
+
+    async fn answered(sent: Option<&[u8]>) -> String {
+        let service = RequestIdLayer.layer(service_fn(async |_: Request<()>| Ok::<_, Infallible>(Response::new(()))));
+        let mut request = Request::new(());
+        if let Some(sent) = sent {
+            request.headers_mut().insert(HEADER, HeaderValue::from_bytes(sent).unwrap());
+        }
+        let response = service.oneshot(request).await.unwrap();
+        response.headers()[HEADER].to_str().unwrap().to_owned()
+    }
+
+    #[tokio::test]
+    async fn a_sane_id_comes_back_and_others_are_replaced() {
+        assert_eq!(answered(Some(b"my id-1")).await, "my id-1");
+        let long = [b'x'; 129];
+        for sent in [None, Some(&b""[..]), Some(&b"caf\xc3\xa9"[..]), Some(&b"a\tb"[..]), Some(&long[..])] {
+            let id = answered(sent).await;
+            assert!(Uuid::parse_str(&id).is_ok(), "{id}");
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! Checks of requests, before anything else looks at them. Pure; each finds all violations of a request at once.
+
+mod exec;
+mod sandbox;
+mod session;
+
+pub(super) use exec::{StdinRules, run, start};
+pub(super) use sandbox::{create_sandbox, delete_sandbox, get_sandbox, list_sandboxes};
+pub(super) use session::{
+    attach, close_session, create_session, get_command, get_session, list_commands, list_sessions, signal_command,
+};
+
+use crate::error::{Error, Result, Violation};
+use std::{collections::HashMap, fmt::Display};
+
+const MAX_PATH: usize = 4096;
+/// The kernel refuses longer strings in `execve`.
+const MAX_ENV_STRING: usize = 128 << 10;
+/// Leaves room for arguments below the kernel's usual bound of 2 MiB.
+const MAX_ENV_TOTAL: usize = 1 << 20;
+
+/// What a page holds unless the client says otherwise.
+const DEFAULT_PAGE_SIZE: usize = 100;
+
+/// Collects what is wrong with a request.
+#[derive(Default)]
+struct Checks(Vec<Violation>);
+
+impl Checks {
+    fn finish(self) -> Result<()> {
+        if self.0.is_empty() { Ok(()) } else { Err(Error::Invalid(self.0)) }
+    }
+
+    fn wrong(&mut self, field: impl Display, description: impl Into<String>) {
+        self.0.push(Violation::new(field.to_string(), description));
+    }
+
+    fn check(&mut self, right: bool, field: &str, description: &str) {
+        if !right {
+            self.wrong(field, description);
+        }
+    }
+
+    fn required(&mut self, field: &str, value: &str) {
+        self.check(!value.is_empty(), field, "is required");
+    }
+
+    fn range(&mut self, field: &str, value: i64, from: i64, to: i64) {
+        if !(from..=to).contains(&value) {
+            self.wrong(field, format!("is {value}; must be {from} to {to}"));
+        }
+    }
+
+    /// An enum's number that this version knows.
+    fn known<E: TryFrom<i32>>(&mut self, field: &str, value: i32) {
+        if E::try_from(value).is_err() {
+            self.wrong(field, format!("{value} is not a value of this enum"));
+        }
+    }
+
+    /// Text that becomes an argument or a path inside the sandbox.
+    fn text(&mut self, field: &str, value: &str, longest: usize) {
+        if value.len() > longest {
+            self.wrong(field, format!("has {} bytes; may have {longest}", value.len()));
+        }
+        self.check(!value.contains('\0'), field, "must not contain NUL");
+    }
+
+    fn directory(&mut self, field: &str, value: &str) {
+        self.text(field, value, MAX_PATH);
+        self.check(value.is_empty() || value.starts_with('/'), field, "must be an absolute path");
+    }
+
+    fn env(&mut self, field: &str, env: &HashMap<String, String>) {
+        for (name, value) in env {
+            let path = || format!("{field}[{:?}]", short(name));
+            if name.is_empty() || name.contains(['=', '\0']) {
+                self.wrong(path(), "a name must not be empty or contain \"=\" or NUL");
+            }
+            if value.contains('\0') {
+                self.wrong(path(), "a value must not contain NUL");
+            }
+            if name.len() + value.len() + 2 > MAX_ENV_STRING {
+                self.wrong(path(), format!("name and value may have {MAX_ENV_STRING} bytes together"));
+            }
+        }
+        let total: usize = env.iter().map(|(name, value)| name.len() + value.len() + 2).sum();
+        if total > MAX_ENV_TOTAL {
+            self.wrong(field, format!("has {total} bytes; may have {MAX_ENV_TOTAL}"));
+        }
+    }
+
+    fn page(&mut self, size: i32) {
+        self.range("page_size", size.into(), 0, 1000);
+    }
+}
+
+/// How many a checked request wants on a page.
+pub(super) fn page_size(size: i32) -> usize {
+    usize::try_from(size).ok().filter(|size| *size > 0).unwrap_or(DEFAULT_PAGE_SIZE)
+}
+
+/// A client's text as part of an error: not all of it.
+fn short(text: &str) -> String {
+    text.chars().take(64).collect()
+}
+
+#[cfg(test)]
+fn fields(result: Result<()>) -> Vec<String> {
+    match result {
+        Ok(()) => Vec::new(),
+        Err(Error::Invalid(violations)) => violations.into_iter().map(|violation| violation.field).collect(),
+        Err(error) => panic!("another error: {error}"),
+    }
+}

@@ -1,0 +1,211 @@
+//! Requests that start a command, and what may follow a start.
+
+use super::{Checks, MAX_PATH};
+use crate::{
+    api::v1::{ExecRequest, ExecStart, IfBusy, RunRequest, TerminalSize, exec_request::Request, exec_start::Target},
+    error::{Error, Result},
+};
+use prost_types::Duration;
+
+const MAX_COMMAND: usize = 4 << 20;
+const MAX_REQUEST_ID: usize = 128;
+const MAX_TERM: usize = 64;
+const MAX_RUN_OUTPUT: i64 = 16 << 20;
+const LOG_BYTES: (i64, i64) = (64 << 10, 1 << 30);
+const MILLIS: i128 = 1_000_000;
+const SECONDS: i128 = 1000 * MILLIS;
+const DAYS: i128 = 86_400 * SECONDS;
+
+pub(in crate::server) fn run(request: &RunRequest) -> Result<()> {
+    let mut checks = Checks::default();
+    match &request.start {
+        Some(start) => {
+            check_start(&mut checks, start);
+            checks.check(start.pty.is_none(), "start.pty", "Run has no terminal; use Exec");
+        }
+        None => checks.wrong("start", "is required"),
+    }
+    checks.range("max_output_bytes", request.max_output_bytes, 0, MAX_RUN_OUTPUT);
+    checks.finish()
+}
+
+pub(in crate::server) fn start(start: &ExecStart) -> Result<()> {
+    let mut checks = Checks::default();
+    check_start(&mut checks, start);
+    checks.finish()
+}
+
+fn check_start(checks: &mut Checks, start: &ExecStart) {
+    match &start.target {
+        Some(Target::SessionId(id)) => {
+            checks.required("start.session_id", id);
+            let message = "only for a direct execution; a session has its own: give sandbox_id, or leave it out";
+            checks.check(start.env.is_empty(), "start.env", message);
+            checks.check(start.working_directory.is_empty(), "start.working_directory", message);
+            checks.check(start.shell.is_empty(), "start.shell", message);
+        }
+        Some(Target::SandboxId(id)) => {
+            checks.required("start.sandbox_id", id);
+            checks.env("start.env", &start.env);
+            checks.directory("start.working_directory", &start.working_directory);
+            checks.text("start.shell", &start.shell, MAX_PATH);
+        }
+        None => checks.wrong("start.target", "give session_id or sandbox_id"),
+    }
+    checks.text("start.command", &start.command, MAX_COMMAND);
+    if let Some(timeout) = &start.timeout {
+        span(checks, "start.timeout", timeout, MILLIS, 30 * DAYS, "1 ms to 30 days");
+    }
+    if let Some(grace) = &start.kill_grace {
+        span(checks, "start.kill_grace", grace, 0, 60 * SECONDS, "0 to 60 s");
+    }
+    if let Some(pty) = &start.pty {
+        checks.text("start.pty.term", &pty.term, MAX_TERM);
+        if let Some(size) = &pty.size {
+            terminal_size(checks, "start.pty.size", size);
+        }
+    }
+    if start.max_log_bytes != 0 {
+        checks.range("start.max_log_bytes", start.max_log_bytes, LOG_BYTES.0, LOG_BYTES.1);
+    }
+    checks.known::<IfBusy>("start.if_busy", start.if_busy);
+    let long = start.request_id.chars().count() > MAX_REQUEST_ID;
+    checks.check(!long, "start.request_id", "may have 128 characters");
+}
+
+fn span(checks: &mut Checks, field: &str, value: &Duration, from: i128, to: i128, range: &str) {
+    let nanos = i128::from(value.seconds) * SECONDS + i128::from(value.nanos);
+    let well_formed = (0..1_000_000_000).contains(&value.nanos);
+    checks.check(well_formed && (from..=to).contains(&nanos), field, &format!("must be {range}"));
+}
+
+fn terminal_size(checks: &mut Checks, field: &str, size: &TerminalSize) {
+    checks.range(&format!("{field}.rows"), size.rows.into(), 1, 65535);
+    checks.range(&format!("{field}.columns"), size.columns.into(), 1, 65535);
+}
+
+/// What may follow a start, in order.
+#[derive(Debug)]
+pub(in crate::server) struct StdinRules {
+    pty: bool,
+    closed: bool,
+}
+
+impl StdinRules {
+    pub(in crate::server) fn after(start: &ExecStart) -> Self {
+        Self { pty: start.pty.is_some(), closed: false }
+    }
+
+    /// Checks the next message.
+    pub(in crate::server) fn check(&mut self, message: &ExecRequest) -> Result<()> {
+        match &message.request {
+            Some(Request::Stdin(_)) if self.closed => Err(Error::invalid("stdin", "comes after close_stdin")),
+            Some(Request::Stdin(_)) => Ok(()),
+            Some(Request::CloseStdin(_)) => {
+                self.closed = true;
+                Ok(())
+            }
+            Some(Request::Signal(signal)) => {
+                let mut checks = Checks::default();
+                checks.range("signal", (*signal).into(), 1, 64);
+                checks.finish()
+            }
+            Some(Request::Resize(_)) if !self.pty => {
+                Err(Error::invalid("resize", "the command was started without pty"))
+            }
+            Some(Request::Resize(size)) => {
+                let mut checks = Checks::default();
+                terminal_size(&mut checks, "resize", size);
+                checks.finish()
+            }
+            Some(Request::Start(_)) => Err(Error::invalid("start", "only the first message may be a start")),
+            None => Err(Error::invalid("request", "is required: stdin, close_stdin, signal or resize")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::fields, *};
+    use crate::api::v1::{CloseStdin, Pty};
+
+    fn in_session() -> ExecStart {
+        ExecStart { target: Some(Target::SessionId("sbx-1/s".into())), ..ExecStart::default() }
+    }
+
+    #[test]
+    fn all_violations_come_at_once() {
+        let wrong = ExecStart {
+            command: "a\0".into(),
+            env: [("A".into(), "B".into())].into(),
+            timeout: Some(Duration { seconds: 0, nanos: 999_999 }),
+            kill_grace: Some(Duration { seconds: 61, nanos: 0 }),
+            pty: Some(Pty { size: Some(TerminalSize { rows: 0, columns: 65536 }), term: String::new() }),
+            max_log_bytes: 1,
+            if_busy: 9,
+            request_id: "é".repeat(129),
+            ..in_session()
+        };
+        assert_eq!(
+            fields(start(&wrong)),
+            [
+                "start.env",
+                "start.command",
+                "start.timeout",
+                "start.kill_grace",
+                "start.pty.size.rows",
+                "start.pty.size.columns",
+                "start.max_log_bytes",
+                "start.if_busy",
+                "start.request_id"
+            ]
+        );
+        assert_eq!(fields(start(&ExecStart::default())), ["start.target"]);
+    }
+
+    #[test]
+    fn the_edges_of_each_range_are_allowed() {
+        let right = ExecStart {
+            command: "x".repeat(4 << 20),
+            timeout: Some(Duration { seconds: 30 * 86_400, nanos: 0 }),
+            kill_grace: Some(Duration::default()),
+            pty: Some(Pty { size: Some(TerminalSize { rows: 1, columns: 65535 }), term: "xterm".into() }),
+            max_log_bytes: 1 << 30,
+            request_id: "é".repeat(128),
+            ..in_session()
+        };
+        assert_eq!(fields(start(&right)), [""; 0]);
+        let longer = ExecStart { command: "x".repeat((4 << 20) + 1), ..in_session() };
+        assert_eq!(fields(start(&longer)), ["start.command"]);
+        let negative = ExecStart { timeout: Some(Duration { seconds: 5, nanos: -1 }), ..in_session() };
+        assert_eq!(fields(start(&negative)), ["start.timeout"]);
+    }
+
+    #[test]
+    fn run_has_no_terminal_and_a_bound() {
+        let request = RunRequest {
+            start: Some(ExecStart { pty: Some(Pty::default()), ..in_session() }),
+            max_output_bytes: MAX_RUN_OUTPUT + 1,
+            ..RunRequest::default()
+        };
+        assert_eq!(fields(run(&request)), ["start.pty", "max_output_bytes"]);
+        assert_eq!(fields(run(&RunRequest::default())), ["start"]);
+    }
+
+    #[test]
+    fn what_follows_a_start_is_checked_in_order() {
+        let message = |request| ExecRequest { request: Some(request) };
+        let size = |rows| message(Request::Resize(TerminalSize { rows, columns: 80 }));
+        let mut pipes = StdinRules::after(&in_session());
+        assert!(pipes.check(&message(Request::Stdin("x".into()))).is_ok());
+        assert_eq!(fields(pipes.check(&size(24))), ["resize"]);
+        assert_eq!(fields(pipes.check(&message(Request::Signal(0)))), ["signal"]);
+        assert_eq!(fields(pipes.check(&message(Request::Start(in_session())))), ["start"]);
+        assert_eq!(fields(pipes.check(&ExecRequest::default())), ["request"]);
+        assert!(pipes.check(&message(Request::CloseStdin(CloseStdin {}))).is_ok());
+        assert_eq!(fields(pipes.check(&message(Request::Stdin("x".into())))), ["stdin"]);
+        let mut terminal = StdinRules::after(&ExecStart { pty: Some(Pty::default()), ..in_session() });
+        assert!(terminal.check(&size(24)).is_ok());
+        assert_eq!(fields(terminal.check(&size(0))), ["resize.rows"]);
+    }
+}
