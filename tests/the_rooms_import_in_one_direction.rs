@@ -34,7 +34,7 @@ const ABSENT: &[(&str, &[&str], &str)] = &[
     ),
     (
         "server",
-        &["crate::runtime", "crate::cli", "crate::agent", "bollard", "clap"],
+        &["runtime::linux", "dyn Runtime", "crate::cli", "crate::agent", "bollard", "clap"],
         "the edge speaks with the domain only",
     ),
     (
