@@ -1,0 +1,132 @@
+//! A server that stops takes everything with it; one that was killed is cleaned up after by the next.
+
+use crate::kit::{Options, Running, Server, create_sandbox, host, token, v1, within};
+use std::path::Path;
+use tonic::Code;
+use v1::exited::Reason;
+
+struct Left {
+    ids: Vec<String>,
+    word: String,
+}
+
+/// Three sandboxes, with processes of all kinds in them.
+async fn fill(server: &Server) -> (Left, Vec<Running>) {
+    let word = token();
+    let (mut ids, mut streams) = (Vec::new(), Vec::new());
+    for _ in 0..3 {
+        let sandbox = create_sandbox(server, v1::CreateSandboxRequest::default()).await;
+        let s = sandbox.session("").await;
+        s.run(format!(
+            "setsid sh -c 'trap \"\" TERM; while :; do sleep 1; done' {word} & echo x >/usr/bin/new; mkdir /tmp/d"
+        ))
+        .await;
+        let mut running = s.exec_text(format!("echo up; sh -c 'sleep 1000; :' {word}")).await;
+        running.until_out("up\n").await;
+        streams.push(running);
+        ids.push(sandbox.id.clone());
+    }
+    within::until("six processes", async || host::with_argument(&word).len() >= 6).await;
+    (Left { ids, word }, streams)
+}
+
+impl Left {
+    fn look(&self, data_dir: &Path) -> Vec<String> {
+        let mut found: Vec<_> = host::with_argument(&self.word).into_iter().map(host::arguments).collect();
+        found.extend(host::mounts_with(&data_dir.to_string_lossy()));
+        for id in &self.ids {
+            found.extend(host::cgroups_with(id));
+            found.extend(files_with(data_dir, id));
+            found.extend(host::with_argument(id).into_iter().map(host::arguments));
+        }
+        found
+    }
+}
+
+fn files_with(dir: &Path, text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.to_string_lossy().contains(text) {
+            found.push(path.display().to_string());
+        } else if entry.file_type().is_ok_and(|t| t.is_dir()) {
+            found.extend(files_with(&path, text));
+        }
+    }
+    found
+}
+
+#[tokio::test]
+async fn after_sigterm() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server::start(Options { data_dir: Some(dir.path().join("data")), ..Default::default() });
+    let (left, streams) = fill(&server).await;
+    let pid = server.pid();
+    let stop = tokio::task::spawn_blocking(move || server.stop());
+    // Those who watch are told before the connection goes.
+    for running in streams {
+        let got = running.finish().await;
+        assert_eq!((got.reason(), got.out().as_str()), (Reason::SandboxStopped, "up\n"), "{got:?}");
+    }
+    let status = stop.await.expect("the server's end");
+    assert!(status.success(), "SIGTERM is a clean end: {status}");
+    assert_eq!(left.look(dir.path()), [""; 0], "left behind");
+    within::until("the end of its helpers", async || {
+        host::with_argument("sandshell")
+            .iter()
+            .all(|p| *p == pid || !host::arguments(*p).contains(&*dir.path().to_string_lossy()))
+    })
+    .await;
+    // Nothing was mounted or bound that keeps the directory.
+    std::fs::remove_dir_all(dir.path()).expect("the data directory can be removed");
+}
+
+#[tokio::test]
+async fn after_sigterm_with_nothing_to_do() {
+    let server = Server::start(Options::default());
+    let pid = server.pid();
+    let began = std::time::Instant::now();
+    let status = tokio::task::spawn_blocking(move || server.stop()).await.expect("the server's end");
+    assert!(status.success(), "{status}");
+    assert!(began.elapsed().as_secs() < 10, "an idle server took {:?} to stop", began.elapsed());
+    assert!(!host::lives(pid));
+}
+
+/// An open connection, an idle watcher and a client that does not read do not hold it back.
+#[tokio::test]
+async fn after_sigterm_with_clients_that_stay() {
+    let server = Server::start(Options::default());
+    let sandbox = create_sandbox(&server, v1::CreateSandboxRequest::default()).await;
+    let s = sandbox.session("").await;
+    let mut stalled = s.exec_text("yes").await;
+    stalled.until_out("y\n").await;
+    let _silent = tokio::net::TcpStream::connect(server.address()).await.expect("a connection");
+    let _clients = server.connect().await;
+    let status = tokio::task::spawn_blocking(move || server.stop()).await.expect("the server's end");
+    assert!(status.success(), "{status}");
+}
+
+#[tokio::test]
+async fn after_a_crash_the_next_one_cleans_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let data_dir = dir.path().join("data");
+    let options = || Options { data_dir: Some(data_dir.clone()), ..Default::default() };
+    let server = Server::start(options());
+    let (left, streams) = fill(&server).await;
+    server.crash();
+    for running in streams {
+        let status = running.broken().await;
+        assert!(
+            [Code::Unavailable, Code::Unknown, Code::Cancelled, Code::Internal].contains(&status.code()),
+            "{status:?}"
+        );
+    }
+    let server = Server::start(options());
+    within::until("nothing of the killed server", async || left.look(&data_dir).is_empty()).await;
+    let mut clients = server.connect().await;
+    let listed =
+        clients.sandboxes.list_sandboxes(v1::ListSandboxesRequest::default()).await.expect("a list").into_inner();
+    assert!(listed.sandboxes.is_empty(), "{listed:?}");
+    let sandbox = create_sandbox(&server, v1::CreateSandboxRequest::default()).await;
+    sandbox.run("ls /usr/bin/new /tmp/d 2>/dev/null; echo fresh").await.expect("fresh\n", "", 0);
+}

@@ -1,0 +1,42 @@
+//! Python clients: a virtual environment with grpc, and scripts in `tests/python`.
+
+use std::{path::PathBuf, process::Command, sync::LazyLock};
+
+const PACKAGES: &str = "grpcio==1.85.1 grpcio-tools==1.85.1 grpcio-reflection==1.85.1 grpcio-health-checking==1.85.1";
+
+/// Runs a script of `tests/python` with these arguments; fails with all it said when it does.
+pub fn run_script(script: &str, arguments: &[&str]) -> String {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let mut command = Command::new(ENVIRONMENT.join("bin/python"));
+    command.arg(root.join("tests/python").join(script)).args(arguments).current_dir(&root);
+    run(command)
+}
+
+/// Made once, by `./test` or here.
+static ENVIRONMENT: LazyLock<PathBuf> = LazyLock::new(|| {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/python-venv");
+    let note = root.join("packages");
+    // One process at a time: a test runner may start several.
+    let lock = std::fs::File::create(root.with_extension("lock")).expect("a lock");
+    lock.lock().expect("the lock");
+    if std::fs::read_to_string(&note).is_ok_and(|had| had.trim() == PACKAGES) {
+        return root;
+    }
+    let mut venv = Command::new("/usr/bin/python3");
+    venv.args(["-m", "venv", "--clear"]).arg(&root);
+    run(venv);
+    let mut pip = Command::new(root.join("bin/pip"));
+    pip.args(["install", "--quiet", "--disable-pip-version-check"]).args(PACKAGES.split(' '));
+    run(pip);
+    std::fs::write(&note, PACKAGES).expect("a note of what was installed");
+    root
+});
+
+fn run(mut command: Command) -> String {
+    let output = command.output().unwrap_or_else(|e| {
+        panic!("cannot start {command:?}: {e}; these tests need: apt-get install python3 python3-venv")
+    });
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{command:?} failed ({})\n--- stdout\n{out}\n--- stderr\n{err}", output.status);
+    out.into_owned()
+}

@@ -1,0 +1,101 @@
+//! Where a case is tried: each shell on each runtime.
+
+use super::{Sandbox, Session, create_sandbox, shared, v1};
+
+/// What starts the sandboxes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Runtime {
+    /// The embedded one.
+    Linux,
+}
+
+/// The shells that the contract holds for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shell {
+    /// Debian's /bin/sh.
+    Dash,
+    /// GNU.
+    Bash,
+    /// As root's shell on a Mac.
+    Zsh,
+    /// Busybox's, as in Alpine.
+    Ash,
+}
+
+impl Shell {
+    /// What a client asks for.
+    pub fn path(self) -> &'static str {
+        match self {
+            Self::Dash => "/bin/dash",
+            Self::Bash => "/bin/bash",
+            Self::Zsh => "/bin/zsh",
+            // A multi-call binary without an applet's name is its ash.
+            Self::Ash => "/bin/busybox",
+        }
+    }
+
+    /// Fails, and says what to install, when the host image would not have it.
+    pub fn require(self) {
+        let package = match self {
+            Self::Dash => "dash",
+            Self::Bash => "bash",
+            Self::Zsh => "zsh",
+            Self::Ash => "busybox-static",
+        };
+        assert!(
+            std::path::Path::new(self.path()).exists(),
+            "these tests need {}: apt-get install {package}",
+            self.path()
+        );
+    }
+}
+
+/// One place of the grid.
+#[derive(Debug, Clone, Copy)]
+pub struct At {
+    /// What starts the sandbox.
+    pub runtime: Runtime,
+    /// What the session runs.
+    pub shell: Shell,
+}
+
+impl At {
+    /// A sandbox for this test alone, on the shared server.
+    pub async fn sandbox(self) -> Sandbox {
+        self.shell.require();
+        match self.runtime {
+            Runtime::Linux => create_sandbox(shared(), v1::CreateSandboxRequest::default()).await,
+        }
+    }
+
+    /// A session in a sandbox for this test alone.
+    pub async fn session(self) -> Session {
+        self.sandbox().await.into_session(self.shell.path()).await
+    }
+}
+
+/// Makes a test of each function for each shell on each runtime, so that the name of a failure says where it failed:
+/// `bytes_arrive_unchanged::linux::zsh::nothing_is_trimmed`.
+#[macro_export]
+macro_rules! in_every_shell {
+    ($($name:ident),* $(,)?) => {
+        mod linux {
+            mod dash { $crate::in_every_shell!(@ Linux Dash $($name)*); }
+            mod bash { $crate::in_every_shell!(@ Linux Bash $($name)*); }
+            mod zsh { $crate::in_every_shell!(@ Linux Zsh $($name)*); }
+            mod ash { $crate::in_every_shell!(@ Linux Ash $($name)*); }
+        }
+    };
+    (@ $runtime:ident $shell:ident $($name:ident)*) => {
+        $(
+            #[tokio::test]
+            async fn $name() {
+                let at = $crate::kit::At {
+                    runtime: $crate::kit::Runtime::$runtime,
+                    shell: $crate::kit::Shell::$shell,
+                };
+                super::super::$name(at).await;
+            }
+        )*
+    };
+}

@@ -1,0 +1,162 @@
+//! The house has four rooms and one direction. What must be absent is listed here.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// In which part of `src`, which words must not occur, and why.
+const ABSENT: &[(&str, &[&str], &str)] = &[
+    (
+        "sandbox",
+        &[
+            "tonic::Status",
+            "Status::",
+            "Status}",
+            "Status,",
+            "tonic::Code",
+            "bollard",
+            "clap",
+            "crate::server",
+            "crate::cli",
+        ],
+        "the domain knows neither its edge nor its tools",
+    ),
+    (
+        "runtime",
+        &["tonic", "crate::server", "crate::sandbox", "crate::agent", "crate::cli", "crate::api", "crate::rpc"],
+        "a runtime starts, reaches and ends an agent, and knows nothing else",
+    ),
+    (
+        "agent",
+        &["crate::server", "crate::sandbox", "crate::runtime", "crate::cli", "bollard", "clap"],
+        "the agent lives in the sandbox, alone",
+    ),
+    (
+        "server",
+        &["runtime::linux", "dyn Runtime", "crate::cli", "crate::agent", "bollard", "clap"],
+        "the edge speaks with the domain only",
+    ),
+    (
+        "rpc",
+        &["crate::server", "crate::sandbox", "crate::runtime", "crate::agent", "crate::cli"],
+        "what server and agent share depends on neither",
+    ),
+    ("error.rs", &["tonic", "http::", "crate::"], "errors are the domain's"),
+];
+
+/// Longer than any file should be; files that may be longer, with the reason.
+const LONGEST: usize = 400;
+const LONGER: &[(&str, &str)] = &[];
+
+fn source() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
+}
+
+fn files(path: &Path) -> Vec<PathBuf> {
+    if path.is_file() {
+        return vec![path.to_owned()];
+    }
+    let mut found = Vec::new();
+    for entry in fs::read_dir(path).into_iter().flatten().flatten() {
+        if entry.path().is_dir() || entry.path().extension().is_some_and(|e| e == "rs") {
+            found.extend(files(&entry.path()));
+        }
+    }
+    found.sort();
+    found
+}
+
+/// Lines of code with their numbers: no comments, and nothing from the first `#[cfg(test)]` on.
+fn code(text: &str) -> Vec<(usize, &str)> {
+    let lines = text.lines().take_while(|line| line.trim() != "#[cfg(test)]").enumerate();
+    lines
+        .map(|(n, line)| (n + 1, line.split("// ").next().unwrap_or(line)))
+        .filter(|(_, line)| !line.trim_start().starts_with("//"))
+        .collect()
+}
+
+fn is_test_file(path: &Path) -> bool {
+    path.file_stem().is_some_and(|name| name == "tests" || name.to_string_lossy().ends_with("_tests"))
+        || path.components().any(|part| part.as_os_str() == "tests")
+}
+
+#[test]
+fn nothing_is_imported_upwards() {
+    let mut found = Vec::new();
+    for (part, words, why) in ABSENT {
+        let part = source().join(part);
+        assert!(part.exists(), "{} has moved: this table must follow", part.display());
+        for file in files(&part).iter().filter(|f| !is_test_file(f.strip_prefix(source()).unwrap())) {
+            let text = fs::read_to_string(file).unwrap();
+            for (n, line) in code(&text) {
+                // Grouped imports: `use crate::{agent::…}` counts as crate::agent.
+                for word in *words {
+                    let grouped = word.strip_prefix("crate::").is_some_and(|room| {
+                        let inside = line.trim_start();
+                        inside.starts_with(&format!("{room}::")) || line.contains(&format!("crate::{{{room}::"))
+                    });
+                    if line.contains(word) || (grouped && in_crate_group(&text, n)) {
+                        found.push(format!("{}:{n}: {word}: {why}\n    {}", file.display(), line.trim()));
+                    }
+                }
+            }
+        }
+    }
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+/// Whether a line lies within `use crate::{` … `};`.
+fn in_crate_group(text: &str, line: usize) -> bool {
+    let before: Vec<_> = text.lines().take(line).collect();
+    let open = before.iter().rposition(|l| l.trim_start().starts_with("use crate::{"));
+    open.is_some_and(|at| !before[at..line - 1].iter().any(|l| l.contains("};")))
+}
+
+#[test]
+fn files_are_short() {
+    let mut long = Vec::new();
+    for file in files(&source()) {
+        let lines = fs::read_to_string(&file).unwrap().lines().count();
+        let name = file.strip_prefix(source()).unwrap().display().to_string();
+        if lines > LONGEST && !LONGER.iter().any(|(allowed, _)| *allowed == name) {
+            long.push(format!("src/{name}: {lines} lines"));
+        }
+    }
+    assert!(long.is_empty(), "longer than {LONGEST} lines:\n{}", long.join("\n"));
+}
+
+#[test]
+fn nothing_panics_on_purpose() {
+    let mut found = Vec::new();
+    for file in files(&source()).iter().filter(|f| !is_test_file(f.strip_prefix(source()).unwrap())) {
+        let text = fs::read_to_string(file).unwrap();
+        for (n, line) in code(&text) {
+            for word in [".unwrap()", ".expect(", "panic!(", "todo!(", "unimplemented!(", "unreachable!("] {
+                // The lints of the build know `expect`; an allowed one carries its reason there.
+                let allowed = word == ".expect(" || word == "unreachable!(";
+                if line.contains(word) && !allowed {
+                    found.push(format!("{}:{n}: {}", file.display(), line.trim()));
+                }
+            }
+        }
+    }
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[test]
+fn unsafe_says_why() {
+    let mut found = Vec::new();
+    for file in files(&source()) {
+        let text = fs::read_to_string(&file).unwrap();
+        let lines: Vec<_> = text.lines().collect();
+        for (n, line) in lines.iter().enumerate() {
+            let block = line.contains("unsafe {") || line.contains("unsafe impl");
+            let said = lines[n.saturating_sub(6)..=n].iter().any(|l| l.contains("SAFETY"));
+            if block && !said && !line.trim_start().starts_with("//") {
+                found.push(format!("{}:{}: {}", file.display(), n + 1, line.trim()));
+            }
+        }
+    }
+    assert!(found.is_empty(), "without a SAFETY line:\n{}", found.join("\n"));
+}
