@@ -49,7 +49,7 @@ impl Escalation {
     /// Takes the step. Returns the group that got INT, the shell's own if the shell did.
     pub(super) fn step(&mut self, shell: &Shell) -> Option<i32> {
         let now = Instant::now();
-        let foreground = shell.terminal.foreground().unwrap_or(shell.pid);
+        let foreground = shell.foreground();
         let others = |signal| {
             for pid in shell::group_members(foreground, shell.pid) {
                 shell::kill(pid, signal);

@@ -44,7 +44,7 @@ impl FollowUp {
     /// Gives the signal to what is in the foreground now, if that has not had it; returns the next look while one may
     /// still be of use.
     pub(super) fn look(mut self, shell: &Shell) -> Option<Self> {
-        let group = shell.terminal.foreground()?;
+        let group = shell.foreground();
         let forgot = |pid: &i32| shell::group_of(*pid) == Some(group) && !shell::same_program(*pid, shell.pid);
         if group != self.group && self.group == shell.pid || self.copies.iter().any(forgot) || self.before_command {
             self = Self { wait: self.wait, ..Self::new(self.signal, group, shell, FIRST_LOOK) };

@@ -195,9 +195,7 @@ impl Running {
                 },
                 Some(piece) = self.input.recv(), if self.feed.wants_more() => {
                     if self.feed.interrupts(&piece, &shell.terminal) {
-                        if let Some(group) = shell.terminal.foreground() {
-                            self.told(libc::SIGINT, group, shell);
-                        }
+                        self.told(libc::SIGINT, shell.foreground(), shell);
                     }
                     self.feed.take(piece, &shell.terminal, self.terminal_spoke).await;
                 }
@@ -247,7 +245,7 @@ impl Running {
     }
 
     fn signal(&mut self, shell: &Shell, signal: i32) {
-        let Some(group) = shell.terminal.foreground() else { return };
+        let group = shell.foreground();
         self.signalled = signal;
         self.told(signal, group, shell);
         shell::kill_group(group, signal);

@@ -41,6 +41,7 @@ pub(crate) struct Shell {
     pub(crate) own_output: ReadEnd,
     /// As `own_output`.
     pub(crate) own_error: ReadEnd,
+    _own_ends: [OwnedFd; 2],
     /// Its terminal.
     pub(crate) terminal: Terminal,
     /// Its process id.
@@ -124,6 +125,12 @@ impl Shell {
     fn restore(&self, saved: &Saved) -> io::Result<()> {
         self.write_file(RESTORE, &saved.script)?;
         self.say(&self.dialect.restore(&self.directory))
+    }
+
+    /// The process group that a signal of the user's is for.
+    pub(crate) fn foreground(&self) -> i32 {
+        // A shell may leave the terminal to a group that has ended.
+        self.terminal.foreground().filter(|group| sys::group_lives(*group)).unwrap_or(self.pid)
     }
 
     /// Where its files are. Lines of its own error output that name it are ours.
