@@ -32,9 +32,9 @@ impl Feed {
     }
 
     /// What the shell opens as standard input.
-    pub(super) fn path(&self) -> &str {
+    pub(super) fn path<'a>(&'a self, terminal: &'a Terminal) -> &'a str {
         match &self.fifo {
-            _ if self.pty => "/dev/tty",
+            _ if self.pty => terminal.path(),
             Some(fifo) => fifo.path().to_str().unwrap_or("/dev/null"),
             None => "/dev/null",
         }
@@ -64,6 +64,13 @@ impl Feed {
 
     /// Writes what is pending; pending for ever when there is nothing to do. May be cancelled without loss.
     pub(super) async fn advance(&mut self, terminal: &Terminal) {
+        // The shell waits for a writer before it runs anything.
+        if let Some(fifo) = self.fifo.as_mut().filter(|fifo| !fifo.is_open()) {
+            if fifo.opened().await.is_err() {
+                self.fifo = None;
+            }
+            return;
+        }
         if self.to_terminal && !self.pending.is_empty() {
             match terminal.write(&self.pending).await {
                 Ok(written) => self.pending.advance(written),

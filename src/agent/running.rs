@@ -107,10 +107,11 @@ impl Running {
         };
         shell.forget_own_output();
         let tag = {
-            let place =
-                |fifo: &Option<Fifo>| fifo.as_ref().and_then(|f| f.path().to_str()).unwrap_or("/dev/tty").to_owned();
+            let place = |fifo: &Option<Fifo>| {
+                fifo.as_ref().and_then(|f| f.path().to_str()).unwrap_or(shell.terminal.path()).to_owned()
+            };
             let call = Call {
-                input: feed.path(),
+                input: &feed.path(&shell.terminal).to_owned(),
                 output: &place(&output),
                 error: &place(&error),
                 last_status,

@@ -5,7 +5,10 @@ use super::{
     launch::{self, RuntimeKind},
 };
 use crate::{
-    api::v1::{sandbox_service_client::SandboxServiceClient, session_service_client::SessionServiceClient},
+    api::v1::{
+        DeleteSandboxRequest, sandbox_service_client::SandboxServiceClient,
+        session_service_client::SessionServiceClient,
+    },
     rpc::transport::{CONNECTION_WINDOW, MAX_FRAME_BYTES, STREAM_WINDOW},
     runtime::Runtime,
     sandbox::{Policy, Sandboxes},
@@ -19,7 +22,10 @@ use tokio::{
     task::JoinHandle,
 };
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::{Channel, Endpoint};
+use tonic::{
+    Code,
+    transport::{Channel, Endpoint},
+};
 use tower::service_fn;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -50,11 +56,14 @@ pub(super) struct Private {
     _dir: TemporaryDir,
 }
 
+/// A private server that runs: what stops it, and its end.
+type PrivateServer = (oneshot::Sender<()>, JoinHandle<Result<(), ServerError>>);
+
 /// A connection to a server.
 pub(super) struct Client {
     pub(super) sandboxes: SandboxServiceClient<Channel>,
     pub(super) sessions: SessionServiceClient<Channel>,
-    private: Option<(oneshot::Sender<()>, JoinHandle<Result<(), ServerError>>)>,
+    private: Option<PrivateServer>,
 }
 
 impl Place {
@@ -92,6 +101,18 @@ impl Client {
             sandboxes: SandboxServiceClient::new(channel.clone()),
             sessions: SessionServiceClient::new(channel),
             private: None,
+        }
+    }
+
+    /// Deletes a sandbox. A failure is told and no more: the commands have run, and their exit code is what counts.
+    pub(super) async fn delete(&mut self, sandbox_id: String) {
+        let request = DeleteSandboxRequest { sandbox_id: sandbox_id.clone() };
+        match self.sandboxes.delete_sandbox(request).await {
+            Ok(_) => {}
+            Err(status) if status.code() == Code::NotFound => {}
+            // The server is gone; one that stops takes its sandboxes along.
+            Err(status) if status.source().is_some() => {}
+            Err(status) => eprintln!("sandshell: {sandbox_id} was not deleted: {}", CliError::from(status)),
         }
     }
 

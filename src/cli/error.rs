@@ -1,7 +1,7 @@
 //! What the command line tells when it fails: what is wrong, and what to do.
 
 use crate::server::{DataDirError, ServerError};
-use std::io;
+use std::{error::Error as _, io};
 use tonic::{Code, Status};
 
 /// Why a subcommand failed.
@@ -66,6 +66,9 @@ impl From<Status> for CliError {
 
 fn explain(status: &Status) -> String {
     let request_id = status.metadata().get("x-request-id").and_then(|id| id.to_str().ok());
+    if status.source().is_some() {
+        return format!("the connection to the server broke: {}", status.message());
+    }
     match (status.code(), request_id) {
         (Code::Internal | Code::Unknown, Some(id)) => format!("{} (request id {id})", status.message()),
         (Code::Unavailable, _) => format!("the server or the sandbox cannot be reached: {}", status.message()),

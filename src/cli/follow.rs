@@ -15,7 +15,7 @@ use tonic::{Code, IntoStreamingRequest, Status, Streaming, transport::Channel};
 
 type Sessions = SessionServiceClient<Channel>;
 
-/// How often, and how long after a loss, a command's stream is taken up again.
+/// How often it is tried to take up a lost stream, and how long before each time.
 const ATTEMPTS: u32 = 5;
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -40,21 +40,17 @@ pub(super) async fn follow(
     let mut stream = sessions.exec(requests).await?.into_inner();
     let mut outputs = Outputs::new();
     let mut position = AttachRequest::default();
-    let mut attempts = 0;
     loop {
         match stream.message().await {
             Ok(Some(message)) => {
-                attempts = 0;
                 if let Some(end) = take(message, &mut position, current, &mut outputs, terminal).await {
                     current.send_replace(None);
                     return Ok(end);
                 }
             }
             Ok(None) => return Err(Status::unavailable("the stream ended before the command did").into()),
-            Err(status) if can_resume(&status) && !position.command_id.is_empty() && attempts < ATTEMPTS => {
-                attempts += 1;
-                sleep(PAUSE).await;
-                stream = resume(sessions, &position).await.unwrap_or(stream);
+            Err(status) if can_resume(&status) && !position.command_id.is_empty() => {
+                stream = resume(sessions, &position).await.ok_or(status)?;
             }
             Err(status) => return Err(status.into()),
         }
@@ -65,8 +61,17 @@ fn can_resume(status: &Status) -> bool {
     matches!(status.code(), Code::Unavailable | Code::Unknown | Code::Cancelled)
 }
 
+/// The stream from where it broke off, if the sandbox can be reached again soon.
 async fn resume(sessions: &mut Sessions, position: &AttachRequest) -> Option<Streaming<ExecResponse>> {
-    sessions.attach(position.clone()).await.ok().map(tonic::Response::into_inner)
+    for _ in 0..ATTEMPTS {
+        sleep(PAUSE).await;
+        match sessions.attach(position.clone()).await {
+            Ok(response) => return Some(response.into_inner()),
+            Err(status) if can_resume(&status) => {}
+            Err(_) => return None,
+        }
+    }
+    None
 }
 
 async fn take(
@@ -101,6 +106,14 @@ fn advance(position: &mut AttachRequest, output: &Output) {
         Stream::Stderr => position.stderr_offset = next,
         Stream::Terminal => position.terminal_offset = next,
         Stream::Stdout | Stream::Unspecified => position.stdout_offset = next,
+    }
+}
+
+/// Whether nothing can follow.
+pub(super) fn is_last(end: &End) -> bool {
+    match end {
+        End::Exited(exited) => exited.reason() == Reason::SandboxStopped,
+        End::NobodyReads => true,
     }
 }
 

@@ -44,6 +44,5 @@ fn handed(fd: RawFd) -> OwnedFd {
 
 /// Runs the zygote.
 pub(super) fn zygote(args: &ZygoteArgs) -> ExitCode {
-    eprintln!("sandshell: no zygote in this build (descriptor {})", args.control_fd);
-    ExitCode::FAILURE
+    crate::runtime::linux::zygote_main(args.control_fd)
 }

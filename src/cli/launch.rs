@@ -1,7 +1,10 @@
 //! Starts the runtime that makes sandboxes: the one place that knows which there are.
 
 use super::error::CliError;
-use crate::runtime::Runtime;
+use crate::runtime::{
+    Runtime,
+    linux::{LinuxConfig, LinuxRuntime},
+};
 use clap::ValueEnum;
 use serde::Deserialize;
 use std::{path::Path, sync::Arc};
@@ -18,6 +21,7 @@ pub(super) enum RuntimeKind {
 /// Starts a runtime. To be called while this process has one thread: it forks.
 pub(super) fn start(kind: RuntimeKind, data_dir: &Path) -> Result<Arc<dyn Runtime>, CliError> {
     let RuntimeKind::Linux = kind;
-    let reason = format!("it is not part of this build (data directory {})", data_dir.display());
-    Err(CliError::Runtime { name: "linux", reason })
+    let runtime = LinuxRuntime::start(LinuxConfig::new(data_dir))
+        .map_err(|error| CliError::Runtime { name: "linux", reason: error.to_string() })?;
+    Ok(Arc::new(runtime))
 }

@@ -14,10 +14,13 @@ mod terminal;
 
 use clap::{Parser, Subcommand};
 use error::CliError;
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
 /// Exit code when Sandshell itself fails, as env(1) and docker(1) have it: no command uses it by habit.
 const FAILED: u8 = 125;
+
+/// How long threads may take to end once their work is done.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Sandboxes with shells that stay.
 #[derive(Debug, Parser)]
@@ -59,12 +62,17 @@ pub fn main() -> ExitCode {
     })
 }
 
-/// A tokio runtime. Made only after the sandbox runtime's zygote, which must be forked from a single thread.
-fn tokio_runtime() -> Result<tokio::runtime::Runtime, CliError> {
+/// Runs a future on a new tokio runtime. Called only after the sandbox runtime's zygote was started, which must be forked
+/// from a single thread.
+fn block_on<T>(future: impl Future<Output = Result<T, CliError>>) -> Result<T, CliError> {
     let workers = std::thread::available_parallelism().map_or(2, |count| count.get().max(2));
-    tokio::runtime::Builder::new_multi_thread()
+    let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(workers)
         .enable_all()
         .build()
-        .map_err(|source| CliError::io("start threads", source))
+        .map_err(|source| CliError::io("start threads", source))?;
+    let outcome = runtime.block_on(future);
+    // Waits until all tasks are gone, and with them the sandbox runtime, but not for a pipe that nobody reads.
+    runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
+    outcome
 }

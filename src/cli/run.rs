@@ -3,23 +3,23 @@
 use super::{
     client::{Client, Place},
     error::CliError,
-    follow::{End, Signals, exit_code, follow},
+    follow::{Signals, exit_code, follow, is_last},
     log::{self, LogFormat},
 };
 use crate::api::v1::{
-    CreateSandboxRequest, CreateSessionRequest, DeleteSandboxRequest, ExecRequest, ExecStart, exec_request::Request,
-    exec_start::Target,
+    CreateSandboxRequest, CreateSessionRequest, ExecRequest, ExecStart, exec_request::Request, exec_start::Target,
 };
 use std::{collections::HashMap, process::ExitCode, time::Duration};
 use tokio::sync::watch;
 
+const AFTER_HELP: &str = "\
+Each COMMAND is a piece of shell text, given to the same shell like lines typed into it: later ones run even if earlier
+ones fail. The exit code is that of the last, or 125 if Sandshell itself failed. ^C cancels the command that runs; a
+second one ends it all.";
+
 /// Options of `run`.
-///
-/// Each COMMAND is a piece of shell text, given to the same shell like lines typed into it: later ones run even if
-/// earlier ones fail. The exit code is that of the last, or 125 if Sandshell itself failed. ^C cancels the command that
-/// runs; a second one ends it all.
 #[derive(Debug, clap::Args)]
-#[command(verbatim_doc_comment)]
+#[command(after_help = AFTER_HELP)]
 pub(super) struct Args {
     #[command(flatten)]
     place: Place,
@@ -41,7 +41,7 @@ pub(super) struct Args {
 pub(super) fn main(mut args: Args) -> Result<ExitCode, CliError> {
     log::start(None, "error", LogFormat::Text)?;
     let prepared = args.place.prepare()?;
-    let code = super::tokio_runtime()?.block_on(async {
+    let code = super::block_on(async {
         let mut signals = Signals::new()?;
         let mut client = prepared.connect().await?;
         let outcome = run(&mut client, &mut signals, args).await;
@@ -62,10 +62,8 @@ async fn run(client: &mut Client, signals: &mut Signals, args: Args) -> Result<u
         outcome = commands(client, &sandbox_id, args, &current) => outcome,
         code = signals.end(client.sessions.clone(), watched) => Ok(code),
     };
-    let deleted = client.sandboxes.delete_sandbox(DeleteSandboxRequest { sandbox_id }).await;
-    let code = outcome?;
-    deleted?;
-    Ok(code)
+    client.delete(sandbox_id).await;
+    outcome
 }
 
 async fn commands(
@@ -90,7 +88,7 @@ async fn commands(
         let requests = tokio_stream::once(ExecRequest { request: Some(Request::Start(start)) });
         let end = follow(&mut sessions, requests, current, false).await?;
         code = exit_code(&end);
-        if matches!(end, End::NobodyReads) {
+        if is_last(&end) {
             break;
         }
     }

@@ -58,7 +58,7 @@ pub(super) fn main(args: Args) -> Result<(), CliError> {
     for warning in runtime.warnings() {
         tracing::warn!("{warning}");
     }
-    super::tokio_runtime()?.block_on(serve(config, runtime))
+    super::block_on(serve(config, runtime))
 }
 
 async fn serve(config: Config, runtime: Arc<dyn Runtime>) -> Result<(), CliError> {

@@ -7,9 +7,7 @@ use super::{
     log::{self, LogFormat},
     terminal::{self, RawMode},
 };
-use crate::api::v1::{
-    CreateSandboxRequest, DeleteSandboxRequest, ExecRequest, ExecStart, Pty, exec_request::Request, exec_start::Target,
-};
+use crate::api::v1::{CreateSandboxRequest, ExecRequest, ExecStart, Pty, exec_request::Request, exec_start::Target};
 use std::{env, process::ExitCode};
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -17,12 +15,13 @@ use tokio::{
 };
 use tokio_stream::wrappers::ReceiverStream;
 
+const AFTER_HELP: &str = "\
+On a terminal, the shell is interactive and every key goes to it. Otherwise it reads commands from standard input. The
+exit code is the shell's, or 125 if Sandshell itself failed.";
+
 /// Options of `shell`.
-///
-/// On a terminal, the shell is interactive and every key goes to it. Otherwise it reads commands from standard input.
-/// The exit code is the shell's, or 125 if Sandshell itself failed.
 #[derive(Debug, clap::Args)]
-#[command(verbatim_doc_comment)]
+#[command(after_help = AFTER_HELP)]
 pub(super) struct Args {
     #[command(flatten)]
     place: Place,
@@ -38,7 +37,7 @@ pub(super) struct Args {
 pub(super) fn main(mut args: Args) -> Result<ExitCode, CliError> {
     log::start(None, "error", LogFormat::Text)?;
     let prepared = args.place.prepare()?;
-    let code = super::tokio_runtime()?.block_on(async {
+    let code = super::block_on(async {
         let mut signals = Signals::new()?;
         let mut client = prepared.connect().await?;
         let outcome = enter(&mut client, &mut signals, args).await;
@@ -57,7 +56,7 @@ async fn enter(client: &mut Client, signals: &mut Signals, args: Args) -> Result
         code = signals.next() => return Ok(code),
     };
     let outcome = shell(client, signals, &sandbox_id, args.shell.as_deref()).await;
-    client.sandboxes.delete_sandbox(DeleteSandboxRequest { sandbox_id }).await?;
+    client.delete(sandbox_id).await;
     outcome
 }
 
@@ -76,7 +75,7 @@ async fn shell(client: &Client, signals: &mut Signals, sandbox_id: &str, shell: 
     let _ = requests.try_send(ExecRequest { request: Some(Request::Start(start)) });
     let (current, watched) = watch::channel(None);
     let mut sessions = client.sessions.clone();
-    let _raw = if interactive {
+    let raw = if interactive {
         Some(RawMode::enter().map_err(|source| CliError::io("set up the terminal", source))?)
     } else {
         None
@@ -87,7 +86,7 @@ async fn shell(client: &Client, signals: &mut Signals, sandbox_id: &str, shell: 
         code = signals.end(client.sessions.clone(), watched) => return Ok(code),
         error = resizes(requests) => return Err(error),
     };
-    drop(_raw);
+    drop(raw);
     Ok(exit_code(&end))
 }
 

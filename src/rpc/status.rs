@@ -19,16 +19,13 @@ const MAX_MESSAGE: usize = 1024;
 
 impl From<Error> for Status {
     fn from(error: Error) -> Self {
+        let error = bounded(error);
         let mut details = ErrorDetails::new();
         let message = error.to_string();
         let (code, reason, message) = match error {
             Error::Invalid(violations) => {
                 details.set_bad_request(
-                    violations
-                        .into_iter()
-                        .take(MAX_VIOLATIONS)
-                        .map(|v| FieldViolation::new(v.field, v.description))
-                        .collect::<Vec<_>>(),
+                    violations.into_iter().map(|v| FieldViolation::new(v.field, v.description)).collect::<Vec<_>>(),
                 );
                 (Code::InvalidArgument, "INVALID_ARGUMENT", message)
             }
@@ -108,6 +105,16 @@ fn code_name(code: Code) -> &'static str {
         Code::Unavailable => "UNAVAILABLE",
         Code::DataLoss => "DATA_LOSS",
         Code::Unauthenticated => "UNAUTHENTICATED",
+    }
+}
+
+fn bounded(error: Error) -> Error {
+    match error {
+        Error::Invalid(mut violations) => {
+            violations.truncate(MAX_VIOLATIONS);
+            Error::Invalid(violations)
+        }
+        error => error,
     }
 }
 

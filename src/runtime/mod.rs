@@ -21,8 +21,9 @@ pub trait Runtime: Send + Sync + 'static {
     /// What this host cannot give, and what that weakens: one sentence each, for the operator and for `Sandbox.warnings`.
     fn warnings(&self) -> &[String];
 
-    /// Which limits this host can enforce. Others are refused when asked for, and have no default.
-    fn enforceable(&self) -> EnforceableLimits;
+    /// Which limits can be kept. A sandbox that asks for another one is refused with [`RuntimeError::NotSupported`], so
+    /// defaults must only be given for these.
+    fn supported_limits(&self) -> SupportedLimits;
 
     /// Starts a sandbox. When it returns, the agent's socket can be connected to.
     /// An error leaves nothing behind.
@@ -78,9 +79,9 @@ pub struct Limits {
     pub disk_bytes: Option<u64>,
 }
 
-/// Which of [`Limits`] a host can enforce.
+/// Which of [`Limits`] a runtime keeps on this host.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct EnforceableLimits {
+pub struct SupportedLimits {
     /// `memory_bytes`.
     pub memory: bool,
     /// `cpu_millis`.

@@ -17,13 +17,17 @@
 //! The registry is memory only; all reads and writes of it are in [`registry`], where a store can take its place.
 
 mod entry;
+#[cfg(test)]
+pub(crate) mod fake;
 mod id;
 pub mod link;
 mod policy;
+mod reached;
 mod registry;
 mod sandboxes;
 
 pub use entry::{Entry, NewSandbox, Sandbox, State};
 pub use id::is_sandbox_id;
 pub use policy::Policy;
-pub use sandboxes::{Listing, Reached, Sandboxes, Watching};
+pub use reached::{Reached, Watching};
+pub use sandboxes::{Listing, Sandboxes};

@@ -2,7 +2,7 @@
 
 use crate::{
     error::{Error, Kind, Reason, Result},
-    runtime::{EnforceableLimits, Image, Limits, Network},
+    runtime::{Image, Limits, Network, SupportedLimits},
 };
 use std::path::{Component, Path, PathBuf};
 
@@ -72,7 +72,7 @@ impl Policy {
 }
 
 /// The limits in force: what was asked for, and defaults that this host can enforce.
-pub(super) fn limits(wanted: Limits, can: EnforceableLimits) -> Result<Limits> {
+pub(super) fn limits(wanted: Limits, can: SupportedLimits) -> Result<Limits> {
     let fields = [
         ("resources.memory_bytes", wanted.memory_bytes, can.memory),
         ("resources.cpu_millis", wanted.cpu_millis, can.cpu),
@@ -99,20 +99,20 @@ pub(super) fn limits(wanted: Limits, can: EnforceableLimits) -> Result<Limits> {
 mod tests {
     use super::*;
 
-    const ALL: EnforceableLimits = EnforceableLimits { memory: true, cpu: true, processes: true, disk: true };
+    const ALL: SupportedLimits = SupportedLimits { memory: true, cpu: true, processes: true, disk: true };
 
     #[test]
     fn defaults_are_only_what_the_host_can_enforce() {
         let all = limits(Limits::default(), ALL).unwrap();
         assert_eq!((all.memory_bytes, all.max_processes), (Some(2 << 30), Some(1024)));
-        let none = limits(Limits::default(), EnforceableLimits::default()).unwrap();
+        let none = limits(Limits::default(), SupportedLimits::default()).unwrap();
         assert_eq!(none, Limits::default());
     }
 
     #[test]
     fn a_limit_that_cannot_be_enforced_is_refused_by_name() {
         let wanted = Limits { disk_bytes: Some(1), cpu_millis: Some(1), ..Limits::default() };
-        let error = limits(wanted, EnforceableLimits { disk: false, ..ALL }).unwrap_err();
+        let error = limits(wanted, SupportedLimits { disk: false, ..ALL }).unwrap_err();
         assert!(error.to_string().starts_with("resources.disk_bytes: "), "{error}");
     }
 

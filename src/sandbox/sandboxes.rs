@@ -1,11 +1,6 @@
 //! All sandboxes of a server: creates, finds, lists and deletes them.
 
-use super::{
-    Entry, NewSandbox, Policy, Sandbox, State, id,
-    link::{AgentClient, Link},
-    policy,
-    registry::Registry,
-};
+use super::{Entry, NewSandbox, Policy, Reached, Sandbox, State, id, link::Link, policy, registry::Registry};
 use crate::{
     agent::config::AgentConfig,
     error::{Error, Kind, Reason, Result},
@@ -74,7 +69,7 @@ impl Sandboxes {
     /// Starts a sandbox; returns when its agent answers. A caller that goes away leaves nothing behind.
     pub async fn create(&self, new: NewSandbox) -> Result<Sandbox> {
         let network = self.0.policy.network(new.network)?;
-        let limits = policy::limits(new.limits, self.0.runtime.enforceable())?;
+        let limits = policy::limits(new.limits, self.0.runtime.supported_limits())?;
         let image = self.find_image(&new.image).await?;
         let place = self.reserve(&new, &image, limits, network)?;
         let id = place.entry.id().to_owned();
@@ -159,7 +154,7 @@ impl Sandboxes {
     pub fn reach(&self, kind: Kind, id: &str) -> Result<Reached> {
         let entry = self.find(kind, id, id::sandbox_of(id))?;
         let problem = match entry.state() {
-            State::Running => return Ok(Reached { entry, sandboxes: self.clone() }),
+            State::Running => return Ok(Reached::new(entry, self.clone())),
             State::Gone => return Err(not_found(kind, id)),
             State::Starting => "is still being started",
             State::Stopping => "is being deleted",
@@ -251,7 +246,7 @@ impl Sandboxes {
     }
 
     /// Notices an agent that died.
-    async fn look_after(&self, entry: &Entry) {
+    pub(super) async fn look_after(&self, entry: &Entry) {
         if entry.state() != State::Running {
             return;
         }
@@ -266,50 +261,6 @@ impl Sandboxes {
         if !alive && entry.change(State::Failed, |state| state == State::Running) {
             tracing::warn!(sandbox = entry.id(), "an agent died");
         }
-    }
-}
-
-/// A sandbox that runs, as a call needs it.
-#[derive(Clone)]
-pub struct Reached {
-    entry: Arc<Entry>,
-    sandboxes: Sandboxes,
-}
-
-impl Reached {
-    /// A client of its agent.
-    pub async fn client(&self) -> Result<AgentClient> {
-        let client = self.entry.link.client().await;
-        if client.is_err() {
-            self.sandboxes.look_after(&self.entry).await;
-        }
-        client
-    }
-
-    /// The error of a call that lost the agent. Notices if the agent died.
-    pub async fn lost(&self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
-        self.sandboxes.look_after(&self.entry).await;
-        self.entry.link.unreachable(source)
-    }
-
-    /// Whether it is being deleted, or was.
-    pub fn is_stopping(&self) -> bool {
-        matches!(self.entry.state(), State::Stopping | State::Gone)
-    }
-
-    /// Counts an output stream until the guard is dropped.
-    pub fn watch(&self) -> Watching {
-        self.entry.stream_started();
-        Watching(self.entry.clone())
-    }
-}
-
-/// An output stream under way.
-pub struct Watching(Arc<Entry>);
-
-impl Drop for Watching {
-    fn drop(&mut self) {
-        self.0.stream_ended();
     }
 }
 

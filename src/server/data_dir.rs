@@ -40,7 +40,8 @@ impl DataDir {
         let path = path.canonicalize().map_err(fail)?;
         // It holds the sockets of agents: who can open one owns that sandbox.
         fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).map_err(fail)?;
-        let lock = File::create(path.join("lock")).map_err(fail)?;
+        // Not "lock": that one is the linux runtime's, whose zygote and starters hold it longer than the server lives.
+        let lock = File::create(path.join("server.lock")).map_err(fail)?;
         match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(Self { path, _lock: lock }),
             Err(rustix::io::Errno::WOULDBLOCK) => Err(DataDirError::InUse(path)),

@@ -10,6 +10,8 @@ mod request_id;
 mod sandbox_service;
 mod session_service;
 mod stdin;
+#[cfg(test)]
+mod tests;
 mod validate;
 mod wiring;
 

@@ -5,7 +5,10 @@ use crate::{
     error::{Error, Reason},
     sandbox::{Reached, Watching},
 };
-use futures_util::{Stream, StreamExt, future::BoxFuture};
+use futures_util::{
+    Stream, StreamExt,
+    future::{BoxFuture, Fuse},
+};
 use std::{
     error::Error as _,
     pin::Pin,
@@ -90,7 +93,7 @@ pub(super) struct Relay {
     /// Whether `exited` was passed on.
     exited: bool,
     /// Ends the call with what is wrong with the client's input.
-    violation: Option<oneshot::Receiver<Status>>,
+    violation: Fuse<oneshot::Receiver<Status>>,
     /// Dropped with the relay, which ends the way of the input.
     _input: Option<oneshot::Sender<()>>,
     _watching: Watching,
@@ -105,24 +108,20 @@ enum State {
 impl Relay {
     pub(super) fn new(agent: Streaming<ExecResponse>, reached: Reached) -> Self {
         let _watching = reached.watch();
-        Self { agent, reached, state: State::Open, exited: false, violation: None, _input: None, _watching }
+        Self {
+            agent,
+            reached,
+            state: State::Open,
+            exited: false,
+            violation: Fuse::terminated(),
+            _input: None,
+            _watching,
+        }
     }
 
     /// A relay of a call that has input; see [`super::stdin`].
-    pub(super) fn with_input(self, violation: oneshot::Receiver<Status>, input: oneshot::Sender<()>) -> Self {
-        Self { violation: Some(violation), _input: Some(input), ..self }
-    }
-
-    fn poll_violation(&mut self, cx: &mut Context<'_>) -> Option<Status> {
-        let violation = self.violation.as_mut()?;
-        match Pin::new(violation).poll(cx) {
-            Poll::Ready(Ok(status)) => Some(status),
-            Poll::Ready(Err(_)) => {
-                self.violation = None;
-                None
-            }
-            Poll::Pending => None,
-        }
+    pub(super) fn with_input(self, violation: Fuse<oneshot::Receiver<Status>>, input: oneshot::Sender<()>) -> Self {
+        Self { violation, _input: Some(input), ..self }
     }
 
     /// What follows when the agent's stream ended, by an error or without one.
@@ -159,7 +158,7 @@ impl Stream for Relay {
                 }
                 State::Open => {}
             }
-            if let Some(status) = this.poll_violation(cx) {
+            if let Poll::Ready(Ok(status)) = Pin::new(&mut this.violation).poll(cx) {
                 this.state = State::Closed;
                 return Poll::Ready(Some(Err(status)));
             }

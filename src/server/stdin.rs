@@ -6,7 +6,7 @@ use crate::{
     error::Error,
     rpc::status,
 };
-use futures_util::{Stream, StreamExt};
+use futures_util::{FutureExt, Stream, StreamExt, future::Fuse};
 use std::{
     pin::Pin,
     task::{Context, Poll, ready},
@@ -27,7 +27,8 @@ pub(super) struct Stdin {
 }
 
 /// The other ends: what was wrong, and to be dropped when the call is over.
-pub(super) type Ends = (oneshot::Receiver<Status>, oneshot::Sender<()>);
+/// Fused, because both the call's start and its output ask for what was wrong.
+pub(super) type Ends = (Fuse<oneshot::Receiver<Status>>, oneshot::Sender<()>);
 
 impl Stdin {
     /// Takes the start from a client's stream.
@@ -43,7 +44,7 @@ impl Stdin {
         let (violation, violated) = oneshot::channel();
         let (end, over) = oneshot::channel();
         let rules = StdinRules::after(&start);
-        (Self { start: Some(start), client, rules, violation: Some(violation), over }, (violated, end))
+        (Self { start: Some(start), client, rules, violation: Some(violation), over }, (violated.fuse(), end))
     }
 }
 

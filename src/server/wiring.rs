@@ -43,6 +43,9 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long calls may take to end once the server stops.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long removing all sandboxes may take. What is left then is removed at the next start.
+const REMOVE_TIMEOUT: Duration = Duration::from_secs(60);
+
 /// Names that `grpc.health.v1.Health` knows.
 const HEALTH_NAMES: [&str; 3] = ["", "sandshell.v1.SandboxService", "sandshell.v1.SessionService"];
 
@@ -106,7 +109,9 @@ impl Server {
         drop(stop);
         // Deleting the sandboxes is what ends the streams: their watchers are told.
         let delete = async {
-            self.sandboxes.shut_down().await;
+            if timeout(REMOVE_TIMEOUT, self.sandboxes.shut_down()).await.is_err() {
+                tracing::error!("some sandboxes could not be removed in time; the next start removes them");
+            }
             silence(health).await;
         };
         match served {

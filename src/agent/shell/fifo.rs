@@ -170,6 +170,11 @@ impl InputFifo {
         Ok(Self { path, fd: None })
     }
 
+    /// Whether the shell has it open.
+    pub(crate) fn is_open(&self) -> bool {
+        self.fd.is_some()
+    }
+
     /// Waits until the shell has it open. May be cancelled.
     pub(crate) async fn opened(&mut self) -> io::Result<&AsyncFd<OwnedFd>> {
         while self.fd.is_none() {

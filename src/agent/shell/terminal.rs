@@ -20,6 +20,7 @@ pub(crate) struct Terminal {
     writer: AsyncFd<OwnedFd>,
     /// Kept open so that reading never ends, however often programs open and close the terminal.
     device: OwnedFd,
+    path: String,
     /// Its modes when it was new.
     modes: Termios,
 }
@@ -32,11 +33,12 @@ impl Terminal {
         rustix::pty::grantpt(&master)?;
         rustix::pty::unlockpt(&master)?;
         let name = rustix::pty::ptsname(&master, Vec::new())?;
-        let device = rustix::fs::open(name, OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty())?;
+        let device = rustix::fs::open(&name, OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty())?;
         let modes = rustix::termios::tcgetattr(&device)?;
         let writer = rustix::io::fcntl_dupfd_cloexec(&master, 0)?;
         let reader = ReadEnd::new(master)?;
-        let terminal = Self { reader, writer: sys::watch(writer)?, device, modes };
+        let terminal =
+            Self { reader, writer: sys::watch(writer)?, device, path: name.to_string_lossy().into_owned(), modes };
         terminal.resize(&TerminalSize { rows: 24, columns: 80 });
         Ok(terminal)
     }
@@ -44,6 +46,11 @@ impl Terminal {
     /// A descriptor of the device, for a shell to control.
     pub(super) fn device(&self) -> io::Result<OwnedFd> {
         Ok(rustix::io::fcntl_dupfd_cloexec(&self.device, 0)?)
+    }
+
+    /// Path of the device.
+    pub(crate) fn path(&self) -> &str {
+        &self.path
     }
 
     /// Sets the modes of a new terminal: whatever ran before may have left others.

@@ -1,1 +1,228 @@
-//! The embedded runtime: namespaces, an overlay root, cgroups and seccomp, made by a small zygote.
+//! The embedded runtime: sandboxes out of namespaces, cgroups, overlays and a system call filter, without any daemon.
+//!
+//! ```text
+//! server ──socket──▶ zygote ──fork──▶ starter ──clone3──▶ first process ──execveat──▶ agent
+//!        ◀───────────── pipe: started, or which step failed ──┘
+//! ```
+//!
+//! The *zygote* is this program again, with one thread, because the server cannot fork safely. It keeps a few
+//! *starters* ready, which have done ahead what takes long. A starter makes the namespaces; the *first process* builds
+//! what the sandbox sees, gives up every privilege and becomes the agent. Sandboxes live on when server and zygote end,
+//! and any later server finds them by what is in the data directory (see [`layout`]).
+
+mod cgroup;
+mod client;
+mod delete;
+mod end;
+mod etc;
+mod fingerprint;
+mod first;
+mod home;
+mod idmap;
+mod inside;
+mod layout;
+mod packet;
+mod privileges;
+mod probe;
+mod process;
+mod record;
+mod seccomp;
+mod skeleton;
+mod slots;
+mod start;
+mod starter;
+mod sys;
+mod syscalls;
+mod tree;
+mod wire;
+mod zygote;
+
+pub use zygote::main as zygote_main;
+
+use super::{BoxedStream, Image, Inspection, Limits, Runtime, RuntimeError, SandboxSpec, SupportedLimits};
+use client::Client;
+use layout::{AGENT_SOCKET, Layout, is_safe_id};
+use record::Record;
+use rustix::fs::{CWD, Mode, OFlags};
+use std::{
+    io,
+    os::fd::AsRawFd,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+use tokio::sync::{Semaphore, oneshot};
+use wire::{Failure, Order};
+
+/// Sandboxes being started at the same moment; more only slow down one another.
+const AT_ONCE: usize = 16;
+
+/// Where and how the runtime works.
+#[derive(Debug, Clone)]
+pub struct LinuxConfig {
+    /// Where everything is kept. One server at a time uses it.
+    pub data_dir: PathBuf,
+    /// The program with the hidden subcommands `zygote` and `agent`. Default: this one.
+    pub program: PathBuf,
+    /// How many sandboxes are prepared ahead.
+    pub pool: usize,
+}
+
+impl LinuxConfig {
+    /// The defaults for a data directory.
+    pub fn new(data_dir: impl Into<PathBuf>) -> Self {
+        Self { data_dir: data_dir.into(), program: PathBuf::from("/proc/self/exe"), pool: 3 }
+    }
+}
+
+/// Sandboxes on this host.
+pub struct LinuxRuntime {
+    shared: Arc<Shared>,
+    warnings: Vec<String>,
+    supported: SupportedLimits,
+}
+
+struct Shared {
+    layout: Layout,
+    client: Client,
+    permits: Semaphore,
+}
+
+impl LinuxRuntime {
+    /// Takes charge of the data directory, finds out what this host can give, and starts the zygote.
+    /// Blocks, for some tens of milliseconds; up to ten seconds while an earlier server's last sandboxes are starting.
+    ///
+    /// # Errors
+    /// If sandboxes cannot be made here: what is missing, and how to get it.
+    pub fn start(config: LinuxConfig) -> Result<Self, RuntimeError> {
+        let started = start::start(&config)?;
+        let supported = started.client.hello().cgroups.supported();
+        let shared = Shared { layout: started.layout, client: started.client, permits: Semaphore::new(AT_ONCE) };
+        Ok(Self { shared: Arc::new(shared), warnings: started.warnings, supported })
+    }
+
+    fn check(&self, limits: &Limits) -> Result<(), RuntimeError> {
+        let cgroup = "this host gives the server no cgroup in which it could be enforced; see the server's warnings";
+        let disk = "the linux runtime cannot limit the size of a sandbox's file system";
+        for (wanted, kept, field, message) in [
+            (limits.memory_bytes, self.supported.memory, "resources.memory_bytes", cgroup),
+            (limits.cpu_millis, self.supported.cpu, "resources.cpu_millis", cgroup),
+            (limits.max_processes, self.supported.processes, "resources.max_processes", cgroup),
+            (limits.disk_bytes, self.supported.disk, "resources.disk_bytes", disk),
+        ] {
+            if wanted.is_some() && !kept {
+                return Err(RuntimeError::NotSupported { field, message: message.to_owned() });
+            }
+        }
+        Ok(())
+    }
+}
+
+#[async_trait::async_trait]
+impl Runtime for LinuxRuntime {
+    fn name(&self) -> &'static str {
+        "linux"
+    }
+
+    fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    fn supported_limits(&self) -> SupportedLimits {
+        self.supported
+    }
+
+    async fn create(&self, spec: SandboxSpec) -> Result<(), RuntimeError> {
+        let id = spec.sandbox_id.clone();
+        if !is_safe_id(&id) {
+            return Err(failed("check the id", io::ErrorKind::InvalidInput.into()));
+        }
+        self.check(&spec.limits)?;
+        if let Image::Directory(path) = &spec.image {
+            check_directory(path)?;
+        }
+        let order = Order::new(spec.sandbox_id, spec.image, spec.limits, spec.network);
+        let shared = self.shared.clone();
+        let (done, result) = oneshot::channel();
+        // In a task of its own: a caller that goes away leaves nothing half made.
+        tokio::spawn(async move {
+            let result = start::create(&shared, order, spec.agent_config).await;
+            let made = result.is_ok();
+            if done.send(result).is_err()
+                && made
+                && let Err(error) = end::remove(&shared.layout, &id).await
+            {
+                tracing::error!(sandbox_id = id, %error, "a sandbox that nobody waited for could not be removed");
+            }
+        });
+        result.await.unwrap_or_else(|_| Err(failed("start the sandbox", io::ErrorKind::Interrupted.into())))
+    }
+
+    async fn connect(&self, sandbox_id: &str) -> Result<BoxedStream, RuntimeError> {
+        let sandbox = self.existing(sandbox_id)?;
+        let open =
+            || rustix::fs::openat(CWD, &sandbox, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
+        let directory = open().map_err(|error| not_found_or("open the sandbox's directory", error.into()))?;
+        // Through the descriptor: the path itself may be longer than a socket address.
+        let path = format!("/proc/self/fd/{}/{AGENT_SOCKET}", directory.as_raw_fd());
+        let stream = tokio::net::UnixStream::connect(path).await;
+        stream.map(|stream| Box::pin(stream) as BoxedStream).map_err(|error| failed("connect to the agent", error))
+    }
+
+    async fn inspect(&self, sandbox_id: &str) -> Result<Inspection, RuntimeError> {
+        let sandbox = self.existing(sandbox_id)?;
+        let record = Record::read(&sandbox).map_err(|error| failed("read the sandbox's record", error))?;
+        Ok(Inspection { alive: record.is_some_and(|record| record.is_alive()) })
+    }
+
+    async fn list(&self) -> Result<Vec<String>, RuntimeError> {
+        let sandboxes = self.shared.layout.sandboxes();
+        let paths = blocking(move || home::entries(&sandboxes)).await?;
+        let names = paths.iter().filter_map(|path| path.file_name()?.to_str());
+        Ok(names.filter(|name| is_safe_id(name)).map(str::to_owned).collect())
+    }
+
+    async fn remove(&self, sandbox_id: &str) -> Result<(), RuntimeError> {
+        if !is_safe_id(sandbox_id) {
+            return Ok(());
+        }
+        let (shared, id) = (self.shared.clone(), sandbox_id.to_owned());
+        let task = tokio::spawn(async move { end::remove(&shared.layout, &id).await });
+        match task.await {
+            Ok(result) => Ok(result?),
+            Err(error) => Err(failed("remove the sandbox", io::Error::other(error))),
+        }
+    }
+}
+
+impl LinuxRuntime {
+    fn existing(&self, sandbox_id: &str) -> Result<PathBuf, RuntimeError> {
+        let sandbox = self.shared.layout.sandbox(sandbox_id);
+        if is_safe_id(sandbox_id) && sandbox.is_dir() { Ok(sandbox) } else { Err(RuntimeError::NotFound) }
+    }
+}
+
+fn check_directory(path: &Path) -> Result<(), RuntimeError> {
+    let what = path.display();
+    match std::fs::metadata(path) {
+        _ if !path.is_absolute() => Err(RuntimeError::Image(format!("{what} is not an absolute path"))),
+        Ok(meta) if meta.is_dir() => Ok(()),
+        Ok(_) => Err(RuntimeError::Image(format!("{what} is not a directory"))),
+        Err(error) => Err(RuntimeError::Image(format!("{what}: {error}"))),
+    }
+}
+
+fn failed(step: &str, source: io::Error) -> RuntimeError {
+    RuntimeError::Failed { step: step.to_owned(), source }
+}
+
+fn not_found_or(step: &str, error: io::Error) -> RuntimeError {
+    if error.kind() == io::ErrorKind::NotFound { RuntimeError::NotFound } else { failed(step, error) }
+}
+
+/// Runs file system work where it may block.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Failure> + Send + 'static) -> Result<T, Failure> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => Err(Failure::new("run blocking work", &io::Error::other(error))),
+    }
+}

@@ -1,0 +1,51 @@
+//! What a sandbox's processes may not do, whoever they are inside: capabilities, limits, no new privileges.
+
+use super::wire::{Failure, Step};
+use rustix::{
+    process::{Resource, Rlimit, getrlimit, setrlimit},
+    thread::{CapabilitySet, remove_capability_from_bounding_set, set_no_new_privs},
+};
+
+/// What root may do inside: Docker's choice without raw sockets, device nodes and the audit log. It only ever counts
+/// within the sandbox's own user namespace.
+const KEPT: CapabilitySet = CapabilitySet::CHOWN
+    .union(CapabilitySet::DAC_OVERRIDE)
+    .union(CapabilitySet::FOWNER)
+    .union(CapabilitySet::FSETID)
+    .union(CapabilitySet::KILL)
+    .union(CapabilitySet::SETGID)
+    .union(CapabilitySet::SETUID)
+    .union(CapabilitySet::SETPCAP)
+    .union(CapabilitySet::NET_BIND_SERVICE)
+    .union(CapabilitySet::SYS_CHROOT)
+    .union(CapabilitySet::SETFCAP);
+
+/// The most open files of a process at first; it may raise this to the host's hard limit. More only slows down
+/// programs that close every possible descriptor.
+const OPEN_FILES: u64 = 65_536;
+
+/// Gives up all other capabilities. They are really gone with the next program, whose capabilities the kernel
+/// computes from the bounding set; the inheritable and ambient sets of a new user namespace are empty.
+pub(super) fn drop_capabilities() -> Result<(), Failure> {
+    for bit in 0..64 {
+        let capability = CapabilitySet::from_bits_retain(1 << bit);
+        if KEPT.contains(capability) {
+            continue;
+        }
+        match remove_capability_from_bounding_set(capability) {
+            Ok(()) => {}
+            // The first number that the kernel does not know: there are no more.
+            Err(rustix::io::Errno::INVAL) => break,
+            Err(error) => return Err(error).step("give up capabilities"),
+        }
+    }
+    set_no_new_privs(true).step("refuse new privileges")
+}
+
+/// Sets limits that a process inherits.
+pub(super) fn set_limits() -> Result<(), Failure> {
+    setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) }).step("switch off core files")?;
+    let hard = getrlimit(Resource::Nofile).maximum;
+    let soft = Some(hard.map_or(OPEN_FILES, |hard| hard.min(OPEN_FILES)));
+    setrlimit(Resource::Nofile, Rlimit { current: soft, maximum: hard }).step("set the limit of open files")
+}

@@ -1,0 +1,220 @@
+//! A starter: a process that starts one sandbox and ends.
+//!
+//! Before it knows which sandbox, it has entered a cgroup, taken a slot, and mounted the host image, all of which would
+//! cost the create time. Then it waits for an order. The sandbox's first process inherits its cgroups and mounts.
+
+use super::{
+    first::{First, out_of_the_way},
+    idmap::{self, Ids},
+    layout::{AGENT_LOG, AGENT_SOCKET, Layout},
+    packet,
+    process::{ProcessId, state_and_start},
+    record::Record,
+    seccomp::Filters,
+    slots, sys, tree,
+    tree::Tree,
+    wire::{Failure, Hello, Made, Order, Reply, Step},
+};
+use rustix::{
+    fs::Mode,
+    net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with},
+    process::{Signal, WaitId, WaitIdOptions, chdir, pidfd_send_signal, umask, waitid},
+};
+use std::{
+    fs::{File, OpenOptions},
+    io::{self, Read, Write},
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::fs::OpenOptionsExt,
+    },
+    path::{Path, PathBuf},
+};
+
+/// What all starters of a zygote share.
+pub(super) struct Shared {
+    pub(super) hello: Hello,
+    pub(super) layout: Layout,
+    pub(super) filters: Filters,
+    /// The agent's program, sealed.
+    pub(super) program: OwnedFd,
+}
+
+/// One order and the host it is carried out on.
+pub(super) struct Plan<'a> {
+    pub(super) hello: &'a Hello,
+    pub(super) order: &'a Order,
+}
+
+impl Plan<'_> {
+    pub(super) fn privileged(&self) -> bool {
+        self.hello.privileged
+    }
+}
+
+/// What was made ahead of the order.
+struct Prepared {
+    made: Made,
+    layers: PathBuf,
+    ids: Ids,
+    /// With root: the user namespace that layers are mapped for.
+    user_namespace: Option<OwnedFd>,
+}
+
+/// A starter's whole life.
+pub(super) fn run(shared: &Shared, orders: &OwnedFd) -> ! {
+    sys::watch_children();
+    umask(Mode::from_raw_mode(0o077));
+    let mut made = Made::default();
+    let prepared = prepare(shared, &mut made);
+    let code = match packet::receive(orders.as_fd()) {
+        Ok(packet) if !packet.bytes.is_empty() => serve(shared, prepared, made, packet),
+        // Nobody needs it any more. Its cgroup and slot are swept up by the next server.
+        _ => 0,
+    };
+    sys::exit_now(code)
+}
+
+fn serve(shared: &Shared, prepared: Result<Prepared, Failure>, made: Made, packet: packet::Packet) -> i32 {
+    let Ok([reply, config]) = <[OwnedFd; 2]>::try_from(packet.descriptors) else { return 1 };
+    let mut reply = File::from(reply);
+    let failure = match (prepared, serde_json::from_slice::<Order>(&packet.bytes)) {
+        (Ok(prepared), Ok(order)) => start(shared, &prepared, &order, config).err(),
+        (Err(failure), _) => Some(failure),
+        (_, Err(error)) => Some(Failure::new("read the order", &error.into())),
+    };
+    let answer = serde_json::to_vec(&Reply { failure, made }).unwrap_or_default();
+    i32::from(reply.write_all(&answer).is_err())
+}
+
+fn prepare(shared: &Shared, made: &mut Made) -> Result<Prepared, Failure> {
+    let hello = &shared.hello;
+    let (slot, layers) = slots::take(&shared.layout).step("take a slot")?;
+    made.slot = Some(slot);
+    let boot = hello.boot_id.get(..8).unwrap_or_default();
+    hello.cgroups.enter(&format!("{slot}-{boot}-{}", std::process::id()), &mut made.cgroups)?;
+    if !hello.privileged {
+        let ids = Ids::Own(rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+        return Ok(Prepared { made: made.clone(), layers, ids, user_namespace: None });
+    }
+    tree::private_mounts()?;
+    let user_namespace = idmap::user_namespace(slot).step("make a user namespace")?;
+    let owner = Some(slots::root_id(slot));
+    Tree { hello, layout: &shared.layout, layers: &layers, owner }.host_mapped(&user_namespace)?;
+    Ok(Prepared { made: made.clone(), layers, ids: Ids::Range(slot), user_namespace: Some(user_namespace) })
+}
+
+fn start(shared: &Shared, prepared: &Prepared, order: &Order, config: OwnedFd) -> Result<(), Failure> {
+    let hello = &shared.hello;
+    let sandbox = shared.layout.sandbox(&order.sandbox_id);
+    let tree = Tree {
+        hello,
+        layout: &shared.layout,
+        layers: &prepared.layers,
+        owner: prepared.made.slot.filter(|_| hello.privileged).map(slots::root_id),
+    };
+    if let (Some(directory), Some(user_namespace)) = (&order.directory, &prepared.user_namespace) {
+        tree.directory_mapped(directory, user_namespace)?;
+    }
+    // Short relative names from here on: a socket's path has room for 108 bytes.
+    chdir(&sandbox).step("enter the sandbox's directory")?;
+    let listener = listener().step("make the agent's socket")?;
+    let log = log().step("open the agent's log")?;
+    let kill_count = hello.cgroups.kill_count(&prepared.made.cgroups);
+    let aside = |descriptor| out_of_the_way(descriptor).step("arrange descriptors");
+    let (go_reader, mut go) = io::pipe().step("make a pipe")?;
+    let (failures, failed) = io::pipe().step("make a pipe")?;
+    let config = aside(config)?;
+    let plan = Plan { hello, order };
+    let first = First {
+        plan: &plan,
+        tree: &tree,
+        filters: &shared.filters,
+        program: shared.program.as_fd(),
+        listener: aside(listener)?,
+        config: config.as_fd(),
+        log: aside(log)?,
+        kill_count: kill_count.map(aside).transpose()?,
+        go: aside(go_reader.into())?.into(),
+        failed: aside(failed.into())?.into(),
+    };
+    let Some(child) = sys::clone_into(namespaces(order.host_network)).step("make the sandbox's namespaces")? else {
+        drop((go, failures));
+        first.run()
+    };
+    drop(first);
+    let running = release(shared, prepared, order, &sandbox, &child, &mut go).and_then(|()| {
+        drop(go);
+        outcome(failures, &child, order.rehearsal)
+    });
+    if running.is_err() || order.rehearsal {
+        let _ = pidfd_send_signal(&child.pidfd, Signal::KILL);
+        let _ = waitid(WaitId::PidFd(child.pidfd.as_fd()), WaitIdOptions::EXITED);
+    }
+    running
+}
+
+fn namespaces(host_network: bool) -> libc::c_int {
+    let network = if host_network { 0 } else { libc::CLONE_NEWNET };
+    libc::CLONE_NEWUSER
+        | libc::CLONE_NEWNS
+        | libc::CLONE_NEWPID
+        | libc::CLONE_NEWIPC
+        | libc::CLONE_NEWUTS
+        | libc::CLONE_NEWCGROUP
+        | network
+}
+
+/// Gives the first process its ids and limits, records it, and lets it go. In this order: a process that was recorded
+/// can be found and ended by anybody later, and one that was not dies with the pipe.
+fn release(
+    shared: &Shared,
+    prepared: &Prepared,
+    order: &Order,
+    sandbox: &Path,
+    child: &sys::Child,
+    go: &mut impl Write,
+) -> Result<(), Failure> {
+    prepared.ids.write(child.pid).step("map the sandbox's ids")?;
+    shared.hello.cgroups.limit(&prepared.made.cgroups, order)?;
+    let (_, start_time) = state_and_start(child.pid).step("identify the sandbox's process")?;
+    let process = ProcessId { pid: child.pid.as_raw_pid(), start_time, boot_id: shared.hello.boot_id.clone() };
+    let skeleton = order.directory.is_none().then(|| shared.hello.skeleton.clone());
+    let record = Record { process, made: prepared.made.clone(), skeleton };
+    record.write(sandbox).step("write the sandbox's record")?;
+    go.write_all(&[1]).step("let the sandbox's process go")
+}
+
+/// Waits until the agent runs: the failure pipe ends without a word.
+fn outcome(mut failures: impl Read, child: &sys::Child, rehearsal: bool) -> Result<(), Failure> {
+    let mut text = Vec::new();
+    failures.read_to_end(&mut text).step("wait for the agent")?;
+    if !text.is_empty() {
+        return Err(serde_json::from_slice(&text)
+            .unwrap_or_else(|error: serde_json::Error| Failure::new("wait for the agent", &error.into())));
+    }
+    // A process that was killed closes the pipe too.
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    match waitid(WaitId::PidFd(child.pidfd.as_fd()), options).step("wait for the agent")? {
+        Some(status) if !rehearsal => {
+            let how = match (status.terminating_signal(), status.exit_status()) {
+                (Some(9), _) => "it was killed, perhaps for want of memory: the limit may be too low".to_owned(),
+                (Some(signal), _) => format!("it ended by signal {signal}"),
+                (_, code) => format!("it ended with status {}", code.unwrap_or(-1)),
+            };
+            Err(Failure::new("start the agent", &io::Error::other(how)))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn listener() -> io::Result<OwnedFd> {
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    bind(&socket, &SocketAddrUnix::new(AGENT_SOCKET)?)?;
+    rustix::fs::chmod(AGENT_SOCKET, Mode::RUSR | Mode::WUSR)?;
+    listen(&socket, 1024)?;
+    Ok(socket)
+}
+
+fn log() -> io::Result<OwnedFd> {
+    Ok(OpenOptions::new().append(true).create(true).mode(0o600).open(AGENT_LOG)?.into())
+}

@@ -1,0 +1,143 @@
+//! A sandbox's root file system: copy-on-write layers over the host's programs or over a directory.
+//!
+//! With root the layers are mounted by the starter, in its own mount namespace: they vanish with their last user,
+//! nothing has to be unmounted, and a crash leaves nothing mounted. Without root the sandbox's first process mounts
+//! them itself, in its user namespace: then files that other users own, all of `/usr`, are read-only.
+
+use super::{
+    idmap,
+    layout::Layout,
+    sys,
+    wire::{Failure, Hello, Step},
+};
+use rustix::{
+    fs::{CWD, Gid, Mode, Uid, mkdir},
+    mount::{
+        MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, mount, mount_change, move_mount, open_tree,
+    },
+    process::chdir,
+};
+use std::{
+    ffi::CString,
+    io,
+    os::fd::{AsFd, OwnedFd},
+    path::{Path, PathBuf},
+};
+
+/// Mount points in the data directory. Each starter sees its own mounts there, everybody else empty directories.
+pub(super) const MOUNT_POINTS: &[&str] = &["root", "lower"];
+
+/// The mount point of lower directories, seen from a slot's directory.
+const LOWER: &str = "../../mounts/lower";
+
+/// Everything that making one sandbox's tree needs to know.
+pub(super) struct Tree<'a> {
+    pub(super) hello: &'a Hello,
+    pub(super) layout: &'a Layout,
+    /// The directory of this sandbox's own layers.
+    pub(super) layers: &'a Path,
+    /// The id that owns new layers.
+    pub(super) owner: Option<u32>,
+}
+
+impl Tree<'_> {
+    /// Where the finished root file system is.
+    pub(super) fn root(&self) -> PathBuf {
+        self.layout.mounts().join("root")
+    }
+
+    fn lower(&self) -> PathBuf {
+        self.layout.mounts().join("lower")
+    }
+
+    /// With root: the host image, files owned by the ids of `user_namespace`.
+    pub(super) fn host_mapped(&self, user_namespace: &OwnedFd) -> Result<(), Failure> {
+        let skeleton = self.layout.skeleton(&self.hello.skeleton);
+        self.mapped_layer(&skeleton, &self.root(), "root", user_namespace).step("mount the host image")?;
+        for name in &self.hello.host_directories {
+            let (from, to) = (Path::new("/").join(name), self.root().join(name));
+            let layer = name.as_os_str().to_string_lossy().replace('/', "-");
+            match self.mapped_layer(&from, &to, &layer, user_namespace) {
+                Ok(()) => {}
+                // Its file system cannot map ids (overlayfs, in a container, cannot): shown as it is, unchangeable.
+                Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EPERM | libc::EOPNOTSUPP)) => {
+                    read_only(&from, &to).step_with(|| format!("mount {}", from.display()))?;
+                }
+                Err(error) => return Err(error).step_with(|| format!("mount {}", from.display())),
+            }
+        }
+        Ok(())
+    }
+
+    /// With root: a directory.
+    pub(super) fn directory_mapped(&self, directory: &Path, user_namespace: &OwnedFd) -> Result<(), Failure> {
+        self.mapped_layer(directory, &self.root(), "image", user_namespace)
+            .map_err(|error| Failure::image(format!("use {} as an image", directory.display()), &error))
+    }
+
+    /// Without root: either image, by the first process in its own namespaces.
+    pub(super) fn own(&self, directory: Option<&Path>) -> Result<(), Failure> {
+        let Some(directory) = directory else {
+            let skeleton = self.layout.skeleton(&self.hello.skeleton);
+            detached(&skeleton)
+                .and_then(|lower| self.layer(&lower, &self.root(), "root"))
+                .step("mount the host image (without root this needs Linux 5.11)")?;
+            for name in &self.hello.host_directories {
+                let from = Path::new("/").join(name);
+                read_only(&from, &self.root().join(name)).step_with(|| format!("mount {}", from.display()))?;
+            }
+            return Ok(());
+        };
+        detached(directory)
+            .and_then(|lower| self.layer(&lower, &self.root(), "image"))
+            .map_err(|error| Failure::image(format!("use {} as an image", directory.display()), &error))
+    }
+
+    fn mapped_layer(&self, lower: &Path, target: &Path, name: &str, user_namespace: &OwnedFd) -> io::Result<()> {
+        self.layer(&idmap::clone_mapped(lower, user_namespace)?, target, name)
+    }
+
+    /// Mounts a writable layer over a detached mount. Moves this process into the directory of layers.
+    fn layer(&self, lower: &OwnedFd, target: &Path, name: &str) -> io::Result<()> {
+        // Stacked on what the last layer left there: an overlay keeps its own reference to its lower directory.
+        move_mount(lower, c"", CWD, self.lower(), MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
+        // Relative paths, because whoever is inside can read the options, and because they have no room for long ones.
+        chdir(self.layers)?;
+        let (upper, work) = (name, format!("{name}.work"));
+        mkdir(upper, Mode::RWXU)?;
+        // Whatever the umask says.
+        rustix::fs::chmod(upper, Mode::from_raw_mode(0o755))?;
+        mkdir(&work, Mode::RWXU)?;
+        if let Some(owner) = self.owner {
+            // The layer's own directory is what the sandbox sees as this directory.
+            rustix::fs::chown(upper, Some(Uid::from_raw(owner)), Some(Gid::from_raw(owner)))?;
+        }
+        let own = if self.owner.is_none() { ",userxattr" } else { "" };
+        let options = CString::new(format!("lowerdir={LOWER},upperdir={upper},workdir={work}{own}"))?;
+        Ok(mount(c"overlay", target, c"overlay", MountFlags::NODEV, options.as_c_str())?)
+    }
+}
+
+/// A copy of a directory's mount that is mounted nowhere yet.
+fn detached(directory: &Path) -> io::Result<OwnedFd> {
+    Ok(open_tree(CWD, directory, OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC)?)
+}
+
+/// Shows a directory of the host read-only, with what is mounted in it.
+fn read_only(from: &Path, to: &Path) -> io::Result<()> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
+    let tree = open_tree(CWD, from, flags)?;
+    sys::set_mount_attributes(
+        tree.as_fd(),
+        true,
+        sys::MOUNT_ATTR_RDONLY | sys::MOUNT_ATTR_NOSUID | sys::MOUNT_ATTR_NODEV,
+    )?;
+    Ok(move_mount(&tree, c"", CWD, to, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?)
+}
+
+/// Gives this process a mount namespace in which nothing that it mounts is seen by anybody else, while what the host
+/// unmounts goes here too.
+pub(super) fn private_mounts() -> Result<(), Failure> {
+    sys::unshare_mounts().step("make a mount namespace")?;
+    mount_change("/", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC).step("make the mounts private")
+}

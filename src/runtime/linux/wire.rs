@@ -1,0 +1,153 @@
+//! What server, zygote and starters tell each other, as JSON in packets.
+
+use super::cgroup::Cgroups;
+use crate::runtime::{Image, Limits, Network, RuntimeError};
+use serde::{Deserialize, Serialize};
+use std::{io, path::PathBuf};
+
+/// The first packet to a zygote: everything that is the same for all its sandboxes. With it comes the lock on the
+/// data directory, which the zygote and its starters hold as long as one of them could still change something there.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Hello {
+    /// The data directory, absolute.
+    pub(super) data_dir: PathBuf,
+    /// Whether to map a range of ids for each sandbox, with overlays made by the host's root.
+    pub(super) privileged: bool,
+    /// Where limits are set.
+    pub(super) cgroups: Cgroups,
+    /// Which skeleton of the host image to use: a name in `images/`.
+    pub(super) skeleton: String,
+    /// The host's directories that the host image shows, relative to `/`.
+    pub(super) host_directories: Vec<PathBuf>,
+    /// This boot: a process id and start time mean nothing in another one.
+    pub(super) boot_id: String,
+    /// How many starters to keep ready.
+    pub(super) pool: usize,
+}
+
+/// The zygote's answer to [`Hello`].
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(super) struct Welcome {
+    /// Why it cannot work.
+    pub(super) error: Option<Failure>,
+}
+
+/// A sandbox to be started. With it come the reply's pipe and the agent's configuration.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Order {
+    /// The sandbox; its directory exists already.
+    pub(super) sandbox_id: String,
+    /// A root file system directory; none for the host image.
+    pub(super) directory: Option<PathBuf>,
+    /// Whether it shares the host's network.
+    pub(super) host_network: bool,
+    /// Bytes of memory and swap.
+    pub(super) memory_bytes: Option<u64>,
+    /// Thousandths of a processor.
+    pub(super) cpu_millis: Option<u64>,
+    /// Processes and threads.
+    pub(super) max_processes: Option<u64>,
+    /// Only find out whether it would work: everything is done but the agent is not executed.
+    pub(super) rehearsal: bool,
+}
+
+impl Order {
+    pub(super) fn new(sandbox_id: String, image: Image, limits: Limits, network: Network) -> Self {
+        Self {
+            sandbox_id,
+            directory: match image {
+                Image::Host => None,
+                Image::Directory(path) => Some(path),
+            },
+            host_network: network == Network::Host,
+            memory_bytes: limits.memory_bytes,
+            cpu_millis: limits.cpu_millis,
+            max_processes: limits.max_processes,
+            rehearsal: false,
+        }
+    }
+}
+
+/// A starter's answer. A pipe that ends without one means that the starter died.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(super) struct Reply {
+    /// What went wrong; none when the agent runs.
+    pub(super) failure: Option<Failure>,
+    /// What was made outside the sandbox's directory, for removing it after a failure.
+    pub(super) made: Made,
+}
+
+/// What exists outside a sandbox's directory because of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Made {
+    /// Number of its directory of layers, and of its range of ids.
+    pub(super) slot: Option<u32>,
+    /// Its cgroups, one in each hierarchy.
+    pub(super) cgroups: Vec<PathBuf>,
+}
+
+/// A step that failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Failure {
+    /// What was being done.
+    pub(super) step: String,
+    /// The system's error number; 0 when it had none.
+    pub(super) errno: i32,
+    /// Whether the image is to blame.
+    pub(super) image: bool,
+}
+
+impl Failure {
+    pub(super) fn new(step: impl Into<String>, error: &io::Error) -> Self {
+        let (mut step, errno) = (step.into(), error.raw_os_error().unwrap_or(0));
+        if errno == 0 {
+            step = format!("{step} ({error})");
+        }
+        Self { step, errno, image: false }
+    }
+
+    pub(super) fn image(step: impl Into<String>, error: &io::Error) -> Self {
+        Self { image: true, ..Self::new(step, error) }
+    }
+
+    pub(super) fn cause(&self) -> io::Error {
+        match self.errno {
+            0 => io::Error::other("see the step"),
+            errno => io::Error::from_raw_os_error(errno),
+        }
+    }
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.step, self.cause())
+    }
+}
+
+impl From<Failure> for RuntimeError {
+    fn from(failure: Failure) -> Self {
+        let source = failure.cause();
+        if failure.image {
+            Self::Image(format!("{}: {source}", failure.step))
+        } else {
+            Self::Failed { step: failure.step, source }
+        }
+    }
+}
+
+/// Names the step of an error.
+pub(super) trait Step<T> {
+    /// Fails with the step's name.
+    fn step(self, name: &str) -> Result<T, Failure>;
+    /// Fails with a step's name that is only built on failure.
+    fn step_with(self, name: impl FnOnce() -> String) -> Result<T, Failure>;
+}
+
+impl<T, E: Into<io::Error>> Step<T> for Result<T, E> {
+    fn step(self, name: &str) -> Result<T, Failure> {
+        self.map_err(|error| Failure::new(name, &error.into()))
+    }
+    fn step_with(self, name: impl FnOnce() -> String) -> Result<T, Failure> {
+        self.map_err(|error| Failure::new(name(), &error.into()))
+    }
+}

@@ -1,0 +1,181 @@
+//! The zygote: a small process with one thread that makes starters, because a large one with many threads cannot fork
+//! safely nor fast. It ends when the server's socket does; sandboxes go on.
+
+use super::{
+    home,
+    layout::Layout,
+    packet,
+    seccomp::Filters,
+    starter::{self, Shared},
+    sys,
+    wire::{Failure, Hello, Step, Welcome},
+};
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create},
+    net::SendFlags,
+    process::{set_child_subreaper, setsid},
+};
+use std::{
+    fs::File,
+    io::{self, Seek},
+    os::fd::{AsFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd},
+    process::ExitCode,
+};
+
+/// The hidden subcommand `zygote --control-fd N`: `N` is the server's socket.
+pub fn main(control_fd: RawFd) -> ExitCode {
+    match serve(control_fd) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            tracing::error!(error = %failure, "the zygote failed");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(control_fd: RawFd) -> Result<(), Failure> {
+    let control = sys::inherited(control_fd).step("take the control socket")?;
+    // Kept away from 0 to 2, which a child could take for its standard streams.
+    let control = rustix::io::fcntl_dupfd_cloexec(&control, 10).step("take the control socket")?;
+    let null = File::open("/dev/null").step("open /dev/null")?;
+    sys::place_descriptor(null.as_fd(), 0).step("open /dev/null")?;
+    // Never closed: it may be descriptor 0 itself.
+    let _ = null.into_raw_fd();
+    // A terminal's interrupt is for the server, which then decides.
+    let _ = setsid();
+    let _ = rustix::thread::set_name(c"sandshell-zygot");
+    // Sandboxes whose starter has ended become children of this process, and it reaps them by not caring.
+    set_child_subreaper(Some(rustix::process::getpid())).step("become a subreaper")?;
+    sys::ignore_children();
+    let hello = packet::receive(control.as_fd()).step("read the greeting")?;
+    let shared = greet(&hello.bytes);
+    let welcome = Welcome { error: shared.as_ref().err().cloned() };
+    let text = serde_json::to_vec(&welcome).map_err(io::Error::from).step("answer the greeting")?;
+    packet::send(control.as_fd(), &text, &[], SendFlags::empty()).step("answer the greeting")?;
+    Zygote { shared: shared?, control, idle: Vec::new(), busy: Vec::new() }.run()
+    // `hello` holds the lock until here.
+}
+
+fn greet(bytes: &[u8]) -> Result<Shared, Failure> {
+    let hello: Hello = serde_json::from_slice(bytes).map_err(io::Error::from).step("read the greeting")?;
+    Ok(Shared {
+        layout: Layout::new(hello.data_dir.clone()),
+        hello,
+        filters: Filters::compile().step("compile the system call filter")?,
+        program: sealed_program().step("copy the agent's program")?,
+    })
+}
+
+/// A copy of this program that nobody can change, in memory: what runs inside a sandbox can find its agent's program
+/// through `/proc`, and must not find a file of the host there.
+fn sealed_program() -> io::Result<OwnedFd> {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    // Kernels before 6.3 do not know the flag, and allow execution without it.
+    let memory = memfd_create("sandshell", flags | MemfdFlags::EXEC).or_else(|_| memfd_create("sandshell", flags))?;
+    let mut copy = File::from(rustix::io::fcntl_dupfd_cloexec(&memory, 10)?);
+    io::copy(&mut File::open("/proc/self/exe")?, &mut copy)?;
+    copy.rewind()?;
+    rustix::fs::fchmod(&copy, rustix::fs::Mode::from_raw_mode(0o555))?;
+    fcntl_add_seals(&copy, SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE)?;
+    Ok(copy.into())
+}
+
+struct Zygote {
+    shared: Shared,
+    control: OwnedFd,
+    /// Sockets of starters that wait for an order.
+    idle: Vec<OwnedFd>,
+    /// Sockets of starters that have one; they end when it is done.
+    busy: Vec<OwnedFd>,
+}
+
+impl Zygote {
+    fn run(mut self) -> Result<(), Failure> {
+        loop {
+            // Only when nothing is being started, so that getting ready does not slow down what somebody waits for.
+            while self.busy.is_empty() && self.idle.len() < self.shared.hello.pool {
+                match self.fork_starter() {
+                    Ok(starter) => self.idle.push(starter),
+                    // One will be tried again for the next order.
+                    Err(_) => break,
+                }
+            }
+            let sockets = [&self.control].into_iter().chain(&self.busy).chain(&self.idle);
+            let mut polled: Vec<_> = sockets.map(|socket| PollFd::new(socket, PollFlags::IN)).collect();
+            match poll(&mut polled, None) {
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error).step("wait for orders"),
+            }
+            let ready: Vec<_> = polled.iter().map(|socket| !socket.revents().is_empty()).collect();
+            let (busy, idle) = (self.busy.len(), self.idle.len());
+            // Starters say nothing: a socket that is ready is one whose starter has ended.
+            let mut ended = ready.iter().skip(1).copied();
+            let mut gone: Vec<_> = ended.by_ref().take(busy).collect();
+            keep(&mut self.busy, &gone);
+            gone = ended.take(idle).collect();
+            keep(&mut self.idle, &gone);
+            if ready.first().copied().unwrap_or(false) && !self.take_order()? {
+                return self.end();
+            }
+        }
+    }
+
+    /// The server is gone. Starters finish what was ordered; what others had made ahead goes, so that no cgroup is left
+    /// even of a data directory that is never used again. The next server waits for it at the lock.
+    fn end(self) -> Result<(), Failure> {
+        for socket in &self.idle {
+            let _ = rustix::net::shutdown(socket, rustix::net::Shutdown::Write);
+        }
+        for socket in self.idle.iter().chain(&self.busy) {
+            // Nothing is ever received: what comes is the end.
+            let _ = packet::receive(socket.as_fd());
+        }
+        self.shared.hello.cgroups.close();
+        home::sweep(&self.shared.layout, &self.shared.hello.skeleton)
+    }
+
+    /// Passes an order on; `false` when the server is gone.
+    fn take_order(&mut self) -> Result<bool, Failure> {
+        let order = match packet::receive(self.control.as_fd()) {
+            Ok(order) if order.bytes.is_empty() => return Ok(false),
+            // Whoever sent it is told by the end of its reply pipe; so it is below.
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => return Ok(true),
+            other => other.step("read an order")?,
+        };
+        let descriptors: Vec<BorrowedFd<'_>> = order.descriptors.iter().map(AsFd::as_fd).collect();
+        while let Some(starter) = self.idle.pop() {
+            if packet::send(starter.as_fd(), &order.bytes, &descriptors, SendFlags::empty()).is_ok() {
+                self.busy.push(starter);
+                return Ok(true);
+            }
+        }
+        match self.fork_starter() {
+            Ok(starter) => {
+                if packet::send(starter.as_fd(), &order.bytes, &descriptors, SendFlags::empty()).is_ok() {
+                    self.busy.push(starter);
+                }
+            }
+            Err(failure) => tracing::error!(error = %failure, "no process for a sandbox"),
+        }
+        Ok(true)
+    }
+
+    fn fork_starter(&mut self) -> Result<OwnedFd, Failure> {
+        let (own, orders) = packet::pair().step("make a socket pair")?;
+        if sys::fork().step("fork a starter")?.is_some() {
+            return Ok(own);
+        }
+        // A starter must not hold the zygote's sockets: nobody would notice any more that the zygote is gone.
+        drop(own);
+        self.idle.clear();
+        self.busy.clear();
+        self.control = orders;
+        starter::run(&self.shared, &self.control)
+    }
+}
+
+fn keep(sockets: &mut Vec<OwnedFd>, gone: &[bool]) {
+    let mut gone = gone.iter();
+    sockets.retain(|_| !gone.next().copied().unwrap_or(false));
+}

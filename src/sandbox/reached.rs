@@ -1,0 +1,53 @@
+//! A sandbox as a call sees it: its agent's client, and what to make of it when the agent is lost.
+
+use super::{Entry, Sandboxes, State, link::AgentClient};
+use crate::error::{Error, Result};
+use std::sync::Arc;
+
+/// A sandbox that runs, as a call needs it.
+#[derive(Clone)]
+pub struct Reached {
+    entry: Arc<Entry>,
+    sandboxes: Sandboxes,
+}
+
+impl Reached {
+    pub(super) fn new(entry: Arc<Entry>, sandboxes: Sandboxes) -> Self {
+        Self { entry, sandboxes }
+    }
+
+    /// A client of its agent.
+    pub async fn client(&self) -> Result<AgentClient> {
+        let client = self.entry.link.client().await;
+        if client.is_err() {
+            self.sandboxes.look_after(&self.entry).await;
+        }
+        client
+    }
+
+    /// The error of a call that lost the agent. Notices if the agent died.
+    pub async fn lost(&self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+        self.sandboxes.look_after(&self.entry).await;
+        self.entry.link.unreachable(source)
+    }
+
+    /// Whether it is being deleted, or was.
+    pub fn is_stopping(&self) -> bool {
+        matches!(self.entry.state(), State::Stopping | State::Gone)
+    }
+
+    /// Counts an output stream until the guard is dropped.
+    pub fn watch(&self) -> Watching {
+        self.entry.stream_started();
+        Watching(self.entry.clone())
+    }
+}
+
+/// An output stream under way.
+pub struct Watching(Arc<Entry>);
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        self.0.stream_ended();
+    }
+}
