@@ -194,8 +194,10 @@ impl Running {
                     }
                 },
                 Some(piece) = self.input.recv(), if self.feed.wants_more() => {
-                    if self.feed.interrupts(&piece, &shell.terminal) && shell.terminal.foreground() == Some(shell.pid) {
-                        self.told_shell(libc::SIGINT);
+                    if self.feed.interrupts(&piece, &shell.terminal) {
+                        if let Some(group) = shell.terminal.foreground() {
+                            self.told(libc::SIGINT, group, shell);
+                        }
                     }
                     self.feed.take(piece, &shell.terminal, self.terminal_spoke).await;
                 }
@@ -204,8 +206,8 @@ impl Running {
                 state = shell.keeper.next() => if let Ok(Some(state)) = state { *saved = Some(state) },
                 () = until(next_step) => {
                     let escalation = escalation.get_or_insert_with(|| Escalation::new(Reason::TimedOut, self.grace));
-                    if escalation.step(shell) {
-                        self.told_shell(libc::SIGINT);
+                    if let Some(group) = escalation.step(shell) {
+                        self.told(libc::SIGINT, group, shell);
                     }
                 }
                 () = until(self.ask_again_at) => {
@@ -247,17 +249,17 @@ impl Running {
     fn signal(&mut self, shell: &Shell, signal: i32) {
         let Some(group) = shell.terminal.foreground() else { return };
         self.signalled = signal;
+        self.told(signal, group, shell);
         shell::kill_group(group, signal);
-        if group == shell.pid {
-            self.told_shell(signal);
-        }
     }
 
-    /// The shell itself got a signal.
-    fn told_shell(&mut self, signal: i32) {
-        self.signal_under_way = true;
-        self.follow_up = Some(FollowUp::new(signal, self.since.elapsed()));
-        self.ask_again_at = Some(Instant::now() + ASK_AGAIN);
+    /// A group gets a signal.
+    fn told(&mut self, signal: i32, group: i32, shell: &Shell) {
+        self.follow_up = Some(FollowUp::new(signal, group, shell, self.since.elapsed()));
+        if group == shell.pid {
+            self.signal_under_way = true;
+            self.ask_again_at = Some(Instant::now() + ASK_AGAIN);
+        }
     }
 
     fn bring(&mut self, stream: Stream, data: Option<Bytes>) {

@@ -19,7 +19,7 @@ pub(crate) use dialect::Call;
 pub(crate) use fifo::{Fifo, InputFifo, Read, ReadEnd, write};
 pub(crate) use holder::{Event, Holder};
 pub(crate) use launch::{Launch, LaunchError};
-pub(crate) use processes::{group_members, reads_terminal, reap};
+pub(crate) use processes::{group_members, group_of, reads_terminal, reap, same_program};
 pub(crate) use reports::{Keeper, Report, Reports, Saved};
 pub(crate) use sys::{kill, kill_group, protect};
 pub(crate) use terminal::Terminal;
