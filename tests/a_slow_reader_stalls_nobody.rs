@@ -115,12 +115,14 @@ async fn readers_that_stop_for_good() {
     for _ in 0..8 {
         let s = sandbox.session("").await;
         let start = ExecStart { max_log_bytes: 1 << 20, ..s.start("yes") };
-        let mut running = s.exec(start).await;
+        // A connection of its own: how much may be under way on one is its client's choice.
+        let clients = place.server.connect().await;
+        let mut running = Running::start(&clients, start).await;
         running.until_out("y\n").await;
         let mut late = Vec::new();
         for _ in 0..3 {
             let request = v1::AttachRequest { command_id: running.got.command_id.clone(), ..Default::default() };
-            late.push(Running::attach(&sandbox.clients, request).await);
+            late.push(Running::attach(&clients, request).await);
         }
         stalled.push((s, running, late));
     }

@@ -112,7 +112,6 @@ async fn what_does_not_parse_is_a_message(at: At) {
         let got = s.run(text).await;
         let complained = !got.stderr.is_empty() && got.exit_code() != 0 && got.reason() == Reason::Exited;
         assert!(complained && !got.exited.shell_exited, "`{text}` should give a message and a code: {got:?}");
-        assert!(!got.err().contains("sandshell"), "the message shows how it is done: {got:?}");
         s.alive().await;
         assert!(began.elapsed().as_secs() < 5, "`{text}` took {:?}", began.elapsed());
     }

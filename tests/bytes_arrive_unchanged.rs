@@ -115,7 +115,8 @@ async fn run_cuts_the_middle_and_says_so(at: At) {
         let cut = kept < all.len();
         assert_eq!((answer.stdout_truncated, answer.stdout.len()), (cut, kept), "with a bound of {bound}");
         assert_eq!(answer.stdout_truncated_at, if cut { kept as i64 / 2 } else { 0 });
-        assert_eq!(answer.stdout[..kept / 2], all[..kept / 2], "the head is kept");
-        assert_eq!(answer.stdout[kept / 2..], all[all.len() - kept / 2..][..kept - kept / 2], "the tail is kept");
+        let (head, tail) = answer.stdout.split_at(kept / 2);
+        assert!(*head == all[..head.len()], "the head is kept");
+        assert!(*tail == all[all.len() - tail.len()..], "the tail is kept");
     }
 }
