@@ -194,8 +194,8 @@ impl Running {
                     }
                 },
                 Some(piece) = self.input.recv(), if self.feed.wants_more() => {
-                    if self.feed.interrupts(&piece, &shell.terminal) {
-                        self.told(libc::SIGINT, shell.foreground(), shell);
+                    if let Some(signal) = self.feed.signal(&piece, &shell.terminal) {
+                        self.told(signal, shell.foreground(), shell);
                     }
                     self.feed.take(piece, &shell.terminal, self.terminal_spoke).await;
                 }

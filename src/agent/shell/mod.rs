@@ -19,7 +19,7 @@ pub(crate) use dialect::Call;
 pub(crate) use fifo::{Fifo, InputFifo, Read, ReadEnd, write};
 pub(crate) use holder::{Event, Holder};
 pub(crate) use launch::{Launch, LaunchError};
-pub(crate) use processes::{group_members, group_of, reads_terminal, reap, same_program};
+pub(crate) use processes::{copies_of_their_parents, group_members, group_of, program, reads_terminal, reap};
 pub(crate) use reports::{Keeper, Report, Reports, Saved};
 pub(crate) use sys::{kill, kill_group, protect};
 pub(crate) use terminal::Terminal;
@@ -145,6 +145,7 @@ impl Shell {
 
     /// Gives it lines. They are short, and it has read all those before.
     fn say(&self, lines: &str) -> io::Result<()> {
+        let lines = self.dialect.unremembered(lines);
         rustix::io::write(&self.control, lines.as_bytes())?;
         Ok(())
     }

@@ -5,6 +5,7 @@ use crate::sync::lock;
 use std::{
     collections::{HashMap, HashSet},
     fs,
+    path::PathBuf,
     sync::Mutex,
 };
 
@@ -70,10 +71,19 @@ pub(crate) fn group_of(pid: i32) -> Option<i32> {
     process(pid).map(|process| process.group)
 }
 
-/// Whether two processes execute the same program.
-pub(crate) fn same_program(pid: i32, other: i32) -> bool {
-    let program = |pid| fs::read_link(format!("/proc/{pid}/exe")).ok();
-    program(pid).is_some_and(|this| program(other) == Some(this))
+/// The program that a process executes.
+pub(crate) fn program(pid: i32) -> Option<PathBuf> {
+    fs::read_link(format!("/proc/{pid}/exe")).ok()
+}
+
+/// Members of a process group that execute what their parent does: subshells, and programs just before they begin.
+pub(crate) fn copies_of_their_parents(group: i32) -> Vec<(i32, PathBuf)> {
+    let members = all().into_iter().filter(|(_, process)| process.group == group);
+    let copies = members.filter_map(|(pid, process)| {
+        let own = program(pid)?;
+        (program(process.parent)? == own).then_some((pid, own))
+    });
+    copies.collect()
 }
 
 /// Whether a process is blocked reading from a terminal: what it wants next is typed by somebody.
