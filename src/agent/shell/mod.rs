@@ -88,6 +88,11 @@ impl Shell {
         !self.reports.fifo.is_there() || !self.keeper.fifo.is_there()
     }
 
+    /// Whether the shell is blocked reading its next line.
+    pub(crate) fn waits_for_lines(&self) -> bool {
+        processes::reads(self.pid).is_some_and(|file| processes::is_same_pipe(&file, &self.control))
+    }
+
     /// Makes what was removed again.
     pub(crate) fn repair(&mut self) -> io::Result<()> {
         if !self.is_damaged() {
