@@ -1,1 +1,70 @@
-fn main() {}
+//! `cargo bench`: what Sandshell takes, as a client sees it, in a table for the README.
+//!
+//! `cargo bench -- create density` runs only the measurements whose names contain one of the words;
+//! `cargo bench -- --quick` takes fewer samples.
+//!
+//! It starts a server of its own, speaks gRPC to it over loopback, and measures plain `sh` and bubblewrap in turn with
+//! it, so that a ratio compares what the same machine did in the same seconds.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
+
+mod commands;
+mod create;
+mod density;
+mod processes;
+mod report;
+mod server;
+mod streaming;
+
+use report::Table;
+use server::Server;
+
+#[tokio::main]
+async fn main() {
+    let options = Options::from_args();
+    let server = Server::start().await;
+    let mut table = Table::default();
+    if options.wants("create") {
+        create::measure(&server, &options, &mut table).await;
+    }
+    if options.wants("run") {
+        commands::one_at_a_time(&server, &options, &mut table).await;
+    }
+    if options.wants("many") {
+        commands::many_sessions(&server, &options, &mut table).await;
+    }
+    if options.wants("stream") {
+        streaming::measure(&server, &options, &mut table).await;
+    }
+    if options.wants("density") {
+        density::measure(&server, &options, &mut table).await;
+    }
+    server.stop();
+    println!("{}\n\n{table}", report::machine());
+}
+
+/// What the command line asks for.
+struct Options {
+    quick: bool,
+    names: Vec<String>,
+}
+
+impl Options {
+    fn from_args() -> Self {
+        let (flags, names): (Vec<_>, Vec<_>) = std::env::args().skip(1).partition(|arg| arg.starts_with("--"));
+        // Cargo adds --bench.
+        Self { quick: flags.iter().any(|flag| flag == "--quick"), names }
+    }
+
+    fn wants(&self, measurement: &str) -> bool {
+        let wanted = self.names.is_empty() || self.names.iter().any(|name| measurement.contains(name.as_str()));
+        if wanted {
+            eprintln!("measuring {measurement}");
+        }
+        wanted
+    }
+
+    /// How many samples to take.
+    fn samples(&self, full: usize) -> usize {
+        if self.quick { full.div_ceil(10) } else { full }
+    }
+}

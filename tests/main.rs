@@ -25,6 +25,7 @@ mod every_method_answers;
 mod exit_codes_are_the_shells_own;
 mod input_reaches_the_command;
 mod isolation_holds;
+mod limits_and_isolation_hold_on_cgroup_v2;
 mod limits_hold;
 mod many_sessions_mix_nothing;
 mod mistakes_keep_state;

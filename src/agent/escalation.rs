@@ -46,20 +46,20 @@ impl Escalation {
         self.reason
     }
 
-    /// Takes the step. Whether a signal may now be on its way to the shell itself.
-    pub(super) fn step(&mut self, shell: &Shell) -> bool {
+    /// Takes the step. Returns the group that got INT, the shell's own if the shell did.
+    pub(super) fn step(&mut self, shell: &Shell) -> Option<i32> {
         let now = Instant::now();
-        let foreground = shell.terminal.foreground().unwrap_or(shell.pid);
+        let foreground = shell.foreground();
         let others = |signal| {
             for pid in shell::group_members(foreground, shell.pid) {
                 shell::kill(pid, signal);
             }
         };
-        let told_shell = match self.stage {
+        let told = match self.stage {
             Stage::Interrupt => {
                 shell::kill_group(foreground, libc::SIGINT);
                 self.stage = Stage::Terminate;
-                foreground == shell.pid
+                Some(foreground)
             }
             Stage::Terminate => {
                 shell::kill(shell.pid, libc::SIGINT);
@@ -67,7 +67,7 @@ impl Escalation {
                 // What is stopped takes no other signal.
                 others(libc::SIGCONT);
                 self.stage = Stage::Kill;
-                true
+                Some(shell.pid)
             }
             Stage::Kill | Stage::KillUntil(_) => {
                 shell::kill(shell.pid, libc::SIGINT);
@@ -80,10 +80,10 @@ impl Escalation {
                     shell::kill(shell.pid, libc::SIGKILL);
                 }
                 self.stage = Stage::KillUntil(until);
-                true
+                Some(shell.pid)
             }
         };
         self.next = now + if matches!(self.stage, Stage::KillUntil(_)) { AGAIN } else { self.grace };
-        told_shell
+        told
     }
 }

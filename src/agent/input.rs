@@ -62,6 +62,12 @@ impl Feed {
         }
     }
 
+    /// Whether typing `piece` sends INT to the foreground.
+    pub(super) fn interrupts(&self, piece: &InputPiece, terminal: &Terminal) -> bool {
+        let typed = self.pty || self.fifo.is_none();
+        matches!(piece, InputPiece::Data(data) if typed && terminal.interrupt_key().is_some_and(|key| data.contains(&key)))
+    }
+
     /// Writes what is pending; pending for ever when there is nothing to do. May be cancelled without loss.
     pub(super) async fn advance(&mut self, terminal: &Terminal) {
         // The shell waits for a writer before it runs anything.

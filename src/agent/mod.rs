@@ -8,6 +8,7 @@ pub mod config;
 mod driver;
 mod environment;
 mod escalation;
+mod follow_up;
 mod follower;
 mod input;
 mod log;

@@ -3,6 +3,7 @@
 use super::{
     command::{Command, Control, Job, Pty},
     escalation::Escalation,
+    follow_up::FollowUp,
     input::Feed,
     shell::{self, Call, Event, Fifo, Holder, Read, Report, Saved, Shell},
 };
@@ -13,6 +14,9 @@ use tokio::{sync::mpsc, time::Instant};
 
 /// What a terminal can hold, and a good deal more.
 const MOST_TERMINAL_READS: usize = 64;
+
+/// Time after a signal to the shell in which the report of an ended command has come, if it was not interrupted.
+const ASK_AGAIN: Duration = Duration::from_millis(200);
 
 /// A command that runs.
 pub(super) struct Running {
@@ -31,6 +35,10 @@ pub(super) struct Running {
     signalled: i32,
     /// Whether a signal may still be on its way to the shell.
     signal_under_way: bool,
+    /// A signal that the shell itself got.
+    follow_up: Option<FollowUp>,
+    /// When to ask for the report again.
+    ask_again_at: Option<Instant>,
     /// Whether the last output was on the terminal of a command that has other output.
     terminal_spoke: bool,
 }
@@ -137,6 +145,8 @@ impl Running {
             tag,
             signalled: 0,
             signal_under_way: false,
+            follow_up: None,
+            ask_again_at: None,
             terminal_spoke: false,
         })
     }
@@ -184,14 +194,27 @@ impl Running {
                     }
                 },
                 Some(piece) = self.input.recv(), if self.feed.wants_more() => {
+                    if self.feed.interrupts(&piece, &shell.terminal) {
+                        self.told(libc::SIGINT, shell.foreground(), shell);
+                    }
                     self.feed.take(piece, &shell.terminal, self.terminal_spoke).await;
                 }
                 () = self.feed.advance(&shell.terminal) => {}
                 // A shell that saves a large state waits for us to read it.
                 state = shell.keeper.next() => if let Ok(Some(state)) = state { *saved = Some(state) },
-                () = tokio::time::sleep_until(next_step.unwrap_or_else(Instant::now)), if next_step.is_some() => {
+                () = until(next_step) => {
                     let escalation = escalation.get_or_insert_with(|| Escalation::new(Reason::TimedOut, self.grace));
-                    self.signal_under_way |= escalation.step(shell);
+                    if let Some(group) = escalation.step(shell) {
+                        self.told(libc::SIGINT, group, shell);
+                    }
+                }
+                () = until(self.ask_again_at) => {
+                    self.ask_again_at = None;
+                    // A report that a signal has interrupted does not come again by itself.
+                    let _ = shell.ask_again(self.tag);
+                }
+                () = until(self.follow_up.as_ref().map(FollowUp::at)) => {
+                    self.follow_up = self.follow_up.take().and_then(|follow_up| follow_up.look(shell));
                 }
                 () = tokio::time::sleep(Duration::from_secs(1)) => {
                     if shell.is_damaged() {
@@ -222,10 +245,19 @@ impl Running {
     }
 
     fn signal(&mut self, shell: &Shell, signal: i32) {
-        let Some(group) = shell.terminal.foreground() else { return };
+        let group = shell.foreground();
         self.signalled = signal;
-        self.signal_under_way |= group == shell.pid;
+        self.told(signal, group, shell);
         shell::kill_group(group, signal);
+    }
+
+    /// A group gets a signal.
+    fn told(&mut self, signal: i32, group: i32, shell: &Shell) {
+        self.follow_up = Some(FollowUp::new(signal, group, shell, self.since.elapsed()));
+        if group == shell.pid {
+            self.signal_under_way = true;
+            self.ask_again_at = Some(Instant::now() + ASK_AGAIN);
+        }
     }
 
     fn bring(&mut self, stream: Stream, data: Option<Bytes>) {
@@ -305,6 +337,13 @@ impl Running {
     /// How long it has run.
     pub(super) fn elapsed(&self) -> Duration {
         self.since.elapsed()
+    }
+}
+
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
     }
 }
 

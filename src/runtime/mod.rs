@@ -22,8 +22,10 @@ pub trait Runtime: Send + Sync + 'static {
     fn warnings(&self) -> &[String];
 
     /// Which limits can be kept. A sandbox that asks for another one is refused with [`RuntimeError::NotSupported`], so
-    /// defaults must only be given for these.
-    fn supported_limits(&self) -> SupportedLimits;
+    /// defaults must only be given for these. None, unless the runtime says so.
+    fn supported_limits(&self) -> SupportedLimits {
+        SupportedLimits::default()
+    }
 
     /// Starts a sandbox. When it returns, the agent's socket can be connected to.
     /// An error leaves nothing behind.

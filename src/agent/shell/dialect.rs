@@ -89,7 +89,7 @@ impl Dialect {
     /// The script of the INT trap: says that the command is aborted, then fails in a way that aborts it.
     fn interrupt_script(self, directory: &str) -> String {
         format!(
-            "\\command printf '{ABORTED} 130 \\000' >|{directory}/{STATUS}\n\\command :\n. {directory}/SANDSHELL_NOTHING 2>/dev/null\n"
+            "case ${{{RUNNING}-}} in 1) \\command printf '{ABORTED} 130 \\000' >|{directory}/{STATUS}; . {directory}/SANDSHELL_NOTHING 2>/dev/null;; esac\n"
         )
     }
 
@@ -111,13 +111,28 @@ impl Dialect {
         // `$?` of the user's text is the status of the user's last command. Under `set -e` only the right side counts.
         let status = if *last_status == 0 { String::new() } else { format!("{builtin} . {directory}/{RETURN} || ") };
         let term = term.map(|term| format!("TERM={term} ")).unwrap_or_default();
-        let then = if *leave { format!("{builtin} . {directory}/{LEAVE}\n") } else { self.report(tag, directory) };
-        format!("{status}{term}{builtin} . {directory}/{COMMAND} <{input} >|{output} 2>|{error}\n{then}")
+        let source = format!("{status}{term}{builtin} . {directory}/{COMMAND} <{input} >|{output} 2>|{error}");
+        let then =
+            if *leave { format!("{builtin} . {directory}/{LEAVE}") } else { self.report_command(tag, directory) };
+        match self {
+            // In one list, which an INT may abort at any point without ending the shell. The variable tells the trap
+            // whether it is there to abort: an INT that comes before or after would end the shell.
+            Self::Posix => format!("{builtin} eval '{RUNNING}=1; {source}; {then}; {RUNNING}='\n"),
+            Self::Bash | Self::Zsh => format!("{source}\n{then}\n"),
+        }
     }
 
     /// The line that reports the last status under a tag.
     pub(super) fn report(self, tag: u64, directory: &str) -> String {
-        format!("{} printf '{tag:x} %s %s\\000' \"$?\" \"${{PWD-}}\" >|{directory}/{STATUS}\n", self.builtin())
+        let report = self.report_command(tag, directory);
+        match self {
+            Self::Posix => format!("{report}; {RUNNING}=\n"),
+            Self::Bash | Self::Zsh => format!("{report}\n"),
+        }
+    }
+
+    fn report_command(self, tag: u64, directory: &str) -> String {
+        format!("{} printf \"{tag:x} %s %s\\000\" \"$?\" \"${{PWD-}}\" >|{directory}/{STATUS}", self.builtin())
     }
 
     /// Lines that save the state of an idle shell, and report when that is done.
@@ -182,6 +197,8 @@ pub(super) const RESTORE: &str = "restore";
 pub(super) const SAVE_FILE: &str = "SANDSHELL_SAVE";
 /// Script of the INT trap of shells without one of their own. A user sees its name in `trap`.
 pub(super) const INTERRUPT_FILE: &str = "SANDSHELL_INTERRUPT";
+/// Variable that is 1 while a command runs, in shells whose INT trap is ours. A user sees it in `set`.
+const RUNNING: &str = "SANDSHELL_RUNNING";
 /// Tag of the report that a command was aborted.
 pub(super) const ABORTED: &str = "aborted";
 

@@ -114,6 +114,8 @@ impl Launch {
         rustix::io::ioctl_fionbio(control.as_fd(), true)?;
         let terminal = Terminal::open()?;
         let (events, report) = holder::report_pipe()?;
+        // Kept, so that the pipes never end while they are watched, whatever the user closes.
+        let own_ends = [rustix::io::fcntl_dupfd_cloexec(&output, 0)?, rustix::io::fcntl_dupfd_cloexec(&error, 0)?];
         let descriptors = Descriptors { input, output, error, terminal: terminal.device()?, events: report };
         let holder = Holder::start(&self.image(start_in)?, descriptors, events)?;
         processes::holder_started(holder.pid());
@@ -125,6 +127,7 @@ impl Launch {
             keeper: Keeper::new(saved, self.dialect),
             own_output: ReadEnd::new(own_output)?,
             own_error: ReadEnd::new(own_error)?,
+            _own_ends: own_ends,
             terminal,
             pid: 0,
             // Random, so that nothing inside can guess a tag and end a command before its time.

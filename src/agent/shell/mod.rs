@@ -19,7 +19,7 @@ pub(crate) use dialect::Call;
 pub(crate) use fifo::{Fifo, InputFifo, Read, ReadEnd, write};
 pub(crate) use holder::{Event, Holder};
 pub(crate) use launch::{Launch, LaunchError};
-pub(crate) use processes::{group_members, reads_terminal, reap};
+pub(crate) use processes::{group_members, group_of, reads_terminal, reap, same_program};
 pub(crate) use reports::{Keeper, Report, Reports, Saved};
 pub(crate) use sys::{kill, kill_group, protect};
 pub(crate) use terminal::Terminal;
@@ -41,6 +41,7 @@ pub(crate) struct Shell {
     pub(crate) own_output: ReadEnd,
     /// As `own_output`.
     pub(crate) own_error: ReadEnd,
+    _own_ends: [OwnedFd; 2],
     /// Its terminal.
     pub(crate) terminal: Terminal,
     /// Its process id.
@@ -124,6 +125,12 @@ impl Shell {
     fn restore(&self, saved: &Saved) -> io::Result<()> {
         self.write_file(RESTORE, &saved.script)?;
         self.say(&self.dialect.restore(&self.directory))
+    }
+
+    /// The process group that a signal of the user's is for.
+    pub(crate) fn foreground(&self) -> i32 {
+        // A shell may leave the terminal to a group that has ended.
+        self.terminal.foreground().filter(|group| sys::group_lives(*group)).unwrap_or(self.pid)
     }
 
     /// Where its files are. Lines of its own error output that name it are ours.

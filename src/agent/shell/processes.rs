@@ -65,6 +65,17 @@ pub(super) fn kill_strays() {
     }
 }
 
+/// The process group of a process that lives.
+pub(crate) fn group_of(pid: i32) -> Option<i32> {
+    process(pid).map(|process| process.group)
+}
+
+/// Whether two processes execute the same program.
+pub(crate) fn same_program(pid: i32, other: i32) -> bool {
+    let program = |pid| fs::read_link(format!("/proc/{pid}/exe")).ok();
+    program(pid).is_some_and(|this| program(other) == Some(this))
+}
+
 /// Whether a process is blocked reading from a terminal: what it wants next is typed by somebody.
 pub(crate) fn reads_terminal(pid: i32) -> bool {
     let Ok(call) = fs::read_to_string(format!("/proc/{pid}/syscall")) else { return false };
@@ -85,12 +96,16 @@ fn all() -> HashMap<i32, Process> {
     entries
         .filter_map(|entry| {
             let pid: i32 = entry.ok()?.file_name().to_str()?.parse().ok()?;
-            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-            // The name in parentheses may hold anything, parentheses too: the fields begin after the last one.
-            let mut fields = stat[stat.rfind(')')? + 1..].split_ascii_whitespace().skip(1);
-            let parent = fields.next()?.parse().ok()?;
-            let group = fields.next()?.parse().ok()?;
-            Some((pid, Process { parent, group }))
+            Some((pid, process(pid)?))
         })
         .collect()
+}
+
+fn process(pid: i32) -> Option<Process> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name in parentheses may hold anything, parentheses too: the fields begin after the last one.
+    let mut fields = stat[stat.rfind(')')? + 1..].split_ascii_whitespace().skip(1);
+    let parent = fields.next()?.parse().ok()?;
+    let group = fields.next()?.parse().ok()?;
+    Some(Process { parent, group })
 }

@@ -210,6 +210,12 @@ pub(crate) fn kill_group(group: i32, signal: i32) {
     }
 }
 
+/// Whether a process group has members.
+pub(super) fn group_lives(group: i32) -> bool {
+    // SAFETY: no memory is involved, and signal 0 is none.
+    group > 1 && unsafe { libc::kill(-group, 0) } == 0
+}
+
 /// Watches a descriptor for readiness.
 pub(super) fn watch(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     // SAFETY: an `OwnedFd` names the same open file for as long as it lives, and nothing replaces it inside the `AsyncFd`.

@@ -75,6 +75,13 @@ impl Terminal {
         self.modes.special_codes[rustix::termios::SpecialCodeIndex::VEOF]
     }
 
+    /// The byte that sends INT to the foreground now, if there is one.
+    pub(crate) fn interrupt_key(&self) -> Option<u8> {
+        let modes = rustix::termios::tcgetattr(&self.device).ok()?;
+        let signals = modes.local_modes.contains(rustix::termios::LocalModes::ISIG);
+        signals.then(|| modes.special_codes[rustix::termios::SpecialCodeIndex::VINTR])
+    }
+
     /// Process group in its foreground.
     pub(crate) fn foreground(&self) -> Option<i32> {
         sys::foreground_group(self.writer.get_ref().as_fd())

@@ -119,8 +119,13 @@ fn greet(zygote: &Zygote, hello: &Hello, lock: &File) -> Result<(), Failure> {
     zygote.send(&text, &[lock.as_fd()]).step("greet the zygote")?;
     let control = zygote.control.as_ref().ok_or(io::Error::from(io::ErrorKind::BrokenPipe)).step("greet the zygote")?;
     let deadline = Timespec { tv_sec: GREETING_SECONDS, tv_nsec: 0 };
-    if poll(&mut [PollFd::new(control, PollFlags::IN)], Some(&deadline)).step("wait for the zygote")? == 0 {
-        return Err(io::Error::from(io::ErrorKind::TimedOut)).step("wait for the zygote");
+    loop {
+        match poll(&mut [PollFd::new(control, PollFlags::IN)], Some(&deadline)) {
+            Ok(0) => return Err(io::Error::from(io::ErrorKind::TimedOut)).step("wait for the zygote"),
+            Ok(_) => break,
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error).step("wait for the zygote"),
+        }
     }
     let answer = packet::receive(control.as_fd()).step("wait for the zygote")?;
     if answer.bytes.is_empty() {

@@ -23,7 +23,7 @@ use rustix::{
 };
 use std::{
     ffi::CStr,
-    fs::File,
+    fs::{self, File},
     io::{self, Read, Write},
     os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd},
     path::Path,
@@ -60,9 +60,9 @@ pub(super) struct First<'a> {
 impl First<'_> {
     /// Becomes the agent, or reports why it could not.
     pub(super) fn run(mut self) -> ! {
-        let failure = match self.prepare() {
+        let failure = match self.prepare().and_then(|()| self.give_up_rights()) {
             Ok(()) if self.plan.order.rehearsal => sys::exit_now(0),
-            Ok(()) => self.become_agent(),
+            Ok(()) => self.execute_agent(),
             Err(failure) => failure,
         };
         if let Ok(text) = serde_json::to_vec(&failure) {
@@ -90,10 +90,14 @@ impl First<'_> {
         let null = open(c"/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).step("open /dev/null")?;
         let null = out_of_the_way(null).step("open /dev/null")?;
         let devices = Devices::take()?;
+        let resolver = self.plan.order.host_network.then(|| fs::read("/etc/resolv.conf").ok()).flatten();
         // Still as the server's user: to the sandbox's own, the data directory is closed.
         let old = enter(&self.tree.root())?;
         self.become_root()?;
         inside::mount_all(devices, self.plan.privileged(), self.plan.order.memory_bytes)?;
+        if let Some(resolver) = resolver {
+            inside::set_resolver(&resolver);
+        }
         leave(old)?;
         privileges::set_limits()?;
         self.place_descriptors(&null)
@@ -128,15 +132,14 @@ impl First<'_> {
         place().step("hand over the agent's descriptors")
     }
 
-    fn become_agent(&self) -> Failure {
-        let last = || -> Result<(), Failure> {
-            sys::reset_signals();
-            privileges::drop_capabilities()?;
-            self.filters.apply().step("filter system calls")
-        };
-        if let Err(failure) = last() {
-            return failure;
-        }
+    fn give_up_rights(&self) -> Result<(), Failure> {
+        sys::reset_signals();
+        privileges::drop_capabilities()?;
+        self.filters.apply().step("filter system calls")
+    }
+
+    /// Returns only on failure.
+    fn execute_agent(&self) -> Failure {
         let mut arguments = vec![c"sandshell", c"agent", c"--listen-fd", c"3", c"--config-fd", c"4"];
         if self.kill_count.is_some() {
             arguments.extend([c"--oom-fd", c"5"]);

@@ -12,7 +12,7 @@ use rustix::{
 };
 use std::{
     ffi::{CStr, CString},
-    io,
+    fs, io,
     os::fd::{AsFd, OwnedFd},
 };
 
@@ -85,6 +85,13 @@ pub(super) fn mount_all(devices: Devices, terminal_group: bool, memory_bytes: Op
     device_directory(devices, terminal_group, memory_bytes)?;
     mask_proc()?;
     tmpfs(c"/run/sandshell", PRIVATE, 0o755, AGENT_BYTES).step("mount /run/sandshell")
+}
+
+/// Whoever shares the host's network shares its name servers. An image without `/etc` does without.
+pub(super) fn set_resolver(text: &[u8]) {
+    // What is there may be a link to something that only runs elsewhere.
+    let _ = fs::remove_file("/etc/resolv.conf");
+    let _ = fs::write("/etc/resolv.conf", text);
 }
 
 fn device_directory(devices: Devices, terminal_group: bool, memory_bytes: Option<u64>) -> Result<(), Failure> {

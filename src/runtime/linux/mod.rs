@@ -53,8 +53,8 @@ use std::{
 use tokio::sync::{Semaphore, oneshot};
 use wire::{Failure, Order};
 
-/// Sandboxes being started at the same moment; more only slow down one another.
-const AT_ONCE: usize = 16;
+/// Sandboxes being started at the same moment, for each processor; more only slow down one another.
+const AT_ONCE: usize = 2;
 
 /// Where and how the runtime works.
 #[derive(Debug, Clone)]
@@ -96,7 +96,9 @@ impl LinuxRuntime {
     pub fn start(config: LinuxConfig) -> Result<Self, RuntimeError> {
         let started = start::start(&config)?;
         let supported = started.client.hello().cgroups.supported();
-        let shared = Shared { layout: started.layout, client: started.client, permits: Semaphore::new(AT_ONCE) };
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        let permits = Semaphore::new((AT_ONCE * processors).max(4));
+        let shared = Shared { layout: started.layout, client: started.client, permits };
         Ok(Self { shared: Arc::new(shared), warnings: started.warnings, supported })
     }
 

@@ -44,7 +44,8 @@ pub(super) fn drop_capabilities() -> Result<(), Failure> {
 
 /// Sets limits that a process inherits.
 pub(super) fn set_limits() -> Result<(), Failure> {
-    setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) }).step("switch off core files")?;
+    // Zero would not keep the kernel from running the host's crash handler outside; one byte does.
+    setrlimit(Resource::Core, Rlimit { current: Some(1), maximum: Some(1) }).step("switch off core files")?;
     let hard = getrlimit(Resource::Nofile).maximum;
     let soft = Some(hard.map_or(OPEN_FILES, |hard| hard.min(OPEN_FILES)));
     setrlimit(Resource::Nofile, Rlimit { current: soft, maximum: hard }).step("set the limit of open files")

@@ -6,7 +6,7 @@ use super::{
     delete, end, home,
     layout::Layout,
     probe, process, skeleton,
-    wire::{Failure, Hello, Made, Order, Reply, Step},
+    wire::{Failure, Hello, Order, Reply, Step},
 };
 use crate::runtime::RuntimeError;
 use rustix::fs::{MemfdFlags, Mode, memfd_create};
@@ -14,7 +14,7 @@ use std::{
     fs::File,
     io::{self, Seek, Write},
     os::fd::OwnedFd,
-    path::Path,
+    path::{Path, PathBuf},
 };
 use tokio::io::AsyncReadExt;
 
@@ -54,12 +54,14 @@ pub(super) fn start(config: &LinuxConfig) -> Result<Started, Failure> {
         pool: config.pool,
     };
     let client = Client::start(config.program.clone(), hello, lock)?;
-    rehearse(&layout, &client).map_err(probe::explain)?;
+    let read_only = rehearse(&layout, &client).map_err(|failure| probe::explain(failure, &layout))?;
+    warnings.extend(read_only.iter().map(|path| probe::unchangeable(path)));
     Ok(Started { layout, client, warnings })
 }
 
 /// Starts a sandbox up to the moment before its agent: the one sure way to know that this host can.
-fn rehearse(layout: &Layout, client: &Client) -> Result<(), Failure> {
+/// Returns the host's directories that sandboxes will not be able to change.
+fn rehearse(layout: &Layout, client: &Client) -> Result<Vec<PathBuf>, Failure> {
     let order = Order {
         sandbox_id: REHEARSAL.to_owned(),
         directory: None,
@@ -74,7 +76,7 @@ fn rehearse(layout: &Layout, client: &Client) -> Result<(), Failure> {
         .and_then(|()| client.order(&order, &configuration(b"")?))
         .and_then(client::wait_for_reply)?;
     end::remove_at_start(layout, &reply.made, &sandbox);
-    reply.failure.map_or(Ok(()), Err)
+    reply.failure.map_or(Ok(reply.read_only), Err)
 }
 
 /// Starts a sandbox. After an error nothing of it is left.
@@ -90,7 +92,7 @@ pub(super) async fn create(shared: &Shared, order: Order, config: Vec<u8>) -> Re
     .await?;
     let reply = match order_and_wait(shared, &order, config).await {
         Ok(reply) => reply,
-        Err(failure) => Reply { failure: Some(failure), made: Made::default() },
+        Err(failure) => Reply { failure: Some(failure), ..Reply::default() },
     };
     let Some(failure) = reply.failure else { return Ok(()) };
     if let Err(error) = end::undo(&shared.layout, reply.made, sandbox).await {

@@ -58,6 +58,8 @@ struct Prepared {
     ids: Ids,
     /// With root: the user namespace that layers are mapped for.
     user_namespace: Option<OwnedFd>,
+    /// The host's directories that are not copy-on-write.
+    read_only: Vec<PathBuf>,
 }
 
 /// A starter's whole life.
@@ -77,12 +79,16 @@ pub(super) fn run(shared: &Shared, orders: &OwnedFd) -> ! {
 fn serve(shared: &Shared, prepared: Result<Prepared, Failure>, made: Made, packet: packet::Packet) -> i32 {
     let Ok([reply, config]) = <[OwnedFd; 2]>::try_from(packet.descriptors) else { return 1 };
     let mut reply = File::from(reply);
-    let failure = match (prepared, serde_json::from_slice::<Order>(&packet.bytes)) {
-        (Ok(prepared), Ok(order)) => start(shared, &prepared, &order, config).err(),
+    let mut answer = Reply { made, ..Reply::default() };
+    answer.failure = match (prepared, serde_json::from_slice::<Order>(&packet.bytes)) {
+        (Ok(prepared), Ok(order)) => {
+            answer.read_only.clone_from(&prepared.read_only);
+            start(shared, &prepared, &order, config).err()
+        }
         (Err(failure), _) => Some(failure),
         (_, Err(error)) => Some(Failure::new("read the order", &error.into())),
     };
-    let answer = serde_json::to_vec(&Reply { failure, made }).unwrap_or_default();
+    let answer = serde_json::to_vec(&answer).unwrap_or_default();
     i32::from(reply.write_all(&answer).is_err())
 }
 
@@ -94,13 +100,14 @@ fn prepare(shared: &Shared, made: &mut Made) -> Result<Prepared, Failure> {
     hello.cgroups.enter(&format!("{slot}-{boot}-{}", std::process::id()), &mut made.cgroups)?;
     if !hello.privileged {
         let ids = Ids::Own(rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
-        return Ok(Prepared { made: made.clone(), layers, ids, user_namespace: None });
+        return Ok(Prepared { made: made.clone(), layers, ids, user_namespace: None, read_only: Vec::new() });
     }
     tree::private_mounts()?;
     let user_namespace = idmap::user_namespace(slot).step("make a user namespace")?;
     let owner = Some(slots::root_id(slot));
-    Tree { hello, layout: &shared.layout, layers: &layers, owner }.host_mapped(&user_namespace)?;
-    Ok(Prepared { made: made.clone(), layers, ids: Ids::Range(slot), user_namespace: Some(user_namespace) })
+    let read_only = Tree { hello, layout: &shared.layout, layers: &layers, owner }.host_mapped(&user_namespace)?;
+    let user_namespace = Some(user_namespace);
+    Ok(Prepared { made: made.clone(), layers, ids: Ids::Range(slot), user_namespace, read_only })
 }
 
 fn start(shared: &Shared, prepared: &Prepared, order: &Order, config: OwnedFd) -> Result<(), Failure> {

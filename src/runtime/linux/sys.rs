@@ -134,7 +134,8 @@ pub(super) fn execute(program: BorrowedFd<'_>, arguments: &[&CStr], environment:
 
 /// Makes `target` mean the same open file as `source`, to stay open in the next program.
 pub(super) fn place_descriptor(source: BorrowedFd<'_>, target: RawFd) -> io::Result<()> {
-    // SAFETY: only called in a process about to execute another program, which uses the targets no more itself.
+    // SAFETY: the targets are the numbers 0 to 5, which no owned descriptor has where this is called: the zygote keeps its
+    // own above them, and a first process is about to execute the agent.
     check(libc::c_long::from(unsafe { libc::dup2(source.as_raw_fd(), target) })).map(drop)
 }
 

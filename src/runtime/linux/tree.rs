@@ -7,6 +7,7 @@
 use super::{
     idmap,
     layout::Layout,
+    probe::HOST_IMAGE,
     sys,
     wire::{Failure, Hello, Step},
 };
@@ -51,9 +52,11 @@ impl Tree<'_> {
     }
 
     /// With root: the host image, files owned by the ids of `user_namespace`.
-    pub(super) fn host_mapped(&self, user_namespace: &OwnedFd) -> Result<(), Failure> {
+    /// Returns the directories of the host that could not be made copy-on-write.
+    pub(super) fn host_mapped(&self, user_namespace: &OwnedFd) -> Result<Vec<PathBuf>, Failure> {
+        let mut unchangeable = Vec::new();
         let skeleton = self.layout.skeleton(&self.hello.skeleton);
-        self.mapped_layer(&skeleton, &self.root(), "root", user_namespace).step("mount the host image")?;
+        self.mapped_layer(&skeleton, &self.root(), "root", user_namespace).step(HOST_IMAGE)?;
         for name in &self.hello.host_directories {
             let (from, to) = (Path::new("/").join(name), self.root().join(name));
             let layer = name.as_os_str().to_string_lossy().replace('/', "-");
@@ -62,11 +65,12 @@ impl Tree<'_> {
                 // Its file system cannot map ids (overlayfs, in a container, cannot): shown as it is, unchangeable.
                 Err(error) if matches!(error.raw_os_error(), Some(libc::EINVAL | libc::EPERM | libc::EOPNOTSUPP)) => {
                     read_only(&from, &to).step_with(|| format!("mount {}", from.display()))?;
+                    unchangeable.push(from);
                 }
                 Err(error) => return Err(error).step_with(|| format!("mount {}", from.display())),
             }
         }
-        Ok(())
+        Ok(unchangeable)
     }
 
     /// With root: a directory.
@@ -79,9 +83,7 @@ impl Tree<'_> {
     pub(super) fn own(&self, directory: Option<&Path>) -> Result<(), Failure> {
         let Some(directory) = directory else {
             let skeleton = self.layout.skeleton(&self.hello.skeleton);
-            detached(&skeleton)
-                .and_then(|lower| self.layer(&lower, &self.root(), "root"))
-                .step("mount the host image (without root this needs Linux 5.11)")?;
+            detached(&skeleton).and_then(|lower| self.layer(&lower, &self.root(), "root")).step(HOST_IMAGE)?;
             for name in &self.hello.host_directories {
                 let from = Path::new("/").join(name);
                 read_only(&from, &self.root().join(name)).step_with(|| format!("mount {}", from.display()))?;

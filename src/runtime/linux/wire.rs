@@ -75,6 +75,8 @@ pub(super) struct Reply {
     pub(super) failure: Option<Failure>,
     /// What was made outside the sandbox's directory, for removing it after a failure.
     pub(super) made: Made,
+    /// The host's directories that could not be made copy-on-write, and are read-only.
+    pub(super) read_only: Vec<PathBuf>,
 }
 
 /// What exists outside a sandbox's directory because of it.

@@ -63,7 +63,8 @@ fn greet(bytes: &[u8]) -> Result<Shared, Failure> {
         layout: Layout::new(hello.data_dir.clone()),
         hello,
         filters: Filters::compile().step("compile the system call filter")?,
-        program: sealed_program().step("copy the agent's program")?,
+        program: sealed_program()
+            .step("copy the agent's program to memory (sysctl vm.memfd_noexec must be below 2)")?,
     })
 }
 
@@ -72,7 +73,10 @@ fn greet(bytes: &[u8]) -> Result<Shared, Failure> {
 fn sealed_program() -> io::Result<OwnedFd> {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
     // Kernels before 6.3 do not know the flag, and allow execution without it.
-    let memory = memfd_create("sandshell", flags | MemfdFlags::EXEC).or_else(|_| memfd_create("sandshell", flags))?;
+    let memory = match memfd_create("sandshell", flags | MemfdFlags::EXEC) {
+        Err(rustix::io::Errno::INVAL) => memfd_create("sandshell", flags),
+        other => other,
+    }?;
     let mut copy = File::from(rustix::io::fcntl_dupfd_cloexec(&memory, 10)?);
     io::copy(&mut File::open("/proc/self/exe")?, &mut copy)?;
     copy.rewind()?;

@@ -92,22 +92,42 @@ fn base(mount: &CgroupMount, own: &Path) -> Result<PathBuf, String> {
         return own.parent().map(Path::to_owned).ok_or_else(|| "a cgroup without a parent".to_owned());
     }
     let processes = listed(&own.join("cgroup.procs"));
-    let alone = processes.iter().all(|pid| *pid == std::process::id().to_string());
-    if alone {
+    let own_pid = std::process::id().to_string();
+    let alone = processes.iter().all(|pid| *pid == own_pid);
+    if !alone && rustix::process::geteuid().is_root() && is_root(&mount.point) {
+        return Ok(mount.point.clone());
+    }
+    // What only waits for the server, a wrapper or a container's init, may move with it; the server last, when the
+    // others' right to has shown.
+    let mut line = ancestors();
+    if processes.iter().all(|pid| line.contains(pid)) {
+        line.retain(|pid| processes.contains(pid));
         let leaf = own.join(SERVER_LEAF);
         return make(&leaf)
-            .and_then(|()| write(&leaf, "cgroup.procs", "0"))
+            .and_then(|()| line.iter().rev().try_for_each(|pid| write(&leaf, "cgroup.procs", pid)))
             .map(|()| own.to_owned())
             .map_err(|error| format!("the server cannot move to {}: {error}", leaf.display()));
-    }
-    if rustix::process::geteuid().is_root() && is_root(&mount.point) {
-        return Ok(mount.point.clone());
     }
     Err(format!(
         "the server's cgroup {} holds other processes too, so limits cannot be set below it; give the server a cgroup \
          of its own (systemd-run --scope -p Delegate=yes, with --user without root)",
         own.display()
     ))
+}
+
+/// This process and those above it, as far as they can be seen.
+fn ancestors() -> Vec<String> {
+    let mut line = vec![std::process::id().to_string()];
+    while let Some(parent) = line.last().and_then(|pid| parent(pid)) {
+        line.push(parent);
+    }
+    line
+}
+
+fn parent(pid: &str) -> Option<String> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"))?.trim();
+    (parent != "0").then(|| parent.to_owned())
 }
 
 fn enable(cgroup: &Path, controllers: &[Controller]) -> io::Result<()> {

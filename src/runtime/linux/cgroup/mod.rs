@@ -105,7 +105,9 @@ impl Cgroups {
                         order.max_processes.map_or(Ok(()), |count| write(path, "pids.max", &count.to_string()))
                     }
                 };
-                result.step_with(|| format!("set the {} limit", controller.name()))?;
+                let too_low = result.as_ref().is_err_and(|error| error.raw_os_error() == Some(libc::EBUSY));
+                let hint = if too_low { ": it is less than a sandbox takes by itself" } else { "" };
+                result.step_with(|| format!("set the {} limit{hint}", controller.name()))?;
             }
         }
         Ok(())

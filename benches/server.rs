@@ -1,0 +1,105 @@
+//! A server of its own, and a client that speaks to it over TCP as any other would.
+
+use sandshell::api::v1::{
+    CreateSandboxRequest, CreateSessionRequest, DeleteSandboxRequest, ExecStart, RunRequest, RunResponse, Session,
+    exec_start::Target, sandbox_service_client::SandboxServiceClient, session_service_client::SessionServiceClient,
+};
+use sandshell::rpc::transport;
+use std::{
+    io::{BufRead, BufReader},
+    process::{Child, Command, Stdio},
+};
+use tonic::transport::{Channel, Endpoint};
+
+/// A running server. Its log goes to this program's stderr.
+pub(crate) struct Server {
+    child: Child,
+    address: String,
+    pub(crate) client: Client,
+    _data: tempfile::TempDir,
+}
+
+impl Server {
+    pub(crate) async fn start() -> Self {
+        let data = tempfile::tempdir().unwrap();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_sandshell"))
+            .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
+            .arg(data.path())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut log = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+        let address = log.by_ref().find_map(|line| line.strip_prefix("listening on ").map(str::to_owned));
+        let address = address.expect("the server ended before it listened");
+        std::thread::spawn(move || log.for_each(|line| eprintln!("server: {line}")));
+        let client = Client::connect(&address).await;
+        Self { child, address, client, _data: data }
+    }
+
+    /// A client with a connection of its own.
+    pub(crate) async fn another_client(&self) -> Client {
+        Client::connect(&self.address).await
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Ends it as an operator would, and waits until it is gone.
+    pub(crate) fn stop(mut self) {
+        let _ = Command::new("kill").arg(self.pid().to_string()).status();
+        let _ = self.child.wait();
+    }
+}
+
+/// One connection to the server.
+#[derive(Clone)]
+pub(crate) struct Client {
+    pub(crate) sandboxes: SandboxServiceClient<Channel>,
+    pub(crate) sessions: SessionServiceClient<Channel>,
+}
+
+impl Client {
+    async fn connect(address: &str) -> Self {
+        let channel = Endpoint::from_shared(format!("http://{address}"))
+            .unwrap()
+            .initial_stream_window_size(transport::STREAM_WINDOW)
+            .initial_connection_window_size(transport::CONNECTION_WINDOW)
+            .max_frame_size(transport::MAX_FRAME_BYTES)
+            .tcp_nodelay(true)
+            .connect()
+            .await
+            .unwrap();
+        Self {
+            sandboxes: SandboxServiceClient::new(channel.clone()),
+            sessions: SessionServiceClient::new(channel).max_decoding_message_size(transport::MAX_MESSAGE_BYTES),
+        }
+    }
+
+    pub(crate) async fn create_sandbox(&mut self) -> String {
+        self.sandboxes.create_sandbox(CreateSandboxRequest::default()).await.unwrap().into_inner().sandbox_id
+    }
+
+    pub(crate) async fn delete_sandbox(&mut self, sandbox_id: String) {
+        self.sandboxes.delete_sandbox(DeleteSandboxRequest { sandbox_id }).await.unwrap();
+    }
+
+    pub(crate) async fn create_session(&mut self, sandbox_id: &str) -> Session {
+        let request = CreateSessionRequest { sandbox_id: sandbox_id.to_owned(), ..Default::default() };
+        self.sessions.create_session(request).await.unwrap().into_inner()
+    }
+
+    pub(crate) async fn run(&mut self, target: Target, command: &str) -> RunResponse {
+        let start = ExecStart { target: Some(target), command: command.to_owned(), ..Default::default() };
+        let response =
+            self.sessions.run(RunRequest { start: Some(start), ..Default::default() }).await.unwrap().into_inner();
+        let exited = response.exited.as_ref().unwrap();
+        assert_eq!(exited.exit_code, 0, "{command}: {response:?}");
+        response
+    }
+
+    /// In a session.
+    pub(crate) async fn run_in(&mut self, session_id: &str, command: &str) -> RunResponse {
+        self.run(Target::SessionId(session_id.to_owned()), command).await
+    }
+}
