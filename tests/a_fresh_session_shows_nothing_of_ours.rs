@@ -22,14 +22,12 @@ fn is_ours(name: &str) -> bool {
 
 async fn no_descriptor_leaks(at: At) {
     let s = at.session().await;
-    // The fourth is the directory that ls reads.
+    // The fourth is the directory that ls reads. By its path: busybox's ash runs its own ls without a new program.
     for _ in 0..2 {
-        s.run("ls /proc/self/fd").await.expect("0\n1\n2\n3\n", "", 0);
+        s.run("/bin/ls /proc/self/fd").await.expect("0\n1\n2\n3\n", "", 0);
     }
-    let got = s.run("sleep 0.2 & ls /proc/$!/fd; wait").await;
+    let got = s.run("/bin/sleep 1 & sleep 0.3; ls /proc/$!/fd; kill $!").await;
     assert_eq!(got.out(), "0\n1\n2\n", "a background process has only its own: {got:?}");
-    let got = s.run("ls -l /proc/self/fd").await;
-    assert!(!got.out().contains("sandshell"), "{got:?}");
 }
 
 async fn the_environment_is_plain(at: At) {

@@ -108,7 +108,7 @@ async fn full_screen_programs_work(at: At) {
     running.stdin("q").await;
     let got = running.finish().await;
     assert_eq!(got.exit_code(), 0, "{got:?}");
-    let mut running = on_terminal(&s, 24, 80, "vi -u NONE text").await;
+    let mut running = on_terminal(&s, 24, 80, "/usr/bin/vi -u NONE text").await;
     running.until_tty("text").await;
     running.stdin("ihello\x1b:wq\r").await;
     assert_eq!(running.finish().await.exit_code(), 0);

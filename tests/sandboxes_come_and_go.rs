@@ -119,6 +119,7 @@ async fn a_deleted_sandbox_tells_its_watchers_and_is_gone() {
     );
     let unary = tokio::spawn(async move { elsewhere.run(run).await });
     within::until("a process of it", async || !host::with_argument(&word).is_empty()).await;
+    within::until("the start of Run", async || idle.get().await.state() == v1::session::State::Busy).await;
     sandbox.delete().await;
     assert_eq!(host::with_argument(&word).len(), 0, "left after DeleteSandbox had answered");
     for (stream, out) in [(running, "up\n"), (watcher, "up\n"), (queued, ""), (direct, "")] {

@@ -1,6 +1,6 @@
 //! What one command leaves in the shell, the next one finds.
 
-use crate::kit::{At, Shell};
+use crate::kit::{At, Shell, v1::ExecStart};
 
 crate::in_every_shell!(
     the_directory,
@@ -14,7 +14,9 @@ crate::in_every_shell!(
     a_trace_is_of_the_users_lines,
     names_that_we_use_may_be_taken,
     names_that_we_use_may_be_taken_even_command,
+    names_that_we_use_may_be_taken_even_builtin,
     odd_settings_brick_nothing,
+    a_shell_that_runs_nothing_comes_back,
     outputs_may_be_sent_elsewhere_for_good,
 );
 
@@ -179,10 +181,9 @@ async fn a_trace_is_of_the_users_lines(at: At) {
 
 async fn names_that_we_use_may_be_taken(at: At) {
     let s = at.session().await;
-    for name in [
-        "printf", "cd", "pwd", "trap", "eval", "read", "kill", "test", "cat", "export", "exec", "exit", "unset",
-        "builtin", "set",
-    ] {
+    for name in
+        ["printf", "cd", "pwd", "trap", "eval", "read", "kill", "test", "cat", "export", "exec", "exit", "unset", "set"]
+    {
         let special = ["trap", "eval", "export", "exec", "exit", "unset", "set"].contains(&name);
         // dash refuses functions with the names of special builtins.
         if !special || at.shell == Shell::Bash {
@@ -209,6 +210,23 @@ async fn names_that_we_use_may_be_taken_even_command(at: At) {
     s.run("\\unalias command; command() { echo hijacked; }").await;
     let got = s.run("true\nfalse").await;
     assert!(got.exit_code() == 1 && got.stdout.is_empty(), "with a function `command`: {got:?}");
+}
+
+async fn names_that_we_use_may_be_taken_even_builtin(at: At) {
+    let s = at.session().await;
+    s.run("builtin() { echo hijacked; }").await;
+    let got = s.run("true\nfalse").await;
+    assert!(got.exit_code() == 1 && got.stdout.is_empty(), "with a function `builtin`: {got:?}");
+}
+
+/// Not even the line that would tell how the command ended.
+async fn a_shell_that_runs_nothing_comes_back(at: At) {
+    let s = at.session().await;
+    s.run("cd /usr").await;
+    let timeout = Some(prost_types::Duration { seconds: 1, nanos: 0 });
+    s.run_start(ExecStart { timeout, ..s.start("set -n") }, b"").await;
+    s.alive().await;
+    s.run("pwd").await.expect("/usr\n", "", 0);
 }
 
 async fn odd_settings_brick_nothing(at: At) {
@@ -258,7 +276,7 @@ async fn odd_settings_brick_nothing(at: At) {
             "unsetopt monitor",
             "setopt noequals",
         ]),
-        Shell::Dash | Shell::Ash => settings.extend(["set -n", "set +m", "set -I", "set -b"]),
+        Shell::Dash | Shell::Ash => settings.extend(["set +m", "set -I", "set -b"]),
     }
     for setting in settings {
         let s = s.sandbox.session(at.shell.path()).await;
