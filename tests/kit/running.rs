@@ -269,6 +269,16 @@ impl Running {
     }
 
     /// Reads on until what came is enough.
+    /// Drops what comes back, as a client does whose connection is lost. What it says must not end before that, or it
+    /// would have ended its input: it ends when the returned half is dropped.
+    pub fn lose(mut self) -> impl Drop {
+        struct Half(#[allow(dead_code)] Option<mpsc::Sender<ExecRequest>>);
+        impl Drop for Half {
+            fn drop(&mut self) {}
+        }
+        Half(self.input.take())
+    }
+
     pub async fn until(&mut self, what: &str, is_enough: impl FnMut(&Self) -> bool) {
         self.until_within(USUAL, what, is_enough).await;
     }
