@@ -56,7 +56,10 @@ fn make_disk(disk: &Path) {
 fn boot(kernel: &Path, disk: &Path) -> Vec<String> {
     let output = Command::new("timeout")
         .args(["--foreground", TIME_LIMIT_SECONDS, "qemu-system-x86_64"])
-        .args("-accel tcg -cpu qemu64,+rdrand -m 2048 -smp 2 -nodefaults -serial stdio -display none -no-reboot".split(' '))
+        .args(
+            "-accel tcg -cpu qemu64,+rdrand -m 2048 -smp 2 -nodefaults -serial stdio -display none -no-reboot"
+                .split(' '),
+        )
         .arg("-kernel")
         .arg(kernel)
         .arg("-drive")
