@@ -83,7 +83,9 @@ fn is_test_file(path: &Path) -> bool {
     let declared = above.unwrap_or_default();
     let lines: Vec<_> = declared.lines().map(str::trim).collect();
     let for_tests = lines.windows(2).any(|l| l[0] == "#[cfg(test)]" && l[1].ends_with(&format!("mod {name};")));
-    name == "tests" || for_tests || path.components().any(|part| part.as_os_str() == "tests")
+    name == "tests"
+        || for_tests
+        || path.strip_prefix(source()).is_ok_and(|p| p.components().any(|part| part.as_os_str() == "tests"))
 }
 
 #[test]

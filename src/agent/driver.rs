@@ -104,14 +104,14 @@ impl Driver {
     /// Gives a command its turn.
     async fn turn(&mut self, job: Job, stop: &mut tokio::sync::watch::Receiver<Option<Reason>>) -> Turn {
         let command = Arc::clone(&job.command);
-        let waits = command.set_running();
-        self.session.update(|known| {
-            known.queued -= 1;
-            known.state = if waits { State::Busy } else { known.state };
-        });
-        if !waits {
+        if !command.set_running() {
+            // Cancelled while it waited.
             return Turn::Next;
         }
+        self.session.update(|known| {
+            known.queued -= 1;
+            known.state = State::Busy;
+        });
         let kills = self.oom.kills();
         let mut running = match Running::start(job, &mut self.shell, self.last_status, self.session.about.direct) {
             Ok(running) => running,

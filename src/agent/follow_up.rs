@@ -2,10 +2,10 @@
 //!
 //! When the shell itself is in the foreground it may just be about to start a program. A signal then hits the shell,
 //! which ignores it or takes it only when the program is over, although it was meant for the program. And a program
-//! that is not yet executed is a copy of the shell, which has the shell's handlers and forgets the signal.
+//! that is not yet executed is a copy of the shell that starts it, has that shell's handlers, and forgets the signal.
 
 use super::shell::{self, Shell};
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 use tokio::time::Instant;
 
 /// When to look for the program; twice that for each further look.
@@ -21,8 +21,8 @@ pub(super) struct FollowUp {
     group: i32,
     /// Whether the shell may not yet have begun with the command when it got the signal, and may have ignored it.
     before_command: bool,
-    /// Copies of the shell that got the signal.
-    copies: Vec<i32>,
+    /// Who got the signal while it was a copy of its parent, and of which program.
+    copies: Vec<(i32, PathBuf)>,
     wait: Duration,
     at: Instant,
 }
@@ -31,8 +31,7 @@ impl FollowUp {
     /// Of a signal that `group` gets now, `elapsed` after the command was given to the shell.
     pub(super) fn new(signal: i32, group: i32, shell: &Shell, elapsed: Duration) -> Self {
         let before_command = group == shell.pid && signal == libc::SIGINT && elapsed < FIRST_LOOK;
-        let mut copies = shell::group_members(group, shell.pid);
-        copies.retain(|pid| shell::same_program(*pid, shell.pid));
+        let copies = shell::copies_of_their_parents(group);
         Self { signal, group, before_command, copies, wait: FIRST_LOOK, at: Instant::now() + FIRST_LOOK }
     }
 
@@ -45,7 +44,9 @@ impl FollowUp {
     /// still be of use.
     pub(super) fn look(mut self, shell: &Shell) -> Option<Self> {
         let group = shell.foreground();
-        let forgot = |pid: &i32| shell::group_of(*pid) == Some(group) && !shell::same_program(*pid, shell.pid);
+        let forgot = |(pid, program): &(i32, PathBuf)| {
+            shell::group_of(*pid) == Some(group) && shell::program(*pid).is_some_and(|now| now != *program)
+        };
         if group != self.group && self.group == shell.pid || self.copies.iter().any(forgot) || self.before_command {
             self = Self { wait: self.wait, ..Self::new(self.signal, group, shell, FIRST_LOOK) };
             shell::kill_group(group, self.signal);

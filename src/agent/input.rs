@@ -15,6 +15,8 @@ const MOST_LOOKS: usize = 20;
 pub(super) struct Feed {
     fifo: Option<InputFifo>,
     pty: bool,
+    /// Whether input is typed on the terminal, because there is nowhere else for it.
+    typed: bool,
     pending: Bytes,
     to_terminal: bool,
     ended: bool,
@@ -28,7 +30,8 @@ impl Feed {
             Input::Streamed => (Some(InputFifo::create(path)?), Bytes::new(), false),
             Input::Whole(bytes) => (Some(InputFifo::create(path)?), bytes, true),
         };
-        Ok(Self { fifo, pty, pending, to_terminal: pty, ended })
+        let typed = pty || fifo.is_none();
+        Ok(Self { fifo, pty, typed, pending, to_terminal: pty, ended })
     }
 
     /// What the shell opens as standard input.
@@ -48,10 +51,10 @@ impl Feed {
     /// Takes a piece from the client. `terminal_spoke` tells whether the last output was on the terminal.
     pub(super) async fn take(&mut self, piece: InputPiece, terminal: &Terminal, terminal_spoke: bool) {
         match piece {
-            InputPiece::Data(_) if self.ended && !self.pty && self.fifo.is_some() => {}
+            InputPiece::Data(_) if self.ended && !self.typed => {}
             InputPiece::Data(data) => {
                 self.pending = data;
-                self.to_terminal = self.pty || self.fifo.is_none() || (terminal_spoke && answers(terminal).await);
+                self.to_terminal = self.typed || (terminal_spoke && answers(terminal).await);
             }
             InputPiece::End if self.pty => {
                 self.pending = Bytes::from(vec![terminal.end_of_input()]);
@@ -62,10 +65,11 @@ impl Feed {
         }
     }
 
-    /// Whether typing `piece` sends INT to the foreground.
-    pub(super) fn interrupts(&self, piece: &InputPiece, terminal: &Terminal) -> bool {
-        let typed = self.pty || self.fifo.is_none();
-        matches!(piece, InputPiece::Data(data) if typed && terminal.interrupt_key().is_some_and(|key| data.contains(&key)))
+    /// The signal that typing `piece` sends to the foreground.
+    pub(super) fn signal(&self, piece: &InputPiece, terminal: &Terminal) -> Option<i32> {
+        let InputPiece::Data(data) = piece else { return None };
+        let keys = if self.typed { terminal.signal_keys() } else { None }?;
+        keys.into_iter().find(|(key, _)| data.contains(key)).map(|(_, signal)| signal)
     }
 
     /// Writes what is pending; pending for ever when there is nothing to do. May be cancelled without loss.

@@ -155,6 +155,7 @@ impl Log {
         let next = inner.next(cursor);
         if starter && matches!(next, Next::Output { .. } | Next::Gap { .. }) {
             inner.starter = Some(cursor.want);
+            inner.evict();
             if inner.has_room() {
                 self.room.notify_one();
             }
@@ -252,11 +253,27 @@ impl Inner {
             if self.starter.is_some_and(|taken| taken[oldest.stream] < end) {
                 return;
             }
+            if self.chunks.len() == 1 && bound > CHUNK_COST {
+                // One large chunk is no reason to keep nothing.
+                self.keep_end(bound - CHUNK_COST);
+                return;
+            }
             self.start[oldest.stream] = end;
             self.cost -= oldest.data.len() + CHUNK_COST;
             self.first += 1;
             self.chunks.pop_front();
         }
+    }
+
+    /// Cuts the first chunk down to its last `bytes`.
+    fn keep_end(&mut self, bytes: usize) {
+        let Some(chunk) = self.chunks.front_mut() else { return };
+        let surplus = chunk.data.len().saturating_sub(bytes);
+        // A copy, because a slice would keep the whole piece in memory.
+        chunk.data = Bytes::copy_from_slice(&chunk.data[surplus..]);
+        chunk.offset += surplus as u64;
+        self.start[chunk.stream] = chunk.offset;
+        self.cost -= surplus;
     }
 
     fn next(&self, cursor: &mut Cursor) -> Next {

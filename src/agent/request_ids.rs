@@ -76,6 +76,7 @@ fn fingerprint(start: &ExecStart, input: Option<&Bytes>) -> u64 {
     let mut hasher = DefaultHasher::new();
     plain.encode_to_vec().hash(&mut hasher);
     env.hash(&mut hasher);
-    input.hash(&mut hasher);
+    // No input is the same as an empty one, and `Run` implies `stdin`.
+    input.filter(|input| !input.is_empty()).hash(&mut hasher);
     hasher.finish()
 }

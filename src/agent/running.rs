@@ -15,6 +15,9 @@ use tokio::{sync::mpsc, time::Instant};
 /// What a terminal can hold, and a good deal more.
 const MOST_TERMINAL_READS: usize = 64;
 
+/// After this time of silence the agent looks whether the report can still come.
+const LOOK_AFTER: Duration = Duration::from_millis(300);
+
 /// Time after a signal to the shell in which the report of an ended command has come, if it was not interrupted.
 const ASK_AGAIN: Duration = Duration::from_millis(200);
 
@@ -37,6 +40,8 @@ pub(super) struct Running {
     signal_under_way: bool,
     /// A signal that the shell itself got.
     follow_up: Option<FollowUp>,
+    /// Whether a shell that seems to ignore our lines was asked for its report again.
+    asked_again: bool,
     /// When to ask for the report again.
     ask_again_at: Option<Instant>,
     /// Whether the last output was on the terminal of a command that has other output.
@@ -146,6 +151,7 @@ impl Running {
             signalled: 0,
             signal_under_way: false,
             follow_up: None,
+            asked_again: false,
             ask_again_at: None,
             terminal_spoke: false,
         })
@@ -194,8 +200,8 @@ impl Running {
                     }
                 },
                 Some(piece) = self.input.recv(), if self.feed.wants_more() => {
-                    if self.feed.interrupts(&piece, &shell.terminal) {
-                        self.told(libc::SIGINT, shell.foreground(), shell);
+                    if let Some(signal) = self.feed.signal(&piece, &shell.terminal) {
+                        self.told(signal, shell.foreground(), shell);
                     }
                     self.feed.take(piece, &shell.terminal, self.terminal_spoke).await;
                 }
@@ -216,11 +222,18 @@ impl Running {
                 () = until(self.follow_up.as_ref().map(FollowUp::at)) => {
                     self.follow_up = self.follow_up.take().and_then(|follow_up| follow_up.look(shell));
                 }
-                () = tokio::time::sleep(Duration::from_secs(1)) => {
+                () = tokio::time::sleep(LOOK_AFTER) => {
                     if shell.is_damaged() {
                         // What the shell reports to was removed from inside: it may have ended long ago.
                         let _ = shell.repair();
                         let _ = shell.ask_again(self.tag);
+                    } else if shell.waits_for_lines() {
+                        // It has read all our lines and reported nothing: it is not executing any (`set -n`).
+                        if std::mem::replace(&mut self.asked_again, true) {
+                            shell::kill(shell.pid, libc::SIGKILL);
+                        } else {
+                            let _ = shell.ask_again(self.tag);
+                        }
                     }
                 }
             }

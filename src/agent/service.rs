@@ -10,7 +10,7 @@ use super::{
 use crate::{
     api::{
         agent::v1::{HelloRequest, HelloResponse, StopRequest, StopResponse, agent_service_server::AgentService},
-        v1::{self, ExecRequest, ExecResponse, exec_request::Request as Piece, exited::Reason as ExitReason},
+        v1::{self, ExecRequest, ExecResponse, exec_request::Request as Piece},
     },
     error::{Error, Reason},
     rpc::paging,
@@ -158,8 +158,7 @@ impl AgentService for Service {
     ) -> Result<Response<v1::SignalCommandResponse>, Status> {
         let v1::SignalCommandRequest { command_id, signal } = request.into_inner();
         let command = self.sessions.command(&command_id)?;
-        let never_ran = self.sessions.never_ran(&command, ExitReason::Cancelled);
-        if command.cancel_queued(never_ran) {
+        if self.sessions.cancel_waiting(&command) {
             return Ok(Response::new(v1::SignalCommandResponse {}));
         }
         let control = if signal == 0 { Control::Cancel } else { Control::Signal(signal) };

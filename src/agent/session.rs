@@ -151,6 +151,16 @@ impl Session {
         })
     }
 
+    /// Ends a command that still waits for its turn. False when it does not.
+    pub(super) fn cancel_waiting(&self, command: &Command) -> bool {
+        let mut known = lock(&self.known);
+        let cancelled = command.cancel_queued(known.never_ran(ExitReason::Cancelled));
+        if cancelled {
+            known.queued -= 1;
+        }
+        cancelled
+    }
+
     /// All commands that are remembered, oldest first.
     pub(super) fn commands(&self) -> Vec<Arc<Command>> {
         lock(&self.commands).remembered.iter().cloned().collect()

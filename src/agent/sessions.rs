@@ -12,9 +12,7 @@ use super::{
     shell::{Launch, LaunchError},
 };
 use crate::{
-    api::v1::{
-        CreateSessionRequest, ExecStart, Exited, IfBusy, OnShellExit, exec_start::Target, exited::Reason as ExitReason,
-    },
+    api::v1::{CreateSessionRequest, ExecStart, IfBusy, OnShellExit, exec_start::Target, exited::Reason as ExitReason},
     error::{Error, Kind, Reason, Result, Violation},
     sync::lock,
 };
@@ -192,10 +190,10 @@ impl Sessions {
         session.ok_or_else(unknown)?.command(number, id)
     }
 
-    /// The end of a command of this sandbox that never had its turn.
-    pub(super) fn never_ran(&self, command: &Command, reason: ExitReason) -> Exited {
+    /// Ends a command that still waits for its turn. False when it does not.
+    pub(super) fn cancel_waiting(&self, command: &Command) -> bool {
         let session = command.session_id.as_deref().and_then(|id| self.get(id).ok());
-        session.map(|session| session.known().never_ran(reason)).unwrap_or_default()
+        session.is_some_and(|session| session.cancel_waiting(command))
     }
 
     /// All sessions with their numbers, oldest first.

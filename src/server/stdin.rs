@@ -48,6 +48,11 @@ impl Stdin {
     }
 }
 
+/// Whether a client's stream broke, as against one that says something wrong.
+fn is_lost(status: &Status) -> bool {
+    matches!(status.code(), tonic::Code::Cancelled | tonic::Code::Unknown | tonic::Code::Unavailable)
+}
+
 impl Stream for Stdin {
     type Item = ExecRequest;
 
@@ -67,6 +72,11 @@ impl Stream for Stdin {
                 Ok(()) => return Poll::Ready(Some(message)),
                 Err(error) => error.into(),
             },
+            // A client that is lost has not ended its input: it may come back with the same request_id.
+            Some(Err(status)) if is_lost(&status) => {
+                this.violation = None;
+                return Poll::Pending;
+            }
             Some(Err(status)) => status::explain(status),
             None => return Poll::Ready(None),
         };

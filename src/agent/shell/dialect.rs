@@ -44,7 +44,8 @@ impl Dialect {
         };
         arguments.extend(options.iter().map(|&option| option.to_owned()));
         if self == Self::Zsh {
-            for option in ["interactivecomments", "nopromptsp", "nopromptcr", "nocheckjobs", "nohup"] {
+            for option in ["interactivecomments", "nopromptsp", "nopromptcr", "nocheckjobs", "nohup", "histignorespace"]
+            {
                 arguments.extend(["-o".to_owned(), option.to_owned()]);
             }
         }
@@ -143,6 +144,15 @@ impl Dialect {
     /// Lines that take a pending INT, which else would hit the next command, and report when that is done.
     pub(super) fn settle(self, tag: u64, directory: &str) -> String {
         format!("{} eval :\n{}", self.builtin(), self.report(tag, directory))
+    }
+
+    /// Lines as they are given to the shell, so that they do not become part of its history.
+    pub(super) fn unremembered(self, lines: &str) -> std::borrow::Cow<'_, str> {
+        match self {
+            Self::Posix | Self::Bash => lines.into(),
+            // `histignorespace` leaves out what begins with a space.
+            Self::Zsh => lines.split_inclusive('\n').flat_map(|line| [" ", line]).collect::<String>().into(),
+        }
     }
 
     /// Lines that source what an earlier shell saved.

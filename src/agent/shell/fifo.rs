@@ -124,9 +124,11 @@ impl Fifo {
 
     /// From now on its end is reached when nobody else has it open. Its name goes.
     pub(crate) fn release(&mut self) {
-        if self.placeholder.take().is_some() {
+        // A later one may have the name by now.
+        if self.placeholder.is_some() && self.is_there() {
             let _ = rustix::fs::unlink(&self.path);
         }
+        self.placeholder = None;
     }
 
     /// Makes it again under its name, when somebody has removed that.
@@ -137,9 +139,12 @@ impl Fifo {
         Ok(())
     }
 
-    /// Whether its name is still there.
+    /// Whether its name is still its own. A shell that finds it gone makes a file of that name.
     pub(crate) fn is_there(&self) -> bool {
-        rustix::fs::access(&self.path, rustix::fs::Access::EXISTS).is_ok()
+        let (Ok(named), Ok(own)) = (rustix::fs::stat(&self.path), rustix::fs::fstat(self.reader.as_fd())) else {
+            return false;
+        };
+        (named.st_dev, named.st_ino) == (own.st_dev, own.st_ino)
     }
 
     /// Its path.

@@ -19,7 +19,7 @@ pub(crate) use dialect::Call;
 pub(crate) use fifo::{Fifo, InputFifo, Read, ReadEnd, write};
 pub(crate) use holder::{Event, Holder};
 pub(crate) use launch::{Launch, LaunchError};
-pub(crate) use processes::{group_members, group_of, reads_terminal, reap, same_program};
+pub(crate) use processes::{copies_of_their_parents, group_members, group_of, program, reads_terminal, reap};
 pub(crate) use reports::{Keeper, Report, Reports, Saved};
 pub(crate) use sys::{kill, kill_group, protect};
 pub(crate) use terminal::Terminal;
@@ -88,6 +88,11 @@ impl Shell {
         !self.reports.fifo.is_there() || !self.keeper.fifo.is_there()
     }
 
+    /// Whether the shell is blocked reading its next line.
+    pub(crate) fn waits_for_lines(&self) -> bool {
+        processes::reads(self.pid).is_some_and(|file| processes::is_same_pipe(&file, &self.control))
+    }
+
     /// Makes what was removed again.
     pub(crate) fn repair(&mut self) -> io::Result<()> {
         if !self.is_damaged() {
@@ -145,6 +150,7 @@ impl Shell {
 
     /// Gives it lines. They are short, and it has read all those before.
     fn say(&self, lines: &str) -> io::Result<()> {
+        let lines = self.dialect.unremembered(lines);
         rustix::io::write(&self.control, lines.as_bytes())?;
         Ok(())
     }

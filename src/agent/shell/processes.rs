@@ -5,6 +5,8 @@ use crate::sync::lock;
 use std::{
     collections::{HashMap, HashSet},
     fs,
+    os::fd::OwnedFd,
+    path::{Path, PathBuf},
     sync::Mutex,
 };
 
@@ -70,25 +72,42 @@ pub(crate) fn group_of(pid: i32) -> Option<i32> {
     process(pid).map(|process| process.group)
 }
 
-/// Whether two processes execute the same program.
-pub(crate) fn same_program(pid: i32, other: i32) -> bool {
-    let program = |pid| fs::read_link(format!("/proc/{pid}/exe")).ok();
-    program(pid).is_some_and(|this| program(other) == Some(this))
+/// The program that a process executes.
+pub(crate) fn program(pid: i32) -> Option<PathBuf> {
+    fs::read_link(format!("/proc/{pid}/exe")).ok()
+}
+
+/// Members of a process group that execute what their parent does: subshells, and programs just before they begin.
+pub(crate) fn copies_of_their_parents(group: i32) -> Vec<(i32, PathBuf)> {
+    let members = all().into_iter().filter(|(_, process)| process.group == group);
+    let copies = members.filter_map(|(pid, process)| {
+        let own = program(pid)?;
+        (program(process.parent)? == own).then_some((pid, own))
+    });
+    copies.collect()
 }
 
 /// Whether a process is blocked reading from a terminal: what it wants next is typed by somebody.
 pub(crate) fn reads_terminal(pid: i32) -> bool {
-    let Ok(call) = fs::read_to_string(format!("/proc/{pid}/syscall")) else { return false };
+    reads(pid).is_some_and(|file| file.as_os_str() == "/dev/tty" || file.starts_with("/dev/pts"))
+}
+
+/// What a process is blocked reading from, if it is.
+pub(super) fn reads(pid: i32) -> Option<PathBuf> {
+    let call = fs::read_to_string(format!("/proc/{pid}/syscall")).ok()?;
     let mut words = call.split(' ');
-    let (Some(number), Some(descriptor)) = (words.next(), words.next()) else { return false };
+    let (number, descriptor) = (words.next()?, words.next()?);
     if number.parse() != Ok(libc::SYS_read) {
-        return false;
+        return None;
     }
-    let Some(fd) = descriptor.strip_prefix("0x").and_then(|hex| u32::from_str_radix(hex, 16).ok()) else {
-        return false;
-    };
-    fs::read_link(format!("/proc/{pid}/fd/{fd}"))
-        .is_ok_and(|target| target.as_os_str() == "/dev/tty" || target.starts_with("/dev/pts"))
+    let fd = u32::from_str_radix(descriptor.strip_prefix("0x")?, 16).ok()?;
+    fs::read_link(format!("/proc/{pid}/fd/{fd}")).ok()
+}
+
+/// Whether what `/proc` calls an open file is the other end of this pipe.
+pub(super) fn is_same_pipe(file: &Path, pipe: &OwnedFd) -> bool {
+    let inode = rustix::fs::fstat(pipe).map(|stat| stat.st_ino);
+    inode.is_ok_and(|inode| file.as_os_str() == format!("pipe:[{inode}]").as_str())
 }
 
 fn all() -> HashMap<i32, Process> {

@@ -5,7 +5,7 @@ use super::{fifo::ReadEnd, sys};
 use crate::api::v1::TerminalSize;
 use rustix::{
     fs::{Mode, OFlags},
-    termios::{OptionalActions, Termios, Winsize},
+    termios::{LocalModes, OptionalActions, QueueSelector, SpecialCodeIndex, Termios, Winsize},
 };
 use std::{
     io,
@@ -53,8 +53,9 @@ impl Terminal {
         &self.path
     }
 
-    /// Sets the modes of a new terminal: whatever ran before may have left others.
+    /// Sets the modes of a new terminal, without input: whatever ran before may have left others.
     pub(crate) fn reset(&self) {
+        let _ = rustix::termios::tcflush(&self.device, QueueSelector::IFlush);
         let _ = rustix::termios::tcsetattr(&self.device, OptionalActions::Now, &self.modes);
     }
 
@@ -72,14 +73,20 @@ impl Terminal {
 
     /// The byte that means end of input.
     pub(crate) fn end_of_input(&self) -> u8 {
-        self.modes.special_codes[rustix::termios::SpecialCodeIndex::VEOF]
+        self.modes.special_codes[SpecialCodeIndex::VEOF]
     }
 
-    /// The byte that sends INT to the foreground now, if there is one.
-    pub(crate) fn interrupt_key(&self) -> Option<u8> {
+    /// The bytes that send signals to the foreground now, if any do.
+    pub(crate) fn signal_keys(&self) -> Option<[(u8, i32); 3]> {
         let modes = rustix::termios::tcgetattr(&self.device).ok()?;
-        let signals = modes.local_modes.contains(rustix::termios::LocalModes::ISIG);
-        signals.then(|| modes.special_codes[rustix::termios::SpecialCodeIndex::VINTR])
+        let code = |index| modes.special_codes[index];
+        modes.local_modes.contains(LocalModes::ISIG).then(|| {
+            [
+                (code(SpecialCodeIndex::VINTR), libc::SIGINT),
+                (code(SpecialCodeIndex::VQUIT), libc::SIGQUIT),
+                (code(SpecialCodeIndex::VSUSP), libc::SIGTSTP),
+            ]
+        })
     }
 
     /// Process group in its foreground.

@@ -64,6 +64,11 @@ fn build() -> Result<Filters, BackendError> {
     // The kernel reads the lower half of the request only, and so do the rules.
     let not = |request| SeccompCondition::new(1, SeccompCmpArgLen::Dword, SeccompCmpOp::Ne, request);
     rules.insert(libc::SYS_ioctl, vec![SeccompRule::new(vec![not(TIOCSTI)?, not(TIOCLINUX)?])?]);
+    // The limits of others can be read, not set: the agent has the same user as the shells, and without descriptors it
+    // would be of no use.
+    let own = when(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, 0)?;
+    let read = when(2, SeccompCmpArgLen::Qword, SeccompCmpOp::Eq, 0)?;
+    rules.insert(libc::SYS_prlimit64, vec![own, read]);
     let personality = |persona| when(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, persona);
     rules.insert(libc::SYS_personality, PERSONALITIES.into_iter().map(personality).collect::<Result<_, _>>()?);
     // Sockets to the hypervisor lead out of every namespace; the kernel's crypto sockets only add attack surface.
