@@ -80,7 +80,7 @@ async fn ctrl_c_interrupts(at: At) {
 
 async fn ctrl_z_stops_and_jobs_shows_it(at: At) {
     let s = at.session().await;
-    let mut running = on_terminal(&s, 24, 80, "sh -c 'echo up; sleep 1000'").await;
+    let mut running = on_terminal(&s, 24, 80, "sh -c 'echo up; exec sleep 1000'").await;
     running.until_tty("up").await;
     running.stdin("\x1a").await;
     let got = running.finish().await;
