@@ -61,8 +61,8 @@ impl Escalation {
             Stage::Interrupt => {
                 shell::kill_group(foreground, libc::SIGINT);
                 self.stage = Stage::Terminate;
-                if shell.forgets_interrupts() && !shell::copies_of_their_parents(foreground).is_empty() {
-                    // With a part of the pipeline in a subshell, zsh may go on with the list when the rest is interrupted.
+                if shell.forgets_interrupts() && shell::is_pipeline(foreground, shell.pid) {
+                    // zsh may go on with the list when a pipeline is interrupted, depending on who ended first.
                     shell::kill(shell.pid, libc::SIGINT);
                     Some(shell.pid)
                 } else {

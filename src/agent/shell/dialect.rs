@@ -32,16 +32,13 @@ impl Dialect {
     }
 
     /// Arguments, the name first. `name` is what the user called the shell.
-    pub(super) fn arguments(self, name: &str, login: bool) -> Vec<String> {
-        let applet = if name == "busybox" { "ash" } else { name };
-        let mut arguments = vec![if login { format!("-{applet}") } else { applet.to_owned() }];
-        let options: &[&str] = match (self, login) {
-            (Self::Posix, _) => &["-m", "-s"],
-            (Self::Bash, false) => &["--norc", "--noprofile", "--noediting", "+o", "history", "-i"],
-            (Self::Bash, true) => &["--noediting", "+o", "history", "-i"],
-            (Self::Zsh, false) => &["-f", "-i", "+o", "zle"],
-            (Self::Zsh, true) => &["-i", "+o", "zle"],
+    pub(super) fn arguments(self, name: &str) -> Vec<String> {
+        let options: &[&str] = match self {
+            Self::Posix => &["-m", "-s"],
+            Self::Bash => &["--norc", "--noprofile", "--noediting", "+o", "history", "-i"],
+            Self::Zsh => &["-f", "-i", "+o", "zle"],
         };
+        let mut arguments = vec![if name == "busybox" { "ash".to_owned() } else { name.to_owned() }];
         arguments.extend(options.iter().map(|&option| option.to_owned()));
         if self == Self::Zsh {
             for option in ["interactivecomments", "nopromptsp", "nopromptcr", "nocheckjobs", "nohup", "histignorespace"]
@@ -72,6 +69,34 @@ impl Dialect {
             Self::Bash => format!("\\unset PS1 PS2 HISTFILE\n\\builtin shopt -u checkjobs\n{save}"),
             Self::Zsh => format!("\\builtin unset HISTFILE\nPS1= PS2=\n{save}"),
         }
+    }
+
+    /// Lines that read the user's start-up files, as a login shell does. The shell itself would read them with our lines as
+    /// their input, and end over a mistake in them.
+    pub(super) fn login(self) -> String {
+        let files: &[&[&str]] = match self {
+            Self::Posix => &[&["/etc/profile"], &["~/.profile"]],
+            Self::Bash => &[&["/etc/profile"], &["~/.bash_profile", "~/.bash_login", "~/.profile"]],
+            Self::Zsh => &[
+                &["/etc/zsh/zshenv"],
+                &["~/.zshenv"],
+                &["/etc/zsh/zprofile"],
+                &["~/.zprofile"],
+                &["/etc/zsh/zshrc"],
+                &["~/.zshrc"],
+                &["/etc/zsh/zlogin"],
+                &["~/.zlogin"],
+            ],
+        };
+        let builtin = self.builtin();
+        let read =
+            |file: &&str| format!("if {builtin} test -r {file}; then {builtin} . {file} </dev/null >|/dev/null 2>&1");
+        // Of several, the first that is there.
+        let first = |group: &&[&str]| {
+            let branches: Vec<_> = group.iter().map(read).collect();
+            format!("{}; fi\n", branches.join("; el"))
+        };
+        files.iter().map(first).collect()
     }
 
     /// The script that an EXIT trap, or we while the shell is idle, source to save what a next shell should have.

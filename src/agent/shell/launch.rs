@@ -87,7 +87,7 @@ impl Launch {
         let (mut shell, mut holder) =
             self.spawn(start_in).map_err(|error| LaunchError::System("start the shell", error))?;
         let within = if self.login { LOGIN_READY_WITHIN } else { READY_WITHIN };
-        match tokio::time::timeout(within, ready(&mut shell, &mut holder, saved, self.dialect)).await {
+        match tokio::time::timeout(within, self.ready(&mut shell, &mut holder, saved)).await {
             Ok(Ok(())) => Ok((shell, holder)),
             Ok(Err(error)) => {
                 holder.end().await;
@@ -136,13 +136,47 @@ impl Launch {
         Ok((shell, holder))
     }
 
+    /// Waits until the shell runs, sets it up, and waits until it says so.
+    async fn ready(&self, shell: &mut Shell, holder: &mut Holder, saved: Option<&Saved>) -> Result<(), LaunchError> {
+        let system = |what| move |error| LaunchError::System(what, error);
+        match holder.event().await.map_err(system("watch the shell"))? {
+            Event::Started(pid) => (shell.pid, shell.reports.pid) = (pid, pid),
+            Event::Failed(error) => return Err(LaunchError::System("execute the shell", error)),
+            Event::Ended(_) | Event::Gone => return Err(LaunchError::Ended),
+        }
+        if let Some(saved) = saved {
+            shell.restore(saved).map_err(system("restore the state"))?;
+        }
+        let tag = shell.next_tag();
+        let mut lines = self.dialect.setup(&shell.directory);
+        if self.login {
+            lines += &self.dialect.login();
+        }
+        lines += &self.dialect.report(tag, &shell.directory);
+        shell.say(&lines).map_err(system("set the shell up"))?;
+        loop {
+            tokio::select! {
+                report = shell.reports.next() => {
+                    if matches!(report.map_err(system("read the shell's report"))?, Report::Done { tag: done, .. } if done == tag) {
+                        return Ok(());
+                    }
+                }
+                event = holder.event() => match event.map_err(system("watch the shell"))? {
+                    Event::Failed(error) => return Err(LaunchError::System("execute the shell", error)),
+                    Event::Started(_) => {}
+                    Event::Ended(_) | Event::Gone => return Err(LaunchError::Ended),
+                },
+            }
+        }
+    }
+
     fn image(&self, start_in: &Path) -> io::Result<Image> {
         let c = |bytes: &[u8]| CString::new(bytes).map_err(io::Error::from);
         Ok(Image {
             program: c(self.program.as_os_str().as_bytes())?,
             arguments: self
                 .dialect
-                .arguments(&self.name, self.login)
+                .arguments(&self.name)
                 .iter()
                 .map(|argument| c(argument.as_bytes()))
                 .collect::<io::Result<_>>()?,
@@ -155,41 +189,6 @@ impl Launch {
                 .collect::<io::Result<_>>()?,
             directory: c(start_in.as_os_str().as_bytes())?,
         })
-    }
-}
-
-/// Waits until the shell runs, sets it up, and waits until it says so.
-async fn ready(
-    shell: &mut Shell,
-    holder: &mut Holder,
-    saved: Option<&Saved>,
-    dialect: Dialect,
-) -> Result<(), LaunchError> {
-    let system = |what| move |error| LaunchError::System(what, error);
-    match holder.event().await.map_err(system("watch the shell"))? {
-        Event::Started(pid) => (shell.pid, shell.reports.pid) = (pid, pid),
-        Event::Failed(error) => return Err(LaunchError::System("execute the shell", error)),
-        Event::Ended(_) | Event::Gone => return Err(LaunchError::Ended),
-    }
-    if let Some(saved) = saved {
-        shell.restore(saved).map_err(system("restore the state"))?;
-    }
-    let tag = shell.next_tag();
-    let lines = dialect.setup(&shell.directory) + &dialect.report(tag, &shell.directory);
-    shell.say(&lines).map_err(system("set the shell up"))?;
-    loop {
-        tokio::select! {
-            report = shell.reports.next() => {
-                if matches!(report.map_err(system("read the shell's report"))?, Report::Done { tag: done, .. } if done == tag) {
-                    return Ok(());
-                }
-            }
-            event = holder.event() => match event.map_err(system("watch the shell"))? {
-                Event::Failed(error) => return Err(LaunchError::System("execute the shell", error)),
-                Event::Started(_) => {}
-                Event::Ended(_) | Event::Gone => return Err(LaunchError::Ended),
-            },
-        }
     }
 }
 

@@ -20,7 +20,7 @@ pub(crate) use fifo::{Fifo, InputFifo, Read, ReadEnd, write};
 pub(crate) use holder::{Event, Holder};
 pub(crate) use launch::{Launch, LaunchError};
 pub(crate) use processes::{
-    Moment, copies_of_their_parents, descendants_since, group_members, program, reads_terminal, reap,
+    Moment, copies_of_their_parents, descendants_since, group_members, is_pipeline, program, reads_terminal, reap,
 };
 pub(crate) use reports::{Keeper, Report, Reports, Saved};
 pub(crate) use sys::{kill, kill_group, protect};

@@ -69,6 +69,11 @@ pub(super) fn kill_strays() {
     }
 }
 
+/// Whether a process group has several parts that a shell has started.
+pub(crate) fn is_pipeline(group: i32, shell: i32) -> bool {
+    all().values().filter(|process| process.group == group && process.parent == shell).count() > 1
+}
+
 /// Descendants that began at a time or later.
 pub(crate) fn descendants_since(ancestor: i32, since: Moment) -> Vec<i32> {
     let began = |pid: &i32| process(*pid).is_some_and(|process| process.began >= since.0);
