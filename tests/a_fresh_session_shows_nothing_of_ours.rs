@@ -98,13 +98,13 @@ async fn no_alias_trap_job_or_history(at: At) {
             s.run("declare -F | grep -v SANDSHELL_").await.expect("", "", 1);
         }
         Shell::Zsh => {
-            let got = s.run("fc -l 1; print -l ${(k)functions} | grep -v SANDSHELL_").await;
-            assert_eq!(got.out(), "", "{got:?}");
+            s.run("print -l ${(k)functions} | grep -v SANDSHELL_").await.expect("", "", 1);
         }
         Shell::Dash | Shell::Ash => {}
     }
+    // zsh shows at least the line that it runs.
     let history = s.run("history 2>&1").await.out();
-    assert!(!history.contains("command ."), "our own lines are in the history: {history}");
+    assert!(history.lines().count() <= 1, "our own lines are in the history: {history}");
 }
 
 async fn the_shell_is_the_one_asked_for(at: At) {

@@ -45,7 +45,7 @@ async fn a_retry_finds_a_running_command(at: At) {
     first.until_out("a\n").await;
     let id = first.got.command_id.clone();
     // The connection is lost; the retry has all of the output and can go on with the input.
-    drop(first);
+    let _still_open = first.lose();
     let mut again = Running::start(&s.sandbox.clients, start).await;
     assert_eq!(again.got.command_id, id);
     again.until_out("up\na\n").await;

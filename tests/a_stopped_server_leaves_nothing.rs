@@ -1,19 +1,19 @@
 //! A server that stops takes everything with it; one that was killed is cleaned up after by the next.
 
-use crate::kit::{Options, Running, Server, create_sandbox, host, token, v1, within};
+use crate::kit::{Options, Running, Sandbox, Server, create_sandbox, host, token, v1, within};
 use std::path::Path;
 use tonic::Code;
 use v1::exited::Reason;
 
 struct Left {
-    ids: Vec<String>,
+    sandboxes: Vec<Sandbox>,
     word: String,
 }
 
 /// Three sandboxes, with processes of all kinds in them.
 async fn fill(server: &Server) -> (Left, Vec<Running>) {
     let word = token();
-    let (mut ids, mut streams) = (Vec::new(), Vec::new());
+    let (mut sandboxes, mut streams) = (Vec::new(), Vec::new());
     for _ in 0..3 {
         let sandbox = create_sandbox(server, v1::CreateSandboxRequest::default()).await;
         let s = sandbox.session("").await;
@@ -24,17 +24,17 @@ async fn fill(server: &Server) -> (Left, Vec<Running>) {
         let mut running = s.exec_text(format!("echo up; sh -c 'sleep 1000; :' {word}")).await;
         running.until_out("up\n").await;
         streams.push(running);
-        ids.push(sandbox.id.clone());
+        sandboxes.push(sandbox);
     }
     within::until("six processes", async || host::with_argument(&word).len() >= 6).await;
-    (Left { ids, word }, streams)
+    (Left { sandboxes, word }, streams)
 }
 
 impl Left {
     fn look(&self, data_dir: &Path) -> Vec<String> {
         let mut found: Vec<_> = host::with_argument(&self.word).into_iter().map(host::arguments).collect();
         found.extend(host::mounts_with(&data_dir.to_string_lossy()));
-        for id in &self.ids {
+        for id in self.sandboxes.iter().map(|s| &s.id) {
             found.extend(host::cgroups_with(id));
             found.extend(files_with(data_dir, id));
             found.extend(host::with_argument(id).into_iter().map(host::arguments));

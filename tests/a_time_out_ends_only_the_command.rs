@@ -133,7 +133,7 @@ async fn a_users_own_trap_is_honoured(at: At) {
     s.run("trap 'echo mine' INT").await.expect("", "", 0);
     let got = s.run_start(timeout(&s, 1000, "sleep 100"), b"").await;
     assert_eq!(got.reason(), Reason::TimedOut, "{got:?}");
-    // bash runs the trap only in loops when a program of a job of its own was interrupted.
+    // When a program of a job of its own was interrupted, bash runs the trap only in loops, and prints a new line.
     assert!(got.out() == "mine\n" || (at.shell == Shell::Bash && got.out().trim().is_empty()), "{got:?}");
     s.alive().await;
     s.run("trap '' INT").await;
