@@ -255,6 +255,9 @@ impl Driver {
             launch.environment.clear();
         }
         let directory = self.session.known().directory;
+        if let Some(saved) = &mut self.saved {
+            saved.directory.clone_from(&directory);
+        }
         let restarted = match launch.start(&directory, self.saved.as_ref()).await {
             // A state that no shell can start from must not end the session.
             Err(_) if self.saved.take().is_some() => self.launch.start(&directory, None).await,
