@@ -55,8 +55,6 @@ const PIECES: &[&str] = &[
     "echo err >&2; echo out",
     "{ echo group; false; }",
     "set -f; echo * | head -c 1; set +f; echo",
-    "# a comment",
-    "",
     "echo one; # comment\necho two",
     "echo a\\\nb",
     "test -t 0 || echo no terminal",
