@@ -143,9 +143,13 @@ impl Driver {
         let shell_ended = verdict.shell_end.is_some();
         if shell_ended {
             running.take_last_words(&self.shell);
-            if let Some(saved) = self.shell.keeper.take() {
-                self.saved = Some(saved);
-            }
+        }
+        if let Some(saved) = self.shell.keeper.take() {
+            self.saved = Some(saved);
+        }
+        if let (Some(directory), Some(saved)) = (&verdict.directory, &mut self.saved) {
+            // An idle shell saved before this command: a shell that is killed next must not lead back there.
+            saved.directory.clone_from(directory);
         }
         let directory = match (&verdict.directory, &self.saved) {
             (Some(directory), _) => Some(directory.clone()),
@@ -251,6 +255,9 @@ impl Driver {
             launch.environment.clear();
         }
         let directory = self.session.known().directory;
+        if let Some(saved) = &mut self.saved {
+            saved.directory.clone_from(&directory);
+        }
         let restarted = match launch.start(&directory, self.saved.as_ref()).await {
             // A state that no shell can start from must not end the session.
             Err(_) if self.saved.take().is_some() => self.launch.start(&directory, None).await,

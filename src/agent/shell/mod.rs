@@ -28,7 +28,11 @@ pub(crate) use terminal::Terminal;
 
 use dialect::{COMMAND, Dialect, LEAVE, RESTORE, RETURN};
 use rustix::fs::{Mode, OFlags};
-use std::{fs, io, os::fd::OwnedFd, path::Path};
+use std::{
+    fs, io,
+    os::{fd::OwnedFd, unix::ffi::OsStrExt},
+    path::Path,
+};
 
 /// A running shell.
 pub(crate) struct Shell {
@@ -135,7 +139,12 @@ impl Shell {
 
     /// Has the shell source what an earlier one saved.
     fn restore(&self, saved: &Saved) -> io::Result<()> {
-        self.write_file(RESTORE, &saved.script)?;
+        let mut script = saved.script.clone();
+        // The saved value may be older than the directory; `cd` would also set OLDPWD.
+        script.extend_from_slice(b"\nPWD=");
+        script.extend_from_slice(&quoting::quoted(saved.directory.as_os_str().as_bytes()));
+        script.push(b'\n');
+        self.write_file(RESTORE, &script)?;
         self.say(&self.dialect.restore(&self.directory))
     }
 

@@ -1,4 +1,18 @@
-//! Reads what `alias` of dash and busybox ash prints.
+//! Writes values as shells read them, and reads what `alias` of dash and busybox ash prints.
+
+/// A value as one word of any shell.
+pub(super) fn quoted(value: &[u8]) -> Vec<u8> {
+    let mut word = vec![b'\''];
+    for &byte in value {
+        if byte == b'\'' {
+            word.extend_from_slice(br"'\''");
+        } else {
+            word.push(byte);
+        }
+    }
+    word.push(b'\'');
+    word
+}
 
 /// Turns lines `name='value'` into `alias name='value'` lines. A value may hold line ends; it is quoted with `'`, and a
 /// `'` in it is written as `'"'"'` or `'\''`.
@@ -27,7 +41,12 @@ pub(super) fn alias_commands(listing: &[u8]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use super::alias_commands;
+    use super::{alias_commands, quoted};
+
+    #[test]
+    fn a_quoted_value_is_one_word() {
+        assert_eq!(quoted(b"it's $1"), br"'it'\''s $1'");
+    }
 
     #[test]
     fn a_value_with_line_ends_and_quotes_stays_one_alias() {
