@@ -1,6 +1,6 @@
 //! A client that does not know whether its start arrived sends it again, with the same `request_id`.
 
-use crate::kit::{At, Running, errors::expect_error, token, v1::ExecStart};
+use crate::kit::{At, Running, errors::expect_error, shared, token, v1::ExecStart, with_a_connection_that_breaks};
 use tonic::Code;
 
 crate::in_every_shell!(
@@ -39,13 +39,16 @@ async fn another_request_under_the_same_id_is_refused(at: At) {
 async fn a_retry_finds_a_running_command(at: At) {
     let s = at.session().await;
     let start = ExecStart { request_id: token(), stdin: true, ..s.start("echo up; cat") };
-    let mut first = s.exec(start.clone()).await;
-    first.until_out("up\n").await;
-    first.stdin("a\n").await;
-    first.until_out("a\n").await;
-    let id = first.got.command_id.clone();
-    // The connection is lost; the retry has all of the output and can go on with the input.
-    drop(first);
+    let lost = start.clone();
+    let (id, _stream) = with_a_connection_that_breaks(shared().url(), |clients| async move {
+        let mut first = Running::start(&clients, lost).await;
+        first.until_out("up\n").await;
+        first.stdin("a\n").await;
+        first.until_out("a\n").await;
+        (first.got.command_id.clone(), first)
+    })
+    .await;
+    // The retry has all of the output, and can go on with the input.
     let mut again = Running::start(&s.sandbox.clients, start).await;
     assert_eq!(again.got.command_id, id);
     again.until_out("up\na\n").await;

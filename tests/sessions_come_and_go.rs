@@ -36,6 +36,7 @@ async fn files_of_a_login_that_go_wrong_brick_nothing(at: At) {
             let request = ExecStart { stdin: true, ..s.start(format!("cat >~/{name}")) };
             s.run_start(request, format!("{text}\n").as_bytes()).await.expect("", "", 0);
         }
+        println!("with `{text}` in the profile");
         let login = login(at, &s).await;
         for _ in 0..2 {
             let got = login.run("echo alive").await;

@@ -36,9 +36,8 @@ pub type Sink = Box<dyn FnMut(v1::Stream, &[u8]) + Send>;
 
 /// A command whose stream is open.
 pub struct Running {
-    // Dropped before the input, so that a dropped stream is one that broke and not one that said goodbye.
-    responses: Streaming<ExecResponse>,
     input: Option<mpsc::Sender<ExecRequest>>,
+    responses: Streaming<ExecResponse>,
     /// What came so far. `exited` counts only when `ended`.
     pub got: Finished,
     /// Whether `exited` came.
