@@ -118,14 +118,17 @@ async fn full_screen_programs_work(at: At) {
 async fn an_interactive_shell_is_a_command(at: At) {
     let s = at.session().await;
     let mut running = on_terminal(&s, 24, 80, "bash --norc -i").await;
-    running.until_tty("# ").await;
+    // Typing waits for the prompt: a line editor that is not there yet takes keys in its own way.
+    let prompt = |r: &Running| r.got.tty().ends_with("# ");
+    running.until("the first prompt", prompt).await;
     running.stdin("echo $((40 + 2))\r").await;
-    running.until_tty("42\r\n").await;
-    running.stdin("sleep 1000\r").await;
-    running.until_tty("sleep 1000\r\n").await;
+    running.until("the second prompt", |r| r.got.tty().contains("42\r\n") && prompt(r)).await;
+    running.stdin("sh -c 'echo u''p; exec sleep 1000'\r").await;
+    running.until_tty("up\r\n").await;
     running.stdin("\x03").await;
+    running.until("the third prompt", |r| r.got.tty().contains("^C") && prompt(r)).await;
     running.stdin("echo after $?\r").await;
-    running.until_tty("after 130").await;
+    running.until("the fourth prompt", |r| r.got.tty().contains("after 130") && prompt(r)).await;
     running.stdin("exit 5\r").await;
     let got = running.finish().await;
     assert_eq!((got.exit_code(), got.reason()), (5, Reason::Exited), "{got:?}");

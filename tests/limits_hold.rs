@@ -134,9 +134,9 @@ async fn the_processor_is_shared_out() {
     let s = sandbox.session("/bin/bash").await;
     let program = "
 import time
-end = time.monotonic() + 2
+end, before = time.monotonic() + 2, time.process_time()
 while time.monotonic() < end: pass
-print(time.process_time())
+print(time.process_time() - before)
 ";
     let got = s.run(format!("/usr/bin/python3 -c '{program}'")).await;
     let used: f64 = got.out().trim().parse().unwrap_or(f64::MAX);

@@ -3,7 +3,7 @@
 //! INT comes first and alone, so that a program that handles it ends in its own way, and shells abort the whole list
 //! when it does not. Later steps tell the shell too, because a program ended by TERM or KILL would let the list go on.
 
-use super::shell::{self, Shell};
+use super::shell::{self, Moment, Shell};
 use crate::api::v1::exited::Reason;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -18,6 +18,8 @@ const SHELL_GRACE: Duration = Duration::from_secs(2);
 pub(super) struct Escalation {
     reason: Reason,
     grace: Duration,
+    /// When the command began.
+    since: Moment,
     stage: Stage,
     next: Instant,
 }
@@ -32,8 +34,8 @@ enum Stage {
 
 impl Escalation {
     /// The first step is due now.
-    pub(super) fn new(reason: Reason, grace: Duration) -> Self {
-        Self { reason, grace, stage: Stage::Interrupt, next: Instant::now() }
+    pub(super) fn new(reason: Reason, grace: Duration, since: Moment) -> Self {
+        Self { reason, grace, since, stage: Stage::Interrupt, next: Instant::now() }
     }
 
     /// When the next step is due.
@@ -76,6 +78,12 @@ impl Escalation {
                     Stage::KillUntil(until) => until,
                     _ => now + SHELL_GRACE,
                 };
+                if now + SHELL_GRACE / 2 >= until {
+                    // The shell waits for something that is not in the foreground: a part of a pipeline, in zsh.
+                    for pid in shell::descendants_since(shell.pid, self.since) {
+                        shell::kill(pid, libc::SIGKILL);
+                    }
+                }
                 if now >= until {
                     shell::kill(shell.pid, libc::SIGKILL);
                 }

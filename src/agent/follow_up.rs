@@ -44,10 +44,15 @@ impl FollowUp {
     /// still be of use.
     pub(super) fn look(mut self, shell: &Shell) -> Option<Self> {
         let group = shell.foreground();
-        let forgot = |(pid, program): &(i32, PathBuf)| {
-            shell::group_of(*pid) == Some(group) && shell::program(*pid).is_some_and(|now| now != *program)
-        };
-        if group != self.group && self.group == shell.pid || self.copies.iter().any(forgot) || self.before_command {
+        for (pid, program) in std::mem::take(&mut self.copies) {
+            match shell::program(pid) {
+                Some(now) if now == program => self.copies.push((pid, program)),
+                // It has become another program since, without the signal.
+                Some(_) => shell::kill(pid, self.signal),
+                None => {}
+            }
+        }
+        if group != self.group && self.group == shell.pid || self.before_command {
             self = Self { wait: self.wait, ..Self::new(self.signal, group, shell, FIRST_LOOK) };
             shell::kill_group(group, self.signal);
         }

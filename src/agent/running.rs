@@ -5,7 +5,7 @@ use super::{
     escalation::Escalation,
     follow_up::FollowUp,
     input::Feed,
-    shell::{self, Call, Event, Fifo, Holder, Read, Report, Saved, Shell},
+    shell::{self, Call, Event, Fifo, Holder, Moment, Read, Report, Saved, Shell},
 };
 use crate::api::v1::{Exited, Stream, exited::Reason};
 use bytes::Bytes;
@@ -25,6 +25,7 @@ const ASK_AGAIN: Duration = Duration::from_millis(200);
 pub(super) struct Running {
     command: Arc<Command>,
     since: Instant,
+    moment: Moment,
     timeout: Option<Duration>,
     grace: Duration,
     pty: bool,
@@ -40,6 +41,8 @@ pub(super) struct Running {
     signal_under_way: bool,
     /// A signal that the shell itself got.
     follow_up: Option<FollowUp>,
+    /// Whether the shell itself got an INT.
+    interrupted: bool,
     /// Whether a shell that seems to ignore our lines was asked for its report again.
     asked_again: bool,
     /// When to ask for the report again.
@@ -139,6 +142,7 @@ impl Running {
         Ok(Self {
             command,
             since: Instant::now(),
+            moment: Moment::now(),
             timeout: spec.timeout,
             grace: spec.grace,
             pty: spec.pty.is_some(),
@@ -151,6 +155,7 @@ impl Running {
             signalled: 0,
             signal_under_way: false,
             follow_up: None,
+            interrupted: false,
             asked_again: false,
             ask_again_at: None,
             terminal_spoke: false,
@@ -168,6 +173,7 @@ impl Running {
             tokio::select! {
                 report = shell.reports.next() => match report {
                     Ok(Report::Done { tag, status, directory }) if tag == self.tag => {
+                        let aborted = aborted || status == 0 && self.interrupted && shell.forgets_interrupts();
                         let status = if aborted { 128 + libc::SIGINT } else { status };
                         return self.verdict(status, Some(directory), escalation, None);
                     }
@@ -196,7 +202,7 @@ impl Running {
                     Control::Resize(size) => shell.terminal.resize(&size),
                     Control::Signal(signal) => self.signal(shell, signal),
                     Control::Cancel => {
-                        escalation.get_or_insert_with(|| Escalation::new(Reason::Cancelled, self.grace));
+                        escalation.get_or_insert_with(|| Escalation::new(Reason::Cancelled, self.grace, self.moment));
                     }
                 },
                 Some(piece) = self.input.recv(), if self.feed.wants_more() => {
@@ -209,7 +215,7 @@ impl Running {
                 // A shell that saves a large state waits for us to read it.
                 state = shell.keeper.next() => if let Ok(Some(state)) = state { *saved = Some(state) },
                 () = until(next_step) => {
-                    let escalation = escalation.get_or_insert_with(|| Escalation::new(Reason::TimedOut, self.grace));
+                    let escalation = escalation.get_or_insert_with(|| Escalation::new(Reason::TimedOut, self.grace, self.moment));
                     if let Some(group) = escalation.step(shell) {
                         self.told(libc::SIGINT, group, shell);
                     }
@@ -268,6 +274,7 @@ impl Running {
     fn told(&mut self, signal: i32, group: i32, shell: &Shell) {
         self.follow_up = Some(FollowUp::new(signal, group, shell, self.since.elapsed()));
         if group == shell.pid {
+            self.interrupted |= signal == libc::SIGINT;
             self.signal_under_way = true;
             self.ask_again_at = Some(Instant::now() + ASK_AGAIN);
         }

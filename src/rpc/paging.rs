@@ -27,14 +27,7 @@ pub fn page<T>(items: Vec<(u64, T)>, page_size: i32, page_token: &str) -> Result
         Ok(size) => size.min(MOST),
         Err(_) => return Err(Error::invalid("page_size", "must be from 1 to 1000, or 0 for the default of 100")),
     };
-    let after = match page_token.strip_prefix('p') {
-        Some(key) => u64::from_str_radix(key, 36).ok(),
-        None if page_token.is_empty() => Some(0),
-        None => None,
-    };
-    let Some(after) = after else {
-        return Err(Error::invalid("page_token", "is not a next_page_token of an earlier page"));
-    };
+    let after = parse_token(page_token).ok_or_else(|| Error::invalid("page_token", BAD_TOKEN))?;
     let total = items.len() as i32;
     let mut rest = items.into_iter().filter(|(key, _)| *key > after).peekable();
     let mut page = Vec::new();
@@ -46,6 +39,22 @@ pub fn page<T>(items: Vec<(u64, T)>, page_size: i32, page_token: &str) -> Result
     }
     let next_token = if rest.peek().is_some() { format!("p{}", base36(last)) } else { String::new() };
     Ok(Page { items: page, next_token, total })
+}
+
+/// What is wrong with a token that we have not given.
+pub const BAD_TOKEN: &str = "is not a token of this list; pass next_page_token unchanged";
+
+/// Whether a token is empty or one that we give.
+pub fn is_token(page_token: &str) -> bool {
+    parse_token(page_token).is_some()
+}
+
+/// The key of the last item of the page before.
+fn parse_token(page_token: &str) -> Option<u64> {
+    match page_token.strip_prefix('p') {
+        Some(key) => u64::from_str_radix(key, 36).ok(),
+        None => page_token.is_empty().then_some(0),
+    }
 }
 
 fn base36(mut number: u64) -> String {

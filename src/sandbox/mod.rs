@@ -24,6 +24,7 @@ pub mod link;
 mod policy;
 mod reached;
 mod registry;
+pub use registry::is_page_token;
 mod sandboxes;
 
 pub use entry::{Entry, NewSandbox, Sandbox, State};

@@ -80,6 +80,11 @@ fn encode_token(id: &str) -> String {
     id.bytes().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// Whether a token is empty or one that we give.
+pub fn is_page_token(token: &str) -> bool {
+    token.is_empty() || decode_token(token).is_ok()
+}
+
 fn decode_token(token: &str) -> Result<String> {
     let digits: Option<Vec<u8>> = token.bytes().map(|b| (b as char).to_digit(16).map(|d| d as u8)).collect();
     digits

@@ -90,8 +90,11 @@ impl Checks {
         }
     }
 
-    fn page(&mut self, size: i32) {
+    fn page(&mut self, size: i32, is_token: bool) {
         self.range("page_size", size.into(), 0, 1000);
+        if !is_token {
+            self.wrong("page_token", crate::rpc::paging::BAD_TOKEN);
+        }
     }
 }
 

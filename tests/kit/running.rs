@@ -268,6 +268,12 @@ impl Running {
         Ok(Some(response))
     }
 
+    /// Drops what comes back, as a client does that cancels its call. What it says must not end before that, or it
+    /// would have ended its input: it ends when the returned half is dropped.
+    pub fn lose(mut self) -> impl Sized {
+        self.input.take()
+    }
+
     /// Reads on until what came is enough.
     pub async fn until(&mut self, what: &str, is_enough: impl FnMut(&Self) -> bool) {
         self.until_within(USUAL, what, is_enough).await;

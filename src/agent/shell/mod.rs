@@ -19,7 +19,9 @@ pub(crate) use dialect::Call;
 pub(crate) use fifo::{Fifo, InputFifo, Read, ReadEnd, write};
 pub(crate) use holder::{Event, Holder};
 pub(crate) use launch::{Launch, LaunchError};
-pub(crate) use processes::{copies_of_their_parents, group_members, group_of, program, reads_terminal, reap};
+pub(crate) use processes::{
+    Moment, copies_of_their_parents, descendants_since, group_members, program, reads_terminal, reap,
+};
 pub(crate) use reports::{Keeper, Report, Reports, Saved};
 pub(crate) use sys::{kill, kill_group, protect};
 pub(crate) use terminal::Terminal;
@@ -86,6 +88,11 @@ impl Shell {
     /// Whether somebody inside removed what the shell reports to.
     pub(crate) fn is_damaged(&self) -> bool {
         !self.reports.fifo.is_there() || !self.keeper.fifo.is_there()
+    }
+
+    /// Whether `$?` may be 0 after an INT has aborted what it did itself.
+    pub(crate) fn forgets_interrupts(&self) -> bool {
+        self.dialect == Dialect::Zsh
     }
 
     /// Whether the shell is blocked reading its next line.

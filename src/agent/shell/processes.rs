@@ -17,6 +17,8 @@ static HOLDERS: Mutex<Option<HashSet<i32>>> = Mutex::new(None);
 struct Process {
     parent: i32,
     group: i32,
+    /// When it began, in ticks since the machine did.
+    began: u64,
 }
 
 /// A holder was started.
@@ -67,9 +69,23 @@ pub(super) fn kill_strays() {
     }
 }
 
-/// The process group of a process that lives.
-pub(crate) fn group_of(pid: i32) -> Option<i32> {
-    process(pid).map(|process| process.group)
+/// Descendants that began at a time or later.
+pub(crate) fn descendants_since(ancestor: i32, since: Moment) -> Vec<i32> {
+    let began = |pid: &i32| process(*pid).is_some_and(|process| process.began >= since.0);
+    descendants(ancestor).into_iter().filter(began).collect()
+}
+
+/// A time as the kernel notes it of processes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Moment(u64);
+
+impl Moment {
+    /// The present one.
+    pub(crate) fn now() -> Self {
+        let up = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+        let ticks = rustix::param::clock_ticks_per_second();
+        Self(up.tv_sec as u64 * ticks + up.tv_nsec as u64 * ticks / 1_000_000_000)
+    }
 }
 
 /// The program that a process executes.
@@ -126,5 +142,6 @@ fn process(pid: i32) -> Option<Process> {
     let mut fields = stat[stat.rfind(')')? + 1..].split_ascii_whitespace().skip(1);
     let parent = fields.next()?.parse().ok()?;
     let group = fields.next()?.parse().ok()?;
-    Some(Process { parent, group })
+    let began = fields.nth(16)?.parse().ok()?;
+    Some(Process { parent, group, began })
 }

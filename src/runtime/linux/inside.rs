@@ -31,19 +31,18 @@ const DIRECTORIES: [(&CStr, u32); 7] = [
 ];
 
 /// Files of `/proc` that tell about or change the whole host; they read as empty.
-const HIDDEN_FILES: [&CStr; 7] = [
+const HIDDEN_FILES: [&CStr; 6] = [
     c"/proc/kcore",
     c"/proc/keys",
     c"/proc/latency_stats",
     c"/proc/timer_list",
     c"/proc/timer_stats",
     c"/proc/sched_debug",
-    c"/proc/sysrq-trigger",
 ];
 /// Directories of `/proc` that do; they are empty.
 const HIDDEN_DIRECTORIES: [&CStr; 3] = [c"/proc/acpi", c"/proc/asound", c"/proc/scsi"];
-/// Directories of `/proc` with settings; they cannot be changed.
-const READ_ONLY: [&CStr; 4] = [c"/proc/bus", c"/proc/fs", c"/proc/irq", c"/proc/sys"];
+/// Settings in `/proc`; they cannot be changed.
+const READ_ONLY: [&CStr; 5] = [c"/proc/bus", c"/proc/fs", c"/proc/irq", c"/proc/sys", c"/proc/sysrq-trigger"];
 
 /// Bytes for the agent's files: commands of 4 MiB in many sessions.
 const AGENT_BYTES: u64 = 64 << 20;

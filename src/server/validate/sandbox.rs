@@ -69,7 +69,7 @@ pub(in crate::server) fn delete_sandbox(request: &DeleteSandboxRequest) -> Resul
 
 pub(in crate::server) fn list_sandboxes(request: &ListSandboxesRequest) -> Result<()> {
     let mut checks = Checks::default();
-    checks.page(request.page_size);
+    checks.page(request.page_size, crate::sandbox::is_page_token(&request.page_token));
     if request.labels.len() > MAX_LABELS {
         checks.wrong("labels", format!("may have {MAX_LABELS} pairs"));
     }

@@ -40,14 +40,14 @@ fn id(field: &str, value: &str) -> Result<()> {
 pub(in crate::server) fn list_sessions(request: &ListSessionsRequest) -> Result<()> {
     let mut checks = Checks::default();
     checks.required("sandbox_id", &request.sandbox_id);
-    checks.page(request.page_size);
+    checks.page(request.page_size, crate::rpc::paging::is_token(&request.page_token));
     checks.finish()
 }
 
 pub(in crate::server) fn list_commands(request: &ListCommandsRequest) -> Result<()> {
     let mut checks = Checks::default();
     checks.required("session_id", &request.session_id);
-    checks.page(request.page_size);
+    checks.page(request.page_size, crate::rpc::paging::is_token(&request.page_token));
     checks.finish()
 }
 
