@@ -61,7 +61,13 @@ impl Escalation {
             Stage::Interrupt => {
                 shell::kill_group(foreground, libc::SIGINT);
                 self.stage = Stage::Terminate;
-                Some(foreground)
+                if shell.forgets_interrupts() && !shell::copies_of_their_parents(foreground).is_empty() {
+                    // With a part of the pipeline in a subshell, zsh may go on with the list when the rest is interrupted.
+                    shell::kill(shell.pid, libc::SIGINT);
+                    Some(shell.pid)
+                } else {
+                    Some(foreground)
+                }
             }
             Stage::Terminate => {
                 shell::kill(shell.pid, libc::SIGINT);

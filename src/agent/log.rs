@@ -253,9 +253,10 @@ impl Inner {
             if self.starter.is_some_and(|taken| taken[oldest.stream] < end) {
                 return;
             }
-            if self.chunks.len() == 1 && bound > CHUNK_COST {
-                // One large chunk is no reason to keep nothing.
-                self.keep_end(bound - CHUNK_COST);
+            let surplus = self.cost - bound;
+            if surplus < oldest.data.len() && oldest.data.len() > bound / 8 {
+                // One large piece is no reason to keep little.
+                self.cut_first(surplus);
                 return;
             }
             self.start[oldest.stream] = end;
@@ -265,15 +266,14 @@ impl Inner {
         }
     }
 
-    /// Cuts the first chunk down to its last `bytes`.
-    fn keep_end(&mut self, bytes: usize) {
+    /// Takes bytes from the beginning of the first chunk.
+    fn cut_first(&mut self, bytes: usize) {
         let Some(chunk) = self.chunks.front_mut() else { return };
-        let surplus = chunk.data.len().saturating_sub(bytes);
         // A copy, because a slice would keep the whole piece in memory.
-        chunk.data = Bytes::copy_from_slice(&chunk.data[surplus..]);
-        chunk.offset += surplus as u64;
+        chunk.data = Bytes::copy_from_slice(&chunk.data[bytes..]);
+        chunk.offset += bytes as u64;
         self.start[chunk.stream] = chunk.offset;
-        self.cost -= surplus;
+        self.cost -= bytes;
     }
 
     fn next(&self, cursor: &mut Cursor) -> Next {
