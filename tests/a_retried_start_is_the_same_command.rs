@@ -1,6 +1,8 @@
 //! A client that does not know whether its start arrived sends it again, with the same `request_id`.
 
-use crate::kit::{At, Running, errors::expect_error, token, v1::ExecStart};
+use crate::kit::{
+    At, Clients, Running, Session, errors::expect_error, shared, token, v1::ExecStart, with_a_connection_that_breaks,
+};
 use tonic::Code;
 
 crate::in_every_shell!(
@@ -38,15 +40,30 @@ async fn another_request_under_the_same_id_is_refused(at: At) {
 
 async fn a_retry_finds_a_running_command(at: At) {
     let s = at.session().await;
-    let start = ExecStart { request_id: token(), stdin: true, ..s.start("echo up; cat") };
-    let mut first = s.exec(start.clone()).await;
-    first.until_out("up\n").await;
-    first.stdin("a\n").await;
-    first.until_out("a\n").await;
+    let start = || ExecStart { request_id: token(), stdin: true, ..s.start("echo up; cat") };
+    // The call is cancelled, or its connection breaks.
+    let cancelled = start();
+    let first = up_and_a(&s.sandbox.clients, cancelled.clone()).await;
     let id = first.got.command_id.clone();
-    // The connection is lost; the retry has all of the output and can go on with the input.
     let _still_open = first.lose();
-    let mut again = Running::start(&s.sandbox.clients, start).await;
+    goes_on(&s, cancelled, &id).await;
+    let broken = start();
+    let (url, lost) = (shared().url(), broken.clone());
+    let stream = with_a_connection_that_breaks(url, |clients| async move { up_and_a(&clients, lost).await }).await;
+    goes_on(&s, broken, &stream.got.command_id).await;
+}
+
+async fn up_and_a(clients: &Clients, start: ExecStart) -> Running {
+    let mut running = Running::start(clients, start).await;
+    running.until_out("up\n").await;
+    running.stdin("a\n").await;
+    running.until_out("a\n").await;
+    running
+}
+
+/// The retry has all of the output, and can go on with the input.
+async fn goes_on(s: &Session, start: ExecStart, id: &str) {
+    let mut again = s.exec(start).await;
     assert_eq!(again.got.command_id, id);
     again.until_out("up\na\n").await;
     again.stdin("b\n").await;

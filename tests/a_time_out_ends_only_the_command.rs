@@ -95,6 +95,8 @@ async fn pipes_and_subshells_are_aborted(at: At) {
         let token = format!("{mark}{}", command.len());
         timed_out(&s, &command.replace("MARK", &token)).await;
         all_gone(&format!("sleep {token}")).await;
+        let after = s.run("ls /tmp/after 2>/dev/null").await.out();
+        assert_eq!(after, "", "`{command}` went on after its time was over");
     }
     s.run("ls /tmp/after").await.expect_complaint();
 }

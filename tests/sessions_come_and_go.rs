@@ -36,6 +36,7 @@ async fn files_of_a_login_that_go_wrong_brick_nothing(at: At) {
             let request = ExecStart { stdin: true, ..s.start(format!("cat >~/{name}")) };
             s.run_start(request, format!("{text}\n").as_bytes()).await.expect("", "", 0);
         }
+        println!("with `{text}` in the profile");
         let login = login(at, &s).await;
         for _ in 0..2 {
             let got = login.run("echo alive").await;
@@ -81,15 +82,8 @@ async fn a_silent_stream_is_kept_alive() {
     let s = At { runtime: Runtime::Linux, shell: Shell::Dash }.session().await;
     let mut running = s.exec(ExecStart { stdin: true, ..s.start("cat") }).await;
     let began = std::time::Instant::now();
-    let wait = async {
-        loop {
-            match running.next().await {
-                Ok(Some(Response::KeepAlive(_))) => return,
-                other => panic!("nothing was printed, and this came: {other:?}"),
-            }
-        }
-    };
-    within_time(Duration::from_secs(40), "a sign of life", wait).await;
+    let first = within_time(Duration::from_secs(40), "a sign of life", running.next()).await;
+    assert!(matches!(first, Ok(Some(Response::KeepAlive(_)))), "nothing was printed, and this came: {first:?}");
     assert!(began.elapsed().as_secs() >= 14, "it came after {:?} of silence", began.elapsed());
     running.close_stdin().await;
     running.finish().await.expect("", "", 0);

@@ -36,9 +36,8 @@ pub type Sink = Box<dyn FnMut(v1::Stream, &[u8]) + Send>;
 
 /// A command whose stream is open.
 pub struct Running {
-    // Dropped before the input, so that a dropped stream is one that broke and not one that said goodbye.
-    responses: Streaming<ExecResponse>,
     input: Option<mpsc::Sender<ExecRequest>>,
+    responses: Streaming<ExecResponse>,
     /// What came so far. `exited` counts only when `ended`.
     pub got: Finished,
     /// Whether `exited` came.
@@ -269,17 +268,13 @@ impl Running {
         Ok(Some(response))
     }
 
-    /// Reads on until what came is enough.
-    /// Drops what comes back, as a client does whose connection is lost. What it says must not end before that, or it
+    /// Drops what comes back, as a client does that cancels its call. What it says must not end before that, or it
     /// would have ended its input: it ends when the returned half is dropped.
-    pub fn lose(mut self) -> impl Drop {
-        struct Half(#[allow(dead_code)] Option<mpsc::Sender<ExecRequest>>);
-        impl Drop for Half {
-            fn drop(&mut self) {}
-        }
-        Half(self.input.take())
+    pub fn lose(mut self) -> impl Sized {
+        self.input.take()
     }
 
+    /// Reads on until what came is enough.
     pub async fn until(&mut self, what: &str, is_enough: impl FnMut(&Self) -> bool) {
         self.until_within(USUAL, what, is_enough).await;
     }

@@ -188,6 +188,25 @@ async fn run(clients: &Clients, start: ExecStart, stdin: &[u8]) -> Finished {
         .into()
 }
 
+/// Does something with a connection of its own, which then breaks off without a word, as when a machine loses power:
+/// no stream on it is ended or reset. (A stream that is only dropped ends its input first.)
+pub async fn with_a_connection_that_breaks<T: Send + 'static, F: Future<Output = T>>(
+    url: String,
+    work: impl FnOnce(Clients) -> F + Send + 'static,
+) -> T {
+    let done = tokio::task::spawn_blocking(move || {
+        let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let value = tokio.block_on(async {
+            let endpoint = tonic::transport::Endpoint::from_shared(url).expect("an address");
+            work(Clients::new(endpoint.connect().await.expect("a connection"))).await
+        });
+        // All of its tasks are dropped where they are, the one that speaks HTTP/2 too.
+        drop(tokio);
+        value
+    });
+    done.await.expect("the client's thread")
+}
+
 struct Removal {
     url: String,
     sandbox_id: String,
