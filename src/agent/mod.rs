@@ -29,6 +29,9 @@ use tokio::signal::unix::{SignalKind, signal};
 /// The newest protocol between server and agent that this program speaks. An agent serves every older one.
 pub const PROTOCOL_VERSION: u32 = 1;
 
+/// Calls under way on one connection; the server has one for all of its clients.
+const MOST_STREAMS: u32 = 8192;
+
 /// What the agent is handed when it starts.
 pub struct Handed {
     /// Where the server connects.
@@ -86,6 +89,7 @@ fn serve(handed: Handed) -> Result<(), Failure> {
             .initial_stream_window_size(transport::STREAM_WINDOW)
             .initial_connection_window_size(transport::CONNECTION_WINDOW)
             .max_frame_size(transport::MAX_FRAME_BYTES)
+            .max_concurrent_streams(MOST_STREAMS)
             .add_service(service)
             .serve_with_incoming(tokio_stream::wrappers::UnixListenerStream::new(listener))
             .await?;

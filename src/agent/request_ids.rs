@@ -50,10 +50,10 @@ impl RequestIds {
                 message: format!("request_id \"{id}\" was used for another command; use a new one"),
             });
         }
-        if self.order.len() >= MOST_REMEMBERED {
-            if let Some(oldest) = self.order.pop_front() {
-                self.by_id.remove(&oldest);
-            }
+        if self.order.len() >= MOST_REMEMBERED
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.by_id.remove(&oldest);
         }
         let (sender, command) = watch::channel(None);
         self.by_id.insert(id.to_owned(), Entry { content, command });

@@ -126,8 +126,9 @@ impl Running {
             let place = |fifo: &Option<Fifo>| {
                 fifo.as_ref().and_then(|f| f.path().to_str()).unwrap_or(shell.terminal.path()).to_owned()
             };
+            let input = feed.path(&shell.terminal).to_owned();
             let call = Call {
-                input: &feed.path(&shell.terminal).to_owned(),
+                input: &input,
                 output: &place(&output),
                 error: &place(&error),
                 last_status,

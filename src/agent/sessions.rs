@@ -310,10 +310,10 @@ impl Sessions {
             table.open.insert(number, Arc::clone(session));
             return;
         }
-        if table.direct.len() >= MOST_DIRECT {
-            if let Some(at) = table.direct.iter().position(|(_, session)| session.has_ended()) {
-                table.direct.remove(at);
-            }
+        if table.direct.len() >= MOST_DIRECT
+            && let Some(at) = table.direct.iter().position(|(_, session)| session.has_ended())
+        {
+            table.direct.remove(at);
         }
         table.direct.push_back((number, Arc::clone(session)));
     }

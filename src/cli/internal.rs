@@ -30,6 +30,8 @@ pub(super) struct ZygoteArgs {
 
 /// Runs the agent.
 pub(super) fn agent(args: &AgentArgs) -> ExitCode {
+    // Its standard error is a file of the sandbox, on the host.
+    tracing_subscriber::fmt().with_max_level(tracing::Level::WARN).with_ansi(false).with_writer(std::io::stderr).init();
     crate::agent::main(crate::agent::Handed {
         listener: handed(args.listen_fd).into(),
         config: handed(args.config_fd).into(),

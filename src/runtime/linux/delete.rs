@@ -128,7 +128,7 @@ mod tests {
         let locked = gone.join("locked");
         fs::create_dir_all(locked.join("inner")).unwrap();
         fs::write(locked.join("inner/file"), "x").unwrap();
-        fs::set_permissions(&locked, fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(&locked, fs::Permissions::from_mode(0o0)).unwrap();
 
         tree(&gone).unwrap();
         assert!(!gone.exists() && keep.join("file").exists());
