@@ -368,7 +368,8 @@ mod tests {
         log.append(Stream::Stderr, "err".into());
         let mut cursor = Cursor::at([0; 3]);
         let seen = text(&log, &mut cursor);
-        assert!(seen.starts_with("[0..10000]y"), "{}", &seen[..20]);
-        assert!(seen.ends_with("yerr"));
+        let kept = seen.bytes().filter(|byte| *byte == b'y').count();
+        assert!(seen.starts_with(&format!("[0..{}]y", 15_000 - kept)), "{}", &seen[..20]);
+        assert!((8000..10_000).contains(&kept) && seen.ends_with("yerr"), "{kept}");
     }
 }

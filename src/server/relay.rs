@@ -94,8 +94,9 @@ pub(super) struct Relay {
     exited: bool,
     /// Ends the call with what is wrong with the client's input.
     violation: Fuse<oneshot::Receiver<Status>>,
-    /// Dropped with the relay, which ends the way of the input.
-    _input: Option<oneshot::Sender<()>>,
+    /// Told when the command's stream has ended, which ends the way of the input. When it is dropped without a word, the
+    /// client was lost.
+    input: Option<oneshot::Sender<()>>,
     _watching: Watching,
 }
 
@@ -114,14 +115,14 @@ impl Relay {
             state: State::Open,
             exited: false,
             violation: Fuse::terminated(),
-            _input: None,
+            input: None,
             _watching,
         }
     }
 
     /// A relay of a call that has input; see [`super::stdin`].
     pub(super) fn with_input(self, violation: Fuse<oneshot::Receiver<Status>>, input: oneshot::Sender<()>) -> Self {
-        Self { violation, _input: Some(input), ..self }
+        Self { violation, input: Some(input), ..self }
     }
 
     /// What follows when the agent's stream ended, by an error or without one.
@@ -170,6 +171,10 @@ impl Stream for Relay {
                 Some(Err(status)) => this.end(Some(status)),
                 None => this.end(None),
             };
+            if let Some(input) = this.input.take() {
+                // Nobody listens when the input has ended before.
+                let _ = input.send(());
+            }
             if last.is_some() {
                 return Poll::Ready(last);
             }

@@ -22,6 +22,8 @@ pub(super) struct Stdin {
     /// Tells the output's side what is wrong; taken by the first violation. The agent hears nothing of it, so the command
     /// goes on as it does for any client that goes away.
     violation: Option<oneshot::Sender<Status>>,
+    /// Whether the client is gone.
+    lost: bool,
     /// Resolved when the call is over. Without it a client that never ends its stream would keep the agent's open.
     over: oneshot::Receiver<()>,
 }
@@ -44,7 +46,10 @@ impl Stdin {
         let (violation, violated) = oneshot::channel();
         let (end, over) = oneshot::channel();
         let rules = StdinRules::after(&start);
-        (Self { start: Some(start), client, rules, violation: Some(violation), over }, (violated.fuse(), end))
+        (
+            Self { start: Some(start), client, rules, violation: Some(violation), lost: false, over },
+            (violated.fuse(), end),
+        )
     }
 }
 
@@ -61,8 +66,18 @@ impl Stream for Stdin {
         if let Some(start) = this.start.take() {
             return Poll::Ready(Some(ExecRequest { request: Some(Request::Start(start)) }));
         }
-        if Pin::new(&mut this.over).poll(cx).is_ready() {
-            return Poll::Ready(None);
+        if this.lost {
+            return Poll::Pending;
+        }
+        match Pin::new(&mut this.over).poll(cx) {
+            Poll::Ready(Ok(())) => return Poll::Ready(None),
+            Poll::Ready(Err(_)) => {
+                // The client is gone and the agent's side of the call is being reset: an end would look like the end of
+                // the input.
+                this.lost = true;
+                return Poll::Pending;
+            }
+            Poll::Pending => {}
         }
         if this.violation.is_none() {
             return Poll::Pending;
