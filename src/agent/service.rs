@@ -192,7 +192,8 @@ async fn listen(mut pieces: Streaming<ExecRequest>, command: Arc<Command>) {
                 // Refused at the edge.
                 Piece::Start(_) => {}
             },
-            Ok(Some(ExecRequest { request: None })) => {}
+            // The server's word that the client is gone: its input has not ended.
+            Ok(Some(ExecRequest { request: None })) => return,
             Ok(None) => return command.end_input().await,
             Err(_) => return,
         }

@@ -67,15 +67,15 @@ impl Stream for Stdin {
             return Poll::Ready(Some(ExecRequest { request: Some(Request::Start(start)) }));
         }
         if this.lost {
-            return Poll::Pending;
+            return Poll::Ready(None);
         }
         match Pin::new(&mut this.over).poll(cx) {
             Poll::Ready(Ok(())) => return Poll::Ready(None),
             Poll::Ready(Err(_)) => {
-                // The client is gone and the agent's side of the call is being reset: an end would look like the end of
-                // the input.
+                // The client is gone. An end alone would look like the end of the input, so an empty message, which no
+                // client may send, comes first.
                 this.lost = true;
-                return Poll::Pending;
+                return Poll::Ready(Some(ExecRequest { request: None }));
             }
             Poll::Pending => {}
         }
