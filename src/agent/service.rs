@@ -23,6 +23,9 @@ type Answers = Pin<Box<dyn futures_util::Stream<Item = Result<ExecResponse, Stat
 /// Bytes of each stream that `Run` returns unless the client says otherwise.
 const RUN_OUTPUT: usize = 1 << 20;
 
+/// Time in which the answers of a call that was reset are dropped.
+const RESET_SHOWS_WITHIN: std::time::Duration = std::time::Duration::from_millis(20);
+
 /// The agent's service.
 pub(super) struct Service {
     /// What it serves.
@@ -194,7 +197,14 @@ async fn listen(mut pieces: Streaming<ExecRequest>, command: Arc<Command>) {
             },
             // The server's word that the client is gone: its input has not ended.
             Ok(Some(ExecRequest { request: None })) => return,
-            Ok(None) => return command.end_input().await,
+            Ok(None) => {
+                // A call that was reset looks like one whose client has nothing more to say, until its answers are dropped.
+                tokio::time::sleep(RESET_SHOWS_WITHIN).await;
+                if command.log.is_followed() {
+                    command.end_input().await;
+                }
+                return;
+            }
             Err(_) => return,
         }
     }
