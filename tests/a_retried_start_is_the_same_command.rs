@@ -47,6 +47,12 @@ async fn a_retry_finds_a_running_command(at: At) {
     let id = first.got.command_id.clone();
     let _still_open = first.lose();
     goes_on(&s, cancelled, &id).await;
+    // All of the call is dropped at once, which ends what it says just before it is reset.
+    let dropped = start();
+    let first = up_and_a(&s.sandbox.clients, dropped.clone()).await;
+    let id = first.got.command_id.clone();
+    drop(first);
+    goes_on(&s, dropped, &id).await;
     let broken = start();
     let (url, lost) = (shared().url(), broken.clone());
     let stream = with_a_connection_that_breaks(url, |clients| async move { up_and_a(&clients, lost).await }).await;

@@ -240,7 +240,10 @@ async fn streams() {
 
     let running = blocked(stdin()).await;
     running.send(Request::Start(s.start("echo second"))).await;
+    let id = running.got.command_id.clone();
     refused("start", running).await;
+    // The command goes on, with its input open, as that of any client that is gone.
+    sessions.signal_command(v1::SignalCommandRequest { command_id: id, signal: 0 }).await.expect("it still runs");
     let running = blocked(stdin()).await;
     running.close_stdin().await;
     running.stdin("late").await;

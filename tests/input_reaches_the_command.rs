@@ -1,10 +1,14 @@
 //! Input goes to the command that runs, and ends where the client ends it.
 
-use crate::kit::{At, expected, v1::ExecStart};
+use crate::kit::{
+    At, expected,
+    v1::{ExecStart, SignalCommandRequest, exited::Reason},
+};
 
 crate::in_every_shell!(
     without_input_it_is_at_its_end,
     input_comes_in_pieces,
+    it_ends_with_the_stream_of_requests,
     more_than_is_read,
     much_input,
     run_takes_all_of_it,
@@ -39,6 +43,21 @@ async fn input_comes_in_pieces(at: At) {
     running.stdin("x\n").await;
     running.stdin("y\n").await;
     running.finish().await.expect("y x\n", "", 0);
+}
+
+async fn it_ends_with_the_stream_of_requests(at: At) {
+    let s = at.session().await;
+    let mut running = s.exec(ExecStart { stdin: true, ..s.start("cat; echo over") }).await;
+    running.stdin("one\n").await;
+    running.say_no_more();
+    running.finish().await.expect("one\nover\n", "", 0);
+    // A terminal stays as it is: who only watches has not typed an end of file.
+    let mut running = s.exec(ExecStart { pty: Some(Default::default()), ..s.start("echo up; cat") }).await;
+    running.until_tty("up").await;
+    running.say_no_more();
+    let cancel = SignalCommandRequest { command_id: running.got.command_id.clone(), signal: 0 };
+    s.sandbox.clients.sessions.clone().signal_command(cancel).await.expect("it still runs");
+    assert_eq!(running.finish().await.reason(), Reason::Cancelled);
 }
 
 async fn more_than_is_read(at: At) {

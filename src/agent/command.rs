@@ -71,9 +71,6 @@ pub(super) enum InputPiece {
     Data(Bytes),
     /// No more.
     End,
-    /// The client will not say anything more. Ends standard input; a terminal stays as it is, because a client that
-    /// only watches is no reason to type an end of file.
-    HalfClosed,
 }
 
 /// One command.
@@ -194,11 +191,6 @@ impl Command {
     pub(super) async fn give_input(&self, piece: InputPiece) {
         // The receiver is gone when the command is over: then nobody reads it.
         let _ = self.input.send(piece).await;
-    }
-
-    /// Ends its input, when it has any.
-    pub(super) async fn end_input(&self) {
-        self.give_input(InputPiece::HalfClosed).await;
     }
 
     /// Its number in its session.

@@ -60,8 +60,7 @@ impl Feed {
                 self.pending = Bytes::from(vec![terminal.end_of_input()]);
                 self.to_terminal = true;
             }
-            InputPiece::HalfClosed if self.pty => {}
-            InputPiece::End | InputPiece::HalfClosed => self.ended = true,
+            InputPiece::End => self.ended = true,
         }
     }
 

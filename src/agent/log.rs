@@ -174,11 +174,6 @@ impl Log {
         self.room.notify_one();
     }
 
-    /// Whether the starting stream is there.
-    pub(super) fn is_followed(&self) -> bool {
-        lock(&self.inner).starter.is_some()
-    }
-
     /// Makes a returning client the starting stream, unless there is one.
     pub(super) fn starter_returned(&self) -> bool {
         let mut inner = lock(&self.inner);

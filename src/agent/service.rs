@@ -23,9 +23,6 @@ type Answers = Pin<Box<dyn futures_util::Stream<Item = Result<ExecResponse, Stat
 /// Bytes of each stream that `Run` returns unless the client says otherwise.
 const RUN_OUTPUT: usize = 1 << 20;
 
-/// Time in which the answers of a call that was reset are dropped.
-const RESET_SHOWS_WITHIN: std::time::Duration = std::time::Duration::from_millis(20);
-
 /// The agent's service.
 pub(super) struct Service {
     /// What it serves.
@@ -178,34 +175,20 @@ impl AgentService for Service {
     }
 }
 
-/// Passes on what the client says after the start. When its stream breaks, the command goes on; when the client says
-/// that it has nothing more to say, its input has ended.
+/// Passes on what the client says after the start. How its stream ends means nothing: the command goes on.
 async fn listen(mut pieces: Streaming<ExecRequest>, command: Arc<Command>) {
-    loop {
-        match pieces.message().await {
-            Ok(Some(ExecRequest { request: Some(piece) })) => match piece {
-                Piece::Stdin(data) => command.give_input(InputPiece::Data(data)).await,
-                Piece::CloseStdin(_) => command.give_input(InputPiece::End).await,
-                Piece::Signal(signal) => {
-                    command.say(Control::Signal(signal));
-                }
-                Piece::Resize(size) => {
-                    command.say(Control::Resize(size));
-                }
-                // Refused at the edge.
-                Piece::Start(_) => {}
-            },
-            // The server's word that the client is gone: its input has not ended.
-            Ok(Some(ExecRequest { request: None })) => return,
-            Ok(None) => {
-                // A call that was reset looks like one whose client has nothing more to say, until its answers are dropped.
-                tokio::time::sleep(RESET_SHOWS_WITHIN).await;
-                if command.log.is_followed() {
-                    command.end_input().await;
-                }
-                return;
+    while let Ok(Some(ExecRequest { request: Some(piece) })) = pieces.message().await {
+        match piece {
+            Piece::Stdin(data) => command.give_input(InputPiece::Data(data)).await,
+            Piece::CloseStdin(_) => command.give_input(InputPiece::End).await,
+            Piece::Signal(signal) => {
+                command.say(Control::Signal(signal));
             }
-            Err(_) => return,
+            Piece::Resize(size) => {
+                command.say(Control::Resize(size));
+            }
+            // Refused at the edge.
+            Piece::Start(_) => {}
         }
     }
 }

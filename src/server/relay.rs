@@ -94,8 +94,7 @@ pub(super) struct Relay {
     exited: bool,
     /// Ends the call with what is wrong with the client's input.
     violation: Fuse<oneshot::Receiver<Status>>,
-    /// Told when the command's stream has ended, which ends the way of the input. When it is dropped without a word, the
-    /// client was lost.
+    /// Ends the way of the input when it is dropped.
     input: Option<oneshot::Sender<()>>,
     _watching: Watching,
 }
@@ -171,10 +170,7 @@ impl Stream for Relay {
                 Some(Err(status)) => this.end(Some(status)),
                 None => this.end(None),
             };
-            if let Some(input) = this.input.take() {
-                // Nobody listens when the input has ended before.
-                let _ = input.send(());
-            }
+            this.input = None;
             if last.is_some() {
                 return Poll::Ready(last);
             }

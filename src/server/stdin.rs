@@ -2,7 +2,7 @@
 
 use super::validate::StdinRules;
 use crate::{
-    api::v1::{ExecRequest, ExecStart, exec_request::Request},
+    api::v1::{CloseStdin, ExecRequest, ExecStart, exec_request::Request},
     error::Error,
     rpc::status,
 };
@@ -10,22 +10,35 @@ use futures_util::{FutureExt, Stream, StreamExt, future::Fuse};
 use std::{
     pin::Pin,
     task::{Context, Poll, ready},
+    time::Duration,
 };
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::Sleep};
 use tonic::{Status, Streaming};
 
-/// The stream that the agent gets. It is read from the client only when the agent takes it.
+/// Time in which the answers of a call that was reset are dropped. gRPC libraries show the server a call that was reset,
+/// or whose client is gone, as a stream of requests that ended.
+const RESET_SHOWS_WITHIN: Duration = Duration::from_millis(20);
+
+/// The stream that the agent gets. It is read from the client only when the agent takes it. It never ends while the call
+/// lasts, and its end says nothing: when the input has ended, the agent is told by `close_stdin`.
 pub(super) struct Stdin {
     start: Option<ExecStart>,
-    client: Streaming<ExecRequest>,
+    client: Client,
     rules: StdinRules,
-    /// Tells the output's side what is wrong; taken by the first violation. The agent hears nothing of it, so the command
-    /// goes on as it does for any client that goes away.
+    /// Tells the output's side what is wrong. The agent hears nothing of it, so the command goes on as it does for any
+    /// client that goes away.
     violation: Option<oneshot::Sender<Status>>,
-    /// Whether the client is gone.
-    lost: bool,
-    /// Resolved when the call is over. Without it a client that never ends its stream would keep the agent's open.
+    /// Resolved when the call is over, by its end or because the client is gone. Without it a client that never ends its
+    /// stream would keep the agent's open.
     over: oneshot::Receiver<()>,
+}
+
+enum Client {
+    Speaks(Box<Streaming<ExecRequest>>),
+    /// Its stream has ended. If its answers are still wanted after this time, its input has.
+    Ended(Pin<Box<Sleep>>),
+    /// Nothing more comes.
+    Silent,
 }
 
 /// The other ends: what was wrong, and to be dropped when the call is over.
@@ -47,13 +60,20 @@ impl Stdin {
         let (end, over) = oneshot::channel();
         let rules = StdinRules::after(&start);
         (
-            Self { start: Some(start), client, rules, violation: Some(violation), lost: false, over },
+            Self {
+                start: Some(start),
+                client: Client::Speaks(Box::new(client)),
+                rules,
+                violation: Some(violation),
+                over,
+            },
             (violated.fuse(), end),
         )
     }
 }
 
-/// Whether a client's stream broke, as against one that says something wrong.
+/// Whether a client's stream broke, as against one that says something wrong. Its input has not ended: it may come back
+/// with the same request_id.
 fn is_lost(status: &Status) -> bool {
     matches!(status.code(), tonic::Code::Cancelled | tonic::Code::Unknown | tonic::Code::Unavailable)
 }
@@ -66,38 +86,35 @@ impl Stream for Stdin {
         if let Some(start) = this.start.take() {
             return Poll::Ready(Some(ExecRequest { request: Some(Request::Start(start)) }));
         }
-        if this.lost {
+        if Pin::new(&mut this.over).poll(cx).is_ready() {
             return Poll::Ready(None);
         }
-        match Pin::new(&mut this.over).poll(cx) {
-            Poll::Ready(Ok(())) => return Poll::Ready(None),
-            Poll::Ready(Err(_)) => {
-                // The client is gone. An end alone would look like the end of the input, so an empty message, which no
-                // client may send, comes first.
-                this.lost = true;
-                return Poll::Ready(Some(ExecRequest { request: None }));
+        loop {
+            let status = match &mut this.client {
+                Client::Silent => return Poll::Pending,
+                Client::Ended(answers_wanted) => {
+                    ready!(answers_wanted.as_mut().poll(cx));
+                    this.client = Client::Silent;
+                    return Poll::Ready(Some(ExecRequest { request: Some(Request::CloseStdin(CloseStdin {})) }));
+                }
+                Client::Speaks(client) => match ready!(client.poll_next_unpin(cx)) {
+                    Some(Ok(message)) => match this.rules.check(&message) {
+                        Ok(()) => return Poll::Ready(Some(message)),
+                        Err(error) => Some(error.into()),
+                    },
+                    Some(Err(status)) if is_lost(&status) => None,
+                    Some(Err(status)) => Some(status::explain(status)),
+                    None if this.rules.an_end_closes() => {
+                        this.client = Client::Ended(Box::pin(tokio::time::sleep(RESET_SHOWS_WITHIN)));
+                        continue;
+                    }
+                    None => None,
+                },
+            };
+            this.client = Client::Silent;
+            if let (Some(status), Some(violation)) = (status, this.violation.take()) {
+                drop(violation.send(status));
             }
-            Poll::Pending => {}
         }
-        if this.violation.is_none() {
-            return Poll::Pending;
-        }
-        let status = match ready!(this.client.poll_next_unpin(cx)) {
-            Some(Ok(message)) => match this.rules.check(&message) {
-                Ok(()) => return Poll::Ready(Some(message)),
-                Err(error) => error.into(),
-            },
-            // A client that is lost has not ended its input: it may come back with the same request_id.
-            Some(Err(status)) if is_lost(&status) => {
-                this.violation = None;
-                return Poll::Pending;
-            }
-            Some(Err(status)) => status::explain(status),
-            None => return Poll::Ready(None),
-        };
-        if let Some(violation) = this.violation.take() {
-            drop(violation.send(status));
-        }
-        Poll::Pending
     }
 }

@@ -268,10 +268,14 @@ impl Running {
         Ok(Some(response))
     }
 
-    /// Drops what comes back, as a client does that cancels its call. What it says must not end before that, or it
-    /// would have ended its input: it ends when the returned half is dropped.
+    /// Drops what comes back, as a client does that cancels its call. What it says ends when the returned half is dropped.
     pub fn lose(mut self) -> impl Sized {
         self.input.take()
+    }
+
+    /// Says that nothing more will be said, and goes on listening.
+    pub fn say_no_more(&mut self) {
+        self.input = None;
     }
 
     /// Reads on until what came is enough.

@@ -96,6 +96,12 @@ impl StdinRules {
         Self { pty: start.pty.is_some(), closed: false }
     }
 
+    /// Whether a client that says nothing more has thereby ended the input. Not on a terminal: a client that only watches
+    /// is no reason to type an end of file.
+    pub(in crate::server) fn an_end_closes(&self) -> bool {
+        !self.pty && !self.closed
+    }
+
     /// Checks the next message.
     pub(in crate::server) fn check(&mut self, message: &ExecRequest) -> Result<()> {
         match &message.request {
