@@ -36,6 +36,8 @@ pub enum Error {
         reason: Reason,
         /// Which limit and what to do.
         message: String,
+        /// When it is worth trying again without doing anything about it.
+        retry_after: Option<Duration>,
     },
     /// The sandbox's agent cannot be reached now.
     #[error("sandbox \"{sandbox_id}\" cannot be reached")]
@@ -47,6 +49,21 @@ pub enum Error {
         /// For the log.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// Something that the server itself needs cannot be reached now.
+    #[error("{what} cannot be reached")]
+    Unavailable {
+        /// What.
+        what: &'static str,
+        /// For the log.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The caller did not say who they are, or it is not true.
+    #[error("{message}")]
+    Unauthenticated {
+        /// What is wrong and what to do.
+        message: String,
     },
     /// Anything else. The client reads a fixed text and the request id; the log has the cause.
     #[error("{context}")]
@@ -110,6 +127,14 @@ pub enum Reason {
     MessageTooLarge,
     /// The server is being stopped.
     ServerStopping,
+    /// The tenant's sandboxes would have more memory than they may.
+    TooMuchMemory,
+    /// The tenant makes more calls than it may.
+    TooManyRequests,
+    /// Too many creations wait.
+    TooManyCreations,
+    /// The sandbox is on another server.
+    OnOtherServer,
 }
 
 impl Error {
@@ -121,6 +146,11 @@ impl Error {
     /// No such thing.
     pub fn not_found(kind: Kind, id: impl Into<String>) -> Self {
         Self::NotFound { kind, id: id.into(), hint: None }
+    }
+
+    /// A limit was reached, and it is not known when that will be over.
+    pub fn exhausted(reason: Reason, message: impl Into<String>) -> Self {
+        Self::Exhausted { reason, message: message.into(), retry_after: None }
     }
 
     /// Something that should not happen.

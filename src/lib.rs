@@ -11,4 +11,6 @@ pub mod rpc;
 pub mod runtime;
 pub mod sandbox;
 pub mod server;
+pub mod store;
 mod sync;
+pub mod tenant;

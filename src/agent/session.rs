@@ -120,10 +120,10 @@ impl Session {
             );
         }
         if known.queued >= MOST_QUEUED {
-            return Err(Error::Exhausted {
-                reason: Reason::QueueFull,
-                message: format!("{MOST_QUEUED} commands wait in session \"{}\"; try again later", self.about.id),
-            });
+            return Err(Error::exhausted(
+                Reason::QueueFull,
+                format!("{MOST_QUEUED} commands wait in session \"{}\"; try again later", self.about.id),
+            ));
         }
         known.queued += 1;
         let mut commands = lock(&self.commands);

@@ -293,10 +293,10 @@ impl Sessions {
         }
         let running = table.direct.iter().filter(|(_, session)| !session.has_ended()).count();
         if table.open.len() + running + table.starting >= MOST_SESSIONS {
-            return Err(Error::Exhausted {
-                reason: Reason::TooManySessions,
-                message: format!("a sandbox has at most {MOST_SESSIONS} sessions; close one"),
-            });
+            return Err(Error::exhausted(
+                Reason::TooManySessions,
+                format!("a sandbox has at most {MOST_SESSIONS} sessions; close one"),
+            ));
         }
         table.starting += 1;
         let last = if direct { &mut table.last_direct } else { &mut table.last_number };
@@ -354,14 +354,14 @@ fn not_launched(error: LaunchError) -> Error {
     ));
     match error {
         LaunchError::Unknown(message) => Error::invalid("shell", message),
-        error @ (LaunchError::Slow(_) | LaunchError::Ended) => Error::Exhausted {
-            reason: Reason::SandboxOutOfResources,
-            message: format!("{error}: the sandbox may be out of memory, processes or processor time"),
-        },
-        error if resources => Error::Exhausted {
-            reason: Reason::SandboxOutOfResources,
-            message: format!("{error}; end something in the sandbox, or give it more resources"),
-        },
+        error @ (LaunchError::Slow(_) | LaunchError::Ended) => Error::exhausted(
+            Reason::SandboxOutOfResources,
+            format!("{error}: the sandbox may be out of memory, processes or processor time"),
+        ),
+        error if resources => Error::exhausted(
+            Reason::SandboxOutOfResources,
+            format!("{error}; end something in the sandbox, or give it more resources"),
+        ),
         error => Error::internal("start a shell", error),
     }
 }

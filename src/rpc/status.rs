@@ -2,12 +2,15 @@
 
 use crate::error::{Error, Kind, Reason};
 use http::HeaderMap;
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
 
 /// `ErrorInfo.domain` of every error.
 const DOMAIN: &str = "sandshell";
+
+/// When to try again what the server could not do for a while.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// All that a client reads of an error that it can do nothing about.
 pub const INTERNAL_MESSAGE: &str = "internal error; the server's log has the cause under this request id";
@@ -31,7 +34,18 @@ impl From<Error> for Status {
             }
             Error::NotFound { kind, .. } => (Code::NotFound, not_found_reason(kind), message),
             Error::WrongState { reason, .. } => (Code::FailedPrecondition, reason_name(reason), message),
-            Error::Exhausted { reason, .. } => (Code::ResourceExhausted, reason_name(reason), message),
+            Error::Exhausted { reason, retry_after, .. } => {
+                if retry_after.is_some() {
+                    details.set_retry_info(retry_after);
+                }
+                (Code::ResourceExhausted, reason_name(reason), message)
+            }
+            Error::Unauthenticated { .. } => (Code::Unauthenticated, "UNAUTHENTICATED", message),
+            Error::Unavailable { source, .. } => {
+                tracing::warn!(error = %source, "{message}");
+                details.set_retry_info(Some(RETRY_AFTER));
+                (Code::Unavailable, "SERVER_UNAVAILABLE", message)
+            }
             Error::Unreachable { retry_after, source, .. } => {
                 tracing::warn!(error = %source, "{message}");
                 details.set_retry_info(Some(retry_after));
@@ -56,7 +70,7 @@ pub fn explain(status: Status) -> Status {
     match status.code() {
         Code::OutOfRange if message.contains("message length too large") => {
             let message = format!("the message is larger than {} bytes", super::transport::MAX_MESSAGE_BYTES);
-            Error::Exhausted { reason: Reason::MessageTooLarge, message }.into()
+            Error::exhausted(Reason::MessageTooLarge, message).into()
         }
         // What cannot be decoded is the client's mistake, not ours.
         Code::Internal if is_about_decoding(message) => Error::invalid("message", "is not valid protobuf").into(),
@@ -142,6 +156,10 @@ fn reason_name(reason: Reason) -> &'static str {
         Reason::SandboxOutOfResources => "SANDBOX_OUT_OF_RESOURCES",
         Reason::MessageTooLarge => "MESSAGE_TOO_LARGE",
         Reason::ServerStopping => "SERVER_STOPPING",
+        Reason::TooMuchMemory => "TOO_MUCH_MEMORY",
+        Reason::TooManyRequests => "TOO_MANY_REQUESTS",
+        Reason::TooManyCreations => "TOO_MANY_CREATIONS",
+        Reason::OnOtherServer => "ON_OTHER_SERVER",
     }
 }
 
@@ -149,7 +167,6 @@ fn reason_name(reason: Reason) -> &'static str {
 mod tests {
     use super::*;
     use crate::error::Violation;
-    use std::time::Duration;
 
     fn reason_of(status: &Status) -> String {
         let info = status.get_details_error_info().unwrap();
@@ -160,7 +177,7 @@ mod tests {
     #[test]
     fn every_error_has_a_code_and_a_reason() {
         let wrong = |reason| Error::WrongState { reason, message: "m".into() };
-        let exhausted = |reason| Error::Exhausted { reason, message: "m".into() };
+        let exhausted = |reason| Error::Exhausted { reason, message: "m".into(), retry_after: None };
         let unreachable =
             Error::Unreachable { sandbox_id: "s".into(), retry_after: Duration::from_secs(1), source: "x".into() };
         let table = [

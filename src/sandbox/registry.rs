@@ -37,7 +37,7 @@ impl<T> Registry<T> {
                 "the server has its limit of {} sandboxes; delete some, or raise --max-sandboxes",
                 self.capacity
             );
-            return Err(Error::Exhausted { reason: Reason::TooManySandboxes, message });
+            return Err(Error::exhausted(Reason::TooManySandboxes, message));
         }
         self.entries.insert(id, entry);
         Ok(())

@@ -1,0 +1,54 @@
+//! Who may: tenants, and what each may have.
+
+use std::sync::Arc;
+
+/// The tenant of callers without a key, on a server that is open.
+pub const DEFAULT: &str = "default";
+
+/// Who makes a call. Cheap to clone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caller(Arc<Tenant>);
+
+/// Who owns sandboxes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tenant {
+    /// Its name.
+    pub id: String,
+    /// What it may have in all.
+    pub limits: Limits,
+}
+
+/// What a tenant may have in all. `None` is unlimited.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Active sandboxes.
+    pub sandboxes: Option<u64>,
+    /// Sessions in all of them.
+    pub sessions: Option<u64>,
+    /// Memory limits of active sandboxes together, in bytes.
+    pub memory_bytes: Option<u64>,
+    /// Calls in a second, over a second.
+    pub requests_per_second: Option<u64>,
+}
+
+impl Caller {
+    /// Somebody of this tenant.
+    pub fn new(tenant: Tenant) -> Self {
+        Self(Arc::new(tenant))
+    }
+
+    /// Whoever can reach an open server.
+    pub fn anyone() -> Self {
+        Self::new(Tenant { id: DEFAULT.to_owned(), limits: Limits::default() })
+    }
+
+    /// The tenant's name.
+    pub fn tenant(&self) -> &str {
+        &self.0.id
+    }
+
+    /// What the tenant may have in all.
+    pub fn limits(&self) -> &Limits {
+        &self.0.limits
+    }
+}
