@@ -96,6 +96,10 @@ pub enum Kind {
     Command,
     /// An image.
     Image,
+    /// A tenant.
+    Tenant,
+    /// An API key.
+    Key,
 }
 
 /// Stable causes that a client can act on: `ErrorInfo.reason`.
@@ -173,6 +177,8 @@ impl fmt::Display for Kind {
             Self::Session => "session",
             Self::Command => "command",
             Self::Image => "image",
+            Self::Tenant => "tenant",
+            Self::Key => "key",
         })
     }
 }
