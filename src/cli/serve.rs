@@ -3,6 +3,7 @@
 use super::{
     config::Config,
     error::CliError,
+    exposure,
     launch::{self, RuntimeKind},
     log::{self, LogFormat},
 };
@@ -10,8 +11,15 @@ use crate::{
     runtime::Runtime,
     sandbox::Sandboxes,
     server::{DataDir, Server},
+    store::{Durability, Store},
+    tenant::Tenants,
 };
-use std::{future::Future, net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{
+    future::Future,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Options of `serve`.
@@ -38,7 +46,16 @@ pub(super) struct Args {
     /// Most sandboxes at one time [default: 1000]
     #[arg(long, value_name = "N")]
     pub(super) max_sandboxes: Option<usize>,
-    /// Listen on an address that others can reach, without any authentication
+    /// Certificate of the server, with those that lead to its authority after it: PEM
+    #[arg(long, value_name = "FILE")]
+    pub(super) tls_cert: Option<PathBuf>,
+    /// Private key of the certificate: PEM
+    #[arg(long, value_name = "FILE")]
+    pub(super) tls_key: Option<PathBuf>,
+    /// Let only clients connect that have a certificate of one of these authorities: PEM
+    #[arg(long, value_name = "FILE")]
+    pub(super) client_ca: Option<PathBuf>,
+    /// Listen on an address that others can reach, even without TLS or API keys
     #[arg(long)]
     pub(super) insecure: bool,
     /// What to log, as in RUST_LOG [default: warn]
@@ -58,12 +75,14 @@ pub(super) fn main(args: Args) -> Result<(), CliError> {
     for warning in runtime.warnings() {
         tracing::warn!("{warning}");
     }
-    super::block_on(serve(config, runtime))
+    super::block_on(serve(config, data_dir.path(), runtime))
 }
 
-async fn serve(config: Config, runtime: Arc<dyn Runtime>) -> Result<(), CliError> {
+async fn serve(config: Config, data_dir: &Path, runtime: Arc<dyn Runtime>) -> Result<(), CliError> {
     // Before anything can be listened to, so that a signal is never missed.
     let shutdown = stop_signal()?;
+    let tenants = Tenants::new(Store::in_directory(data_dir, Durability::Kill).await?);
+    exposure::check(&config, &tenants).await?;
     let sandboxes = Sandboxes::new(runtime, config.policy);
     let orphans = sandboxes.remove_orphans().await?;
     if orphans > 0 {
@@ -72,7 +91,7 @@ async fn serve(config: Config, runtime: Arc<dyn Runtime>) -> Result<(), CliError
     let listener = Server::bind(config.listen).await?;
     let address = listener.local_addr().map_err(|source| CliError::io("read the address", source))?;
     eprintln!("listening on {address}");
-    Server::new(sandboxes).run(listener, shutdown).await?;
+    Server::new(sandboxes).with_tenants(tenants).with_tls(config.tls).run(listener, shutdown).await?;
     Ok(())
 }
 

@@ -23,8 +23,7 @@ impl Key {
     /// The key that a caller sent, if it looks like one.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let (id, secret) = text.strip_prefix(PREFIX)?.split_once('_')?;
-        let digits = |text: &str, length| text.len() == length && text.bytes().all(is_digit);
-        (digits(id, ID_LENGTH) && digits(secret, SECRET_LENGTH)).then(|| Self(text.to_owned()))
+        (is_id(id) && is_hexadecimal(secret, SECRET_LENGTH)).then(|| Self(text.to_owned()))
     }
 
     /// The public part: what operators name it by.
@@ -44,8 +43,13 @@ impl Key {
     }
 }
 
-fn is_digit(byte: u8) -> bool {
-    matches!(byte, b'0'..=b'9' | b'a'..=b'f')
+/// Whether this can be the public part of a key.
+pub(super) fn is_id(text: &str) -> bool {
+    is_hexadecimal(text, ID_LENGTH)
+}
+
+fn is_hexadecimal(text: &str, length: usize) -> bool {
+    text.len() == length && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 /// Without the secret, so that no log can have it.

@@ -1,6 +1,11 @@
 //! The service over all tenants and their keys.
 
-use super::{Caller, DEFAULT, Limits, Tenant, door::Door, key::Key, rate::Rates};
+use super::{
+    Caller, DEFAULT, Limits, Tenant,
+    door::Door,
+    key::{self, Key},
+    rate::Rates,
+};
 use crate::{
     error::{Error, Kind, Reason, Result},
     store::{ApiKey, Store, TenantRow},
@@ -114,6 +119,10 @@ impl Tenants {
     pub async fn revoke_key(&self, id: &str) -> Result<()> {
         let key = Key::parse(id);
         let id = key.as_ref().map_or(id, Key::id);
+        if !key::is_id(id) {
+            // Not repeated: it may be most of a key.
+            return Err(Error::invalid("key id", "must be 12 of the characters 0-9 and a-f, as `key list` shows it"));
+        }
         let known = self.0.store.revoke_api_key(id, SystemTime::now()).await?;
         if known { Ok(()) } else { Err(Error::not_found(Kind::Key, id)) }
     }

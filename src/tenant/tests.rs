@@ -121,8 +121,10 @@ async fn what_is_not_there_or_not_a_name_is_told() {
     assert!(matches!(unknown, Error::NotFound { kind: Kind::Tenant, .. }), "{unknown}");
     let unknown = tenants.keys(Some("nobody")).await.unwrap_err();
     assert!(matches!(unknown, Error::NotFound { kind: Kind::Tenant, .. }), "{unknown}");
-    let unknown = tenants.revoke_key("nothing").await.unwrap_err();
+    let unknown = tenants.revoke_key("0123456789ab").await.unwrap_err();
     assert!(matches!(unknown, Error::NotFound { kind: Kind::Key, .. }), "{unknown}");
+    let no_id = tenants.revoke_key("ssk_0123456789ab_half").await.unwrap_err();
+    assert!(matches!(no_id, Error::Invalid(_)) && !no_id.to_string().contains("half"), "{no_id}");
     for wrong in ["", "Blue", "a b", "a_b", "é", &"x".repeat(64)] {
         assert!(matches!(tenants.make_key(wrong, "").await, Err(Error::Invalid(_))), "{wrong:?}");
     }
