@@ -116,7 +116,7 @@ fn remedy(error: &rustls::Error) -> &'static str {
 /// With the cause, which a client of a server finds in that server's log only.
 fn explain_domain(error: &Error) -> String {
     match error {
-        Error::Internal { source, .. } | Error::Unavailable { source, .. } => format!("{error}: {source}"),
+        Error::Internal { source, .. } => format!("{error}: {source}"),
         error => error.to_string(),
     }
 }
