@@ -1,6 +1,9 @@
 //! What the command line tells when it fails: what is wrong, and what to do.
 
-use crate::server::{DataDirError, ServerError};
+use crate::{
+    server::{DataDirError, ServerError},
+    store::StoreError,
+};
 use std::{error::Error as _, io};
 use tonic::{Code, Status};
 
@@ -13,6 +16,9 @@ pub(super) enum CliError {
     /// The data directory cannot be used.
     #[error(transparent)]
     DataDir(#[from] DataDirError),
+    /// The database cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// The server cannot start or go on.
     #[error(transparent)]
     Server(#[from] ServerError),

@@ -10,6 +10,7 @@ mod log;
 mod run;
 mod serve;
 mod shell;
+mod span;
 mod terminal;
 
 use clap::{Parser, Subcommand};

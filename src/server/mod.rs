@@ -3,6 +3,7 @@
 //! A handler takes the message, checks it ([`validate`]), and calls the domain, or passes the very same message on to
 //! the sandbox's agent.
 
+mod auth;
 mod convert;
 mod data_dir;
 mod relay;
@@ -16,4 +17,4 @@ mod validate;
 mod wiring;
 
 pub use data_dir::{DataDir, DataDirError};
-pub use wiring::{Server, ServerError};
+pub use wiring::{AtStop, Server, ServerError};

@@ -52,6 +52,16 @@ const HEALTH_NAMES: [&str; 3] = ["", "sandshell.v1.SandboxService", "sandshell.v
 /// The gRPC server.
 pub struct Server {
     sandboxes: Sandboxes,
+    at_stop: AtStop,
+}
+
+/// What becomes of the sandboxes when the server is told to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AtStop {
+    /// They go on, and the next server takes them over.
+    Keep,
+    /// They are deleted.
+    Delete,
 }
 
 /// Why a server cannot start or go on.
@@ -75,8 +85,8 @@ pub enum ServerError {
 
 impl Server {
     /// A server of these sandboxes.
-    pub fn new(sandboxes: Sandboxes) -> Self {
-        Self { sandboxes }
+    pub fn new(sandboxes: Sandboxes, at_stop: AtStop) -> Self {
+        Self { sandboxes, at_stop }
     }
 
     /// Listens on an address. Port 0 picks one.
@@ -84,12 +94,12 @@ impl Server {
         TcpListener::bind(address).await.map_err(|source| ServerError::Listen { address, source })
     }
 
-    /// Serves until `shutdown`, then deletes all sandboxes.
+    /// Serves until `shutdown`, then lets calls end, and keeps or deletes the sandboxes.
     pub async fn run(self, listener: TcpListener, shutdown: impl Future<Output = ()>) -> Result<(), ServerError> {
         self.run_on(TcpIncoming::from(listener).with_nodelay(Some(true)), shutdown).await
     }
 
-    /// Serves connections of any kind until `shutdown` or until there are no more, then deletes all sandboxes.
+    /// The same with connections of any kind, until `shutdown` or until there are no more.
     pub async fn run_on<I, IO>(self, incoming: I, shutdown: impl Future<Output = ()>) -> Result<(), ServerError>
     where
         I: Stream<Item = io::Result<IO>>,
@@ -107,9 +117,11 @@ impl Server {
         };
         report(&health, ServingStatus::NotServing).await;
         drop(stop);
-        // Deleting the sandboxes is what ends the streams: their watchers are told.
+        // What ends the streams is either: their watchers are told that the sandbox or the server stops.
         let delete = async {
-            if timeout(REMOVE_TIMEOUT, self.sandboxes.shut_down()).await.is_err() {
+            if self.at_stop == AtStop::Keep {
+                self.sandboxes.close();
+            } else if timeout(REMOVE_TIMEOUT, self.sandboxes.shut_down()).await.is_err() {
                 tracing::error!("some sandboxes could not be removed in time; the next start removes them");
             }
             silence(health).await;
