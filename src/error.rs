@@ -95,6 +95,10 @@ pub enum Kind {
     Command,
     /// An image.
     Image,
+    /// A tenant.
+    Tenant,
+    /// An API key.
+    Key,
 }
 
 /// Stable causes that a client can act on: `ErrorInfo.reason`.
@@ -180,6 +184,8 @@ impl fmt::Display for Kind {
             Self::Session => "session",
             Self::Command => "command",
             Self::Image => "image",
+            Self::Tenant => "tenant",
+            Self::Key => "key",
         })
     }
 }

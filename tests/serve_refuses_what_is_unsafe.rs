@@ -1,53 +1,101 @@
 //! `serve` starts only where it is safe, and says what is wrong otherwise.
 
-use crate::kit::{Options, Server, server::BINARY};
-use std::{
-    io::Read,
-    process::{Command, Output, Stdio},
-    time::{Duration, Instant},
+use crate::kit::{
+    Options, Server,
+    certificates::{Authority, write},
+    cli::{make_key, refuses, sandshell},
+    errors::expect_error,
+    raw::keyed,
+    v1,
 };
+use std::path::Path;
+use tonic::Code;
 
-/// Runs `sandshell` and waits for its end, which must come by itself.
-fn sandshell(arguments: &[&str]) -> Output {
-    let mut child = Command::new(BINARY)
-        .args(arguments)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("sandshell starts");
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while child.try_wait().unwrap().is_none() {
-        if Instant::now() > deadline {
-            let _ = child.kill();
-            let mut said = String::new();
-            let _ = child.stderr.take().unwrap().read_to_string(&mut said);
-            panic!("`sandshell {arguments:?}` did not end by itself; it said: {said}");
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    child.wait_with_output().unwrap()
-}
-
-#[track_caller]
-fn refuses(arguments: &[&str], named: &[&str]) {
-    let output = sandshell(arguments);
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(!output.status.success(), "`sandshell {arguments:?}` ended well");
-    for word in named {
-        assert!(said.contains(word), "`sandshell {arguments:?}` should name {word:?}, and says: {said}");
-    }
-    assert!(output.stdout.is_empty(), "complaints go to stderr");
-    assert!(!said.contains("panicked"), "{said}");
-}
+const OTHERS_CAN_REACH: &str = "0.0.0.0:0";
 
 #[test]
 fn an_address_that_others_can_reach() {
     let dir = tempfile::tempdir().unwrap();
-    let dir = dir.path().to_str().unwrap();
-    for address in ["0.0.0.0:0", "[::]:0", "192.0.2.1:0"] {
-        refuses(&["serve", "--listen", address, "--data-dir", dir], &["--insecure"]);
+    let data = dir.path().join("data");
+    let serve = |address, more: &[&str], named: &[&str]| {
+        refuses(&[&["serve", "--listen", address, "--data-dir", data.to_str().unwrap()], more].concat(), named);
+    };
+    for address in [OTHERS_CAN_REACH, "[::]:0", "192.0.2.1:0"] {
+        serve(address, &[], &["no API key", "sandshell key create", "no TLS", "--tls-cert", "--tls-key", "--insecure"]);
     }
+    let tls = tls_files(dir.path());
+    let tls: Vec<_> = tls.iter().map(String::as_str).collect();
+    serve(OTHERS_CAN_REACH, &tls, &["no API key"]);
+    make_key(&data, "blue");
+    serve(OTHERS_CAN_REACH, &[], &["no TLS"]);
+    // With both it serves.
+    let args = tls.iter().map(|&word| word.to_owned()).collect();
+    Server::start(Options { listen: listen(), args, data_dir: Some(data), ..Default::default() }).stop();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn unless_it_is_told_to_and_even_then_keys_count() {
+    let dir = tempfile::tempdir().unwrap();
+    let data_dir = Some(dir.path().join("data"));
+    let options = || Options {
+        listen: listen(),
+        args: vec!["--insecure".to_owned()],
+        data_dir: data_dir.clone(),
+        ..Default::default()
+    };
+    let list = v1::ListSandboxesRequest::default;
+    let server = Server::start(options());
+    server.connect().await.sandboxes.list_sandboxes(list()).await.expect("nobody has a key");
+    assert!(server.log().contains("there are no keys"), "{}", server.log());
+    server.stop();
+
+    let key = make_key(data_dir.as_ref().unwrap(), "blue");
+    let server = Server::start(options());
+    let mut sandboxes = server.connect().await.sandboxes;
+    let refused = sandboxes.list_sandboxes(list()).await.expect_err("a key is needed");
+    expect_error(&refused, Code::Unauthenticated, "UNAUTHENTICATED");
+    sandboxes.list_sandboxes(keyed(list(), &key)).await.expect("the key is right");
+}
+
+fn listen() -> Option<String> {
+    Some(OTHERS_CAN_REACH.to_owned())
+}
+
+fn tls_files(dir: &Path) -> [String; 4] {
+    let pair = Authority::new().sign(&["localhost"]);
+    let (certificate, key) = (write(dir, "server.pem", &pair.certificate), write(dir, "server.key", &pair.key));
+    ["--tls-cert".to_owned(), certificate, "--tls-key".to_owned(), key]
+}
+
+#[test]
+fn certificates_and_keys_that_cannot_be_used() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let [_, certificate, _, key] = &tls_files(dir.path());
+    let other = write(dir.path(), "other.key", &Authority::new().sign(&["localhost"]).key);
+    let garbage = write(dir.path(), "garbage", "garbage");
+    let broken = write(dir.path(), "broken", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
+    let serve = |cert: &str, key: &str, more: &[&str], named: &[&str]| {
+        let tls = ["serve", "--listen", "127.0.0.1:0", "--tls-cert", cert, "--tls-key", key, "--data-dir"];
+        refuses(&[&tls[..], &[data.to_str().unwrap()], more].concat(), named);
+    };
+    serve("/no/such/cert", key, &[], &["--tls-cert /no/such/cert", "No such file", "PEM file"]);
+    serve(certificate, "/no/such/key", &[], &["--tls-key /no/such/key", "No such file", "PEM file"]);
+    serve(&garbage, key, &[], &["--tls-cert", &garbage, "BEGIN CERTIFICATE"]);
+    serve(&broken, key, &[], &["--tls-cert", &broken]);
+    serve(certificate, &garbage, &[], &["--tls-key", &garbage, "PKCS#8"]);
+    serve(certificate, &other, &[], &["--tls-key", &other, "--tls-cert", certificate, "made together"]);
+    for authority in ["/no/such/ca", &garbage, &broken] {
+        serve(certificate, key, &["--client-ca", authority], &["--client-ca", authority]);
+    }
+    // Half of it.
+    let data = data.to_str().unwrap();
+    refuses(&["serve", "--tls-cert", certificate, "--data-dir", data], &["--tls-key"]);
+    refuses(&["serve", "--tls-key", key, "--data-dir", data], &["--tls-cert"]);
+    refuses(&["serve", "--client-ca", certificate, "--data-dir", data], &["--tls-cert", "--tls-key"]);
+    // From the file of options, too.
+    let config = write(dir.path(), "config.toml", &format!("tls_cert = {certificate:?}\ntls_key = {other:?}\n"));
+    refuses(&["serve", "--config", &config, "--data-dir", data], &["made together"]);
 }
 
 #[test]
@@ -90,12 +138,12 @@ fn a_port_in_use() {
 
 #[test]
 fn what_it_is_and_can_do_is_told() {
-    for arguments in [&["--help"][..], &["serve", "--help"], &["run", "--help"], &["shell", "--help"], &["--version"]] {
+    for arguments in [&["--help"][..], &["serve", "--help"], &["run", "--help"], &["key", "--help"], &["--version"]] {
         let output = sandshell(arguments);
         assert!(output.status.success() && !output.stdout.is_empty(), "{arguments:?}");
     }
     let help = String::from_utf8_lossy(&sandshell(&["--help"]).stdout).into_owned();
-    for name in ["serve", "run", "shell"] {
+    for name in ["serve", "run", "shell", "key", "tenant"] {
         assert!(help.contains(name), "{help}");
     }
     assert!(!help.contains("agent"), "the agent is not for people: {help}");

@@ -42,6 +42,16 @@ const ABSENT: &[(&str, &[&str], &str)] = &[
         &["crate::server", "crate::sandbox", "crate::runtime", "crate::agent", "crate::cli"],
         "what server and agent share depends on neither",
     ),
+    (
+        "tenant",
+        &["tonic", "clap", "sqlx", "crate::server", "crate::cli", "crate::rpc", "crate::api", "crate::sandbox"],
+        "who may is the domain's, and knows neither its edge nor its tools",
+    ),
+    (
+        "store",
+        &["tonic", "clap", "crate::server", "crate::cli", "crate::rpc", "crate::api"],
+        "the store keeps rows and knows nobody who asks for them",
+    ),
     ("error.rs", &["tonic", "http::", "crate::"], "errors are the domain's"),
 ];
 

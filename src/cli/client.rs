@@ -1,6 +1,7 @@
 //! The server that `run` and `shell` speak with: a named one, or a private one in this process.
 
 use super::{
+    credentials::{Bearer, Channel, Credentials},
     error::CliError,
     launch::{self, RuntimeKind},
 };
@@ -25,7 +26,7 @@ use tokio::{
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{
     Code,
-    transport::{Channel, Endpoint},
+    transport::{self, Endpoint},
 };
 use tower::service_fn;
 
@@ -37,15 +38,17 @@ pub(super) struct Place {
     /// Image: `host`, or the path of a root file system directory
     #[arg(long, default_value = "host")]
     pub(super) image: String,
-    /// Server to use, as http://HOST:PORT; without it a private one is started for the occasion
+    /// Server to use, as http://HOST:PORT or https://HOST:PORT; without it a private one is started for the occasion
     #[arg(long, value_name = "URL", env = "SANDSHELL_SERVER")]
     pub(super) server: Option<String>,
+    #[command(flatten)]
+    credentials: Credentials,
 }
 
 /// What a [`Place`] needs before there are threads.
 pub(super) enum Prepared {
     /// A server elsewhere.
-    Named(String),
+    Named(String, Box<Credentials>),
     /// A server in this process.
     Private(Box<Private>),
 }
@@ -71,7 +74,8 @@ impl Place {
     /// Starts the private runtime if one is needed, and makes a path absolute.
     pub(super) fn prepare(&mut self) -> Result<Prepared, CliError> {
         if let Some(url) = &self.server {
-            return Ok(Prepared::Named(if url.contains("://") { url.clone() } else { format!("http://{url}") }));
+            let url = if url.contains("://") { url.clone() } else { format!("http://{url}") };
+            return Ok(Prepared::Named(url, Box::new(self.credentials.clone())));
         }
         // It lives as long as this command.
         let mut policy = Policy { lifetimes: Lifetimes::unlimited(), ..Policy::default() };
@@ -91,17 +95,17 @@ impl Prepared {
     /// Connects. The private server is started by it.
     pub(super) async fn connect(&self) -> Result<Client, CliError> {
         match self {
-            Self::Named(url) => connect(url).await,
+            Self::Named(url, credentials) => connect(url, credentials).await,
             Self::Private(private) => serve(private).await,
         }
     }
 }
 
 impl Client {
-    fn new(channel: Channel) -> Self {
+    fn new(channel: transport::Channel, bearer: Bearer) -> Self {
         Self {
-            sandboxes: SandboxServiceClient::new(channel.clone()),
-            sessions: SessionServiceClient::new(channel),
+            sandboxes: SandboxServiceClient::with_interceptor(channel.clone(), bearer.clone()),
+            sessions: SessionServiceClient::with_interceptor(channel, bearer),
             private: None,
         }
     }
@@ -136,15 +140,17 @@ fn tuned(endpoint: Endpoint) -> Endpoint {
         .tcp_nodelay(true)
 }
 
-async fn connect(url: &str) -> Result<Client, CliError> {
-    let fail = |reason: String| CliError::Connect { url: url.to_owned(), reason };
+async fn connect(url: &str, credentials: &Credentials) -> Result<Client, CliError> {
+    let mut endpoint = tuned(Endpoint::from_shared(url.to_owned()).map_err(|_| {
+        CliError::option(format!("--server {url}: is not a URL; use http://HOST:PORT or https://HOST:PORT"))
+    })?);
+    let bearer = credentials.bearer()?;
     if url.starts_with("https://") {
-        return Err(CliError::option(format!("--server {url}: TLS is not supported; use http://HOST:PORT")));
+        let tls = endpoint.tls_config(credentials.tls()?);
+        endpoint = tls.map_err(|error| CliError::connect(url, &error))?;
     }
-    let endpoint = Endpoint::from_shared(url.to_owned())
-        .map_err(|_| CliError::option(format!("--server {url}: is not a URL; use http://HOST:PORT")))?;
-    let channel = tuned(endpoint).connect().await.map_err(|error| fail(root_cause(&error)))?;
-    Ok(Client::new(channel))
+    let channel = endpoint.connect().await.map_err(|error| CliError::connect(url, &error))?;
+    Ok(Client::new(channel, bearer))
 }
 
 /// Connections are socket pairs within this process: nobody else can reach the server.
@@ -166,15 +172,7 @@ async fn serve(private: &Private) -> Result<Client, CliError> {
         }
     });
     let channel = tuned(Endpoint::from_static("http://private.sandshell")).connect_with_connector_lazy(connector);
-    Ok(Client { private: Some((stop, server)), ..Client::new(channel) })
-}
-
-fn root_cause(error: &dyn Error) -> String {
-    let mut cause = error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    cause.to_string()
+    Ok(Client { private: Some((stop, server)), ..Client::new(channel, Bearer::default()) })
 }
 
 /// A data directory that is removed with the value.

@@ -4,7 +4,7 @@ pub(super) use super::span::Span;
 use super::{error::CliError, launch::RuntimeKind, log::LogFormat, serve::Args};
 use crate::{
     sandbox::{Lifetimes, Policy},
-    server::AtStop,
+    server::{AtStop, Tls},
 };
 use serde::de::DeserializeOwned;
 use std::{
@@ -20,6 +20,8 @@ const DEFAULT_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHO
 #[derive(Debug)]
 pub(super) struct Config {
     pub(super) listen: SocketAddr,
+    pub(super) insecure: bool,
+    pub(super) tls: Option<Tls>,
     pub(super) data_dir: PathBuf,
     pub(super) runtime: RuntimeKind,
     /// URL of the database; none for the one in the data directory.
@@ -39,6 +41,9 @@ struct File {
     image_root: Option<Vec<PathBuf>>,
     allow_host_network: Option<bool>,
     insecure: Option<bool>,
+    tls_cert: Option<PathBuf>,
+    tls_key: Option<PathBuf>,
+    client_ca: Option<PathBuf>,
     max_sandboxes: Option<usize>,
     database: Option<String>,
     ephemeral: Option<bool>,
@@ -57,13 +62,12 @@ impl Config {
         let mut mistakes = Vec::new();
         let file = args.config.as_deref().map(|path| File::read(path, &mut mistakes)).unwrap_or_default();
         let listen = args.listen.or(file.listen).unwrap_or(DEFAULT_ADDRESS);
-        let insecure = args.insecure || file.insecure.unwrap_or(false);
-        if !listen.ip().is_loopback() && !insecure {
-            mistakes.push(format!(
-                "--listen {listen}: anyone who can reach this address could run commands on this host, because there \
-                 are no API keys yet; listen on 127.0.0.1, or pass --insecure if the network protects it"
-            ));
-        }
+        let tls = tls(
+            args.tls_cert.or(file.tls_cert),
+            args.tls_key.or(file.tls_key),
+            args.client_ca.or(file.client_ca),
+            &mut mistakes,
+        );
         let roots = if args.image_root.is_empty() { file.image_root.unwrap_or_default() } else { args.image_root };
         let image_roots = roots.iter().filter_map(|root| image_root(root, &mut mistakes)).collect();
         let data_dir = args.data_dir.or(file.data_dir).or_else(default_data_dir);
@@ -85,6 +89,8 @@ impl Config {
         let ephemeral = args.ephemeral || file.ephemeral.unwrap_or(false);
         let config = Self {
             listen,
+            insecure: args.insecure || file.insecure.unwrap_or(false),
+            tls,
             data_dir: data_dir.unwrap_or_default(),
             runtime: args.runtime.or(file.runtime).unwrap_or_default(),
             database: args.database.or(file.database),
@@ -127,6 +133,9 @@ impl File {
             image_root: take(&mut table, "image_root", path, mistakes),
             allow_host_network: take(&mut table, "allow_host_network", path, mistakes),
             insecure: take(&mut table, "insecure", path, mistakes),
+            tls_cert: take(&mut table, "tls_cert", path, mistakes),
+            tls_key: take(&mut table, "tls_key", path, mistakes),
+            client_ca: take(&mut table, "client_ca", path, mistakes),
             max_sandboxes: take(&mut table, "max_sandboxes", path, mistakes),
             database: take(&mut table, "database", path, mistakes),
             ephemeral: take(&mut table, "ephemeral", path, mistakes),
@@ -156,13 +165,37 @@ fn take<T: DeserializeOwned>(table: &mut Table, key: &str, path: &str, mistakes:
     }
 }
 
+/// Certificate and key go together, and only with them can clients be asked for theirs.
+fn tls(
+    certificate: Option<PathBuf>,
+    key: Option<PathBuf>,
+    client_ca: Option<PathBuf>,
+    mistakes: &mut Vec<String>,
+) -> Option<Tls> {
+    let mistake = match (certificate, key) {
+        (Some(certificate), Some(key)) => match Tls::load(&certificate, &key, client_ca.as_deref()) {
+            Ok(tls) => return Some(tls),
+            Err(error) => error.to_string(),
+        },
+        (Some(_), None) => "--tls-cert also needs --tls-key, the certificate's private key".to_owned(),
+        (None, Some(_)) => "--tls-key also needs --tls-cert, the certificate of that key".to_owned(),
+        (None, None) if client_ca.is_some() => {
+            "--client-ca also needs --tls-cert and --tls-key: only over TLS do clients show certificates".to_owned()
+        }
+        (None, None) => return None,
+    };
+    mistakes.push(mistake);
+    None
+}
+
 /// A directory of images, canonical: what a client names is compared with it after all links were followed.
 fn image_root(root: &Path, mistakes: &mut Vec<String>) -> Option<PathBuf> {
     let found = root.canonicalize().and_then(|root| root.read_dir().map(|_| root));
     found.map_err(|error| mistakes.push(format!("--image-root {}: {error}", root.display()))).ok()
 }
 
-fn default_data_dir() -> Option<PathBuf> {
+/// Where a server keeps its data unless told otherwise.
+pub(super) fn default_data_dir() -> Option<PathBuf> {
     if rustix::process::geteuid().is_root() {
         return Some(PathBuf::from("/var/lib/sandshell"));
     }
@@ -201,10 +234,10 @@ mod tests {
     }
 
     #[test]
-    fn an_open_address_needs_a_word() {
-        let open = || Args { listen: Some("0.0.0.0:1".parse().unwrap()), ..Args::default() };
-        let error = Config::new(open()).unwrap_err();
-        assert!(error.to_string().contains("--insecure"), "{error}");
-        Config::new(Args { insecure: true, ..open() }).unwrap();
+    fn half_of_tls_is_a_mistake() {
+        for text in ["tls_cert = \"a\"", "tls_key = \"a\"", "client_ca = \"a\""] {
+            let error = from_file(text, Args::default()).unwrap_err().to_string();
+            assert!(error.contains("also needs --tls-"), "{error}");
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! What the command line tells when it fails: what is wrong, and what to do.
 
 use crate::{
+    error::Error,
     server::{DataDirError, ServerError},
     store::StoreError,
 };
@@ -38,6 +39,16 @@ pub(super) enum CliError {
         /// Why.
         reason: String,
     },
+    /// There is something, but the two sides do not agree on encryption.
+    #[error("no trusted connection to {url}: {reason}; {remedy}")]
+    Tls {
+        /// Where.
+        url: String,
+        /// Why.
+        reason: String,
+        /// What to do.
+        remedy: &'static str,
+    },
     /// The server refused.
     #[error("{}", explain(.0))]
     Refused(Box<Status>),
@@ -49,14 +60,23 @@ pub(super) enum CliError {
         /// Why it failed.
         source: io::Error,
     },
-    /// A domain error of the private server.
-    #[error(transparent)]
-    Domain(#[from] crate::error::Error),
+    /// The domain refused or failed, in this process.
+    #[error("{}", explain_domain(.0))]
+    Domain(#[from] Error),
 }
 
 impl CliError {
     pub(super) fn io(action: &'static str, source: impl Into<io::Error>) -> Self {
         Self::Io { action, source: source.into() }
+    }
+
+    /// A connection that did not come about, or broke before it carried anything.
+    pub(super) fn connect(url: &str, error: &(dyn std::error::Error + 'static)) -> Self {
+        let (url, reason) = (url.to_owned(), root_cause(error).to_string());
+        match tls_error(error) {
+            Some(error) => Self::Tls { url, reason, remedy: remedy(error) },
+            None => Self::Connect { url, reason },
+        }
     }
 
     pub(super) fn option(message: impl Into<String>) -> Self {
@@ -70,13 +90,45 @@ impl From<Status> for CliError {
     }
 }
 
+fn root_cause<'a>(error: &'a (dyn std::error::Error + 'static)) -> &'a (dyn std::error::Error + 'static) {
+    chain(error).last().unwrap_or(error)
+}
+
+fn chain<'a>(
+    error: &'a (dyn std::error::Error + 'static),
+) -> impl Iterator<Item = &'a (dyn std::error::Error + 'static)> {
+    std::iter::successors(Some(error), |&error| error.source())
+}
+
+/// What TLS did not like, if it was that: it travels inside an I/O error.
+fn tls_error<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a rustls::Error> {
+    chain(error).find_map(|error| error.downcast_ref::<io::Error>()?.get_ref()?.downcast_ref())
+}
+
+fn remedy(error: &rustls::Error) -> &'static str {
+    match error {
+        rustls::Error::InvalidCertificate(_) => "name the authority that its certificate is of with --ca",
+        rustls::Error::AlertReceived(_) => "if the server asks for a certificate, give one with --cert and --cert-key",
+        _ => "if the server does not speak TLS, use http://",
+    }
+}
+
+/// With the cause, which a client of a server finds in that server's log only.
+fn explain_domain(error: &Error) -> String {
+    match error {
+        Error::Internal { source, .. } => format!("{error}: {source}"),
+        error => error.to_string(),
+    }
+}
+
 fn explain(status: &Status) -> String {
     let request_id = status.metadata().get("x-request-id").and_then(|id| id.to_str().ok());
-    if status.source().is_some() {
-        return format!("the connection to the server broke: {}", status.message());
+    if let Some(error) = status.source() {
+        return format!("the connection to the server broke: {}", root_cause(error));
     }
     match (status.code(), request_id) {
         (Code::Internal | Code::Unknown, Some(id)) => format!("{} (request id {id})", status.message()),
+        (Code::Unauthenticated, _) => format!("{}; give a key with SANDSHELL_KEY or --key", status.message()),
         (Code::Unavailable, _) => format!("the server or the sandbox cannot be reached: {}", status.message()),
         _ => status.message().to_owned(),
     }

@@ -1,6 +1,6 @@
 //! Follows one command to its end: writes its output, and comes back when the connection is lost.
 
-use super::{error::CliError, terminal::Outputs};
+use super::{credentials::Channel, error::CliError, terminal::Outputs};
 use crate::api::v1::{
     AttachRequest, ExecRequest, ExecResponse, Exited, Output, SignalCommandRequest, Stream, exec_response::Response,
     exited::Reason, session_service_client::SessionServiceClient,
@@ -11,7 +11,7 @@ use tokio::{
     sync::watch,
     time::sleep,
 };
-use tonic::{Code, IntoStreamingRequest, Status, Streaming, transport::Channel};
+use tonic::{Code, IntoStreamingRequest, Status, Streaming};
 
 type Sessions = SessionServiceClient<Channel>;
 

@@ -2,15 +2,21 @@
 
 mod client;
 mod config;
+mod credentials;
+mod database;
 mod error;
+mod exposure;
 mod follow;
 mod internal;
+mod key;
 mod launch;
 mod log;
 mod run;
 mod serve;
 mod shell;
 mod span;
+mod table;
+mod tenant;
 mod terminal;
 
 use clap::{Parser, Subcommand};
@@ -39,6 +45,10 @@ enum Command {
     Run(run::Args),
     /// Open an interactive shell in a sandbox.
     Shell(shell::Args),
+    /// Make, list and revoke API keys.
+    Key(key::Args),
+    /// List tenants and set their limits.
+    Tenant(tenant::Args),
     /// The program inside every sandbox.
     #[command(hide = true)]
     Agent(internal::AgentArgs),
@@ -56,6 +66,8 @@ pub fn main() -> ExitCode {
         Command::Serve(args) => serve::main(args).map(|()| ExitCode::SUCCESS),
         Command::Run(args) => run::main(args),
         Command::Shell(args) => shell::main(args),
+        Command::Key(args) => key::main(args).map(|()| ExitCode::SUCCESS),
+        Command::Tenant(args) => tenant::main(args).map(|()| ExitCode::SUCCESS),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("sandshell: {error}");

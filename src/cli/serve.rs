@@ -3,6 +3,7 @@
 use super::{
     config::{Config, Span},
     error::CliError,
+    exposure,
     launch::{self, RuntimeKind},
     log::{self, LogFormat},
 };
@@ -11,7 +12,7 @@ use crate::{
     sandbox::{Recovered, Sandboxes},
     server::{DataDir, Server},
     store::{Durability, Store},
-    tenant,
+    tenant::{self, Tenants},
 };
 use std::{future::Future, net::SocketAddr, path::PathBuf, sync::Arc, time::SystemTime};
 use tokio::signal::unix::{SignalKind, signal};
@@ -61,7 +62,16 @@ pub(super) struct Args {
     /// Most sandboxes at one time [default: 1000]
     #[arg(long, value_name = "N")]
     pub(super) max_sandboxes: Option<usize>,
-    /// Listen on an address that others can reach, without any authentication
+    /// Certificate of the server, with those that lead to its authority after it: PEM
+    #[arg(long, value_name = "FILE")]
+    pub(super) tls_cert: Option<PathBuf>,
+    /// Private key of the certificate: PEM
+    #[arg(long, value_name = "FILE")]
+    pub(super) tls_key: Option<PathBuf>,
+    /// Let only clients connect that have a certificate of one of these authorities: PEM
+    #[arg(long, value_name = "FILE")]
+    pub(super) client_ca: Option<PathBuf>,
+    /// Listen on an address that others can reach, even without TLS or API keys
     #[arg(long)]
     pub(super) insecure: bool,
     /// What to log, as in RUST_LOG [default: warn]
@@ -91,6 +101,8 @@ async fn serve(config: Config, data_dir: &DataDir, runtime: Arc<dyn Runtime>) ->
         Some(url) => Store::open(url, Durability::Kill).await?,
         None => Store::in_directory(data_dir.path(), Durability::Kill).await?,
     };
+    let tenants = Tenants::new(store.clone());
+    exposure::check(&config, &tenants).await?;
     store.ensure_tenant(tenant::DEFAULT, SystemTime::now()).await?;
     let sandboxes = Sandboxes::new(runtime, store, &data_dir.server_id()?, config.policy);
     let recovered = sandboxes.recover().await?;
@@ -101,7 +113,8 @@ async fn serve(config: Config, data_dir: &DataDir, runtime: Arc<dyn Runtime>) ->
     let listener = Server::bind(config.listen).await?;
     let address = listener.local_addr().map_err(|source| CliError::io("read the address", source))?;
     eprintln!("listening on {address}");
-    Server::new(sandboxes, config.at_stop).run(listener, shutdown).await?;
+    let server = Server::new(sandboxes, config.at_stop).with_tenants(tenants).with_tls(config.tls);
+    server.run(listener, shutdown).await?;
     Ok(())
 }
 

@@ -137,6 +137,8 @@ fn not_found_reason(kind: Kind) -> &'static str {
         Kind::Session => "SESSION_NOT_FOUND",
         Kind::Command => "COMMAND_NOT_FOUND",
         Kind::Image => "IMAGE_NOT_FOUND",
+        Kind::Tenant => "TENANT_NOT_FOUND",
+        Kind::Key => "KEY_NOT_FOUND",
     }
 }
 
@@ -186,6 +188,8 @@ mod tests {
             (Error::not_found(Kind::Session, "s"), Code::NotFound, "SESSION_NOT_FOUND"),
             (Error::not_found(Kind::Command, "s"), Code::NotFound, "COMMAND_NOT_FOUND"),
             (Error::not_found(Kind::Image, "s"), Code::NotFound, "IMAGE_NOT_FOUND"),
+            (Error::not_found(Kind::Tenant, "s"), Code::NotFound, "TENANT_NOT_FOUND"),
+            (Error::not_found(Kind::Key, "s"), Code::NotFound, "KEY_NOT_FOUND"),
             (wrong(Reason::SessionClosed), Code::FailedPrecondition, "SESSION_CLOSED"),
             (wrong(Reason::SessionBusy), Code::FailedPrecondition, "SESSION_BUSY"),
             (wrong(Reason::CommandExited), Code::FailedPrecondition, "COMMAND_EXITED"),
@@ -199,6 +203,8 @@ mod tests {
             (exhausted(Reason::TooManySandboxes), Code::ResourceExhausted, "TOO_MANY_SANDBOXES"),
             (exhausted(Reason::SandboxOutOfResources), Code::ResourceExhausted, "SANDBOX_OUT_OF_RESOURCES"),
             (exhausted(Reason::MessageTooLarge), Code::ResourceExhausted, "MESSAGE_TOO_LARGE"),
+            (exhausted(Reason::TooManyRequests), Code::ResourceExhausted, "TOO_MANY_REQUESTS"),
+            (Error::Unauthenticated { message: "m".into() }, Code::Unauthenticated, "UNAUTHENTICATED"),
             (unreachable, Code::Unavailable, "SANDBOX_UNREACHABLE"),
             (Error::internal("c", "x"), Code::Internal, "INTERNAL"),
         ];

@@ -1,4 +1,4 @@
-//! The edge: gRPC services, checks of requests, errors, request ids.
+//! The edge: who may call, gRPC services, checks of requests, errors, request ids.
 //!
 //! A handler takes the message, checks it ([`validate`]), and calls the domain, or passes the very same message on to
 //! the sandbox's agent.
@@ -13,8 +13,10 @@ mod session_service;
 mod stdin;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod validate;
 mod wiring;
 
 pub use data_dir::{DataDir, DataDirError};
+pub use tls::Tls;
 pub use wiring::{AtStop, Server, ServerError};

@@ -58,10 +58,10 @@ where
     }
 }
 
-/// At level ERROR, because an error's line needs the id whatever else is logged. `id` is filled in once it is known.
+/// At level ERROR, because an error's line needs the id whatever else is logged. What is empty is filled in once it is known.
 fn span(request_id: &HeaderValue, method: &str) -> Span {
     let request_id = request_id.to_str().unwrap_or_default();
-    tracing::error_span!("rpc", request_id, method, id = field::Empty)
+    tracing::error_span!("rpc", request_id, method, tenant = field::Empty, id = field::Empty)
 }
 
 fn is_sane(id: &HeaderValue) -> bool {

@@ -1,6 +1,11 @@
 //! Puts the services together and serves them until told to stop.
 
-use super::{request_id::RequestIdLayer, sandbox_service, session_service};
+use super::{
+    auth::{Access, AuthLayer},
+    request_id::RequestIdLayer,
+    sandbox_service, session_service,
+    tls::Tls,
+};
 use crate::{
     api::{
         FILE_DESCRIPTOR_SET,
@@ -8,6 +13,7 @@ use crate::{
     },
     rpc::transport::{CONNECTION_WINDOW, MAX_FRAME_BYTES, MAX_MESSAGE_BYTES},
     sandbox::Sandboxes,
+    tenant::Tenants,
 };
 use futures_util::Stream;
 use std::{future::Future, io, net::SocketAddr, time::Duration};
@@ -49,10 +55,14 @@ const REMOVE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Names that `grpc.health.v1.Health` knows.
 const HEALTH_NAMES: [&str; 3] = ["", "sandshell.v1.SandboxService", "sandshell.v1.SessionService"];
 
+type Router = transport::server::Router<Stack<AuthLayer, Stack<RequestIdLayer, Identity>>>;
+
 /// The gRPC server.
 pub struct Server {
     sandboxes: Sandboxes,
     at_stop: AtStop,
+    access: Access,
+    tls: Option<Tls>,
 }
 
 /// What becomes of the sandboxes when the server is told to stop.
@@ -78,15 +88,28 @@ pub enum ServerError {
     /// The descriptors of the API cannot be read.
     #[error("gRPC reflection: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),
+    /// The certificate, the key or the authority cannot be used.
+    #[error("TLS: {}", std::error::Error::source(.0).unwrap_or(.0))]
+    Tls(#[source] transport::Error),
     /// Accepting connections failed.
     #[error("serve: {0}")]
     Serve(#[from] transport::Error),
 }
 
 impl Server {
-    /// A server of these sandboxes.
+    /// A server of these sandboxes, for whoever can reach it.
     pub fn new(sandboxes: Sandboxes, at_stop: AtStop) -> Self {
-        Self { sandboxes, at_stop }
+        Self { sandboxes, at_stop, access: Access::Anyone, tls: None }
+    }
+
+    /// Lets in only whom a key of these tenants names, or anybody while there are no keys.
+    pub fn with_tenants(self, tenants: Tenants) -> Self {
+        Self { access: Access::Tenants(tenants), ..self }
+    }
+
+    /// Speaks TLS, and nothing else.
+    pub fn with_tls(self, tls: Option<Tls>) -> Self {
+        Self { tls, ..self }
     }
 
     /// Listens on an address. Port 0 picks one.
@@ -109,7 +132,7 @@ impl Server {
         report(&health, ServingStatus::Serving).await;
         let (stop, stopped) = oneshot::channel::<()>();
         let stopping = async move { drop(stopped.await) };
-        let router = transport(self.routes(&health)?);
+        let router = self.router(&health)?;
         let mut serving = Box::pin(router.serve_with_incoming_shutdown(incoming, stopping));
         let served = tokio::select! {
             served = &mut serving => Some(served),
@@ -142,6 +165,16 @@ impl Server {
         }
     }
 
+    /// The request id is outside, so that a refusal has one too.
+    fn router(&self, health: &HealthReporter) -> Result<Router, ServerError> {
+        let mut transport = transport();
+        if let Some(Tls(config)) = &self.tls {
+            transport = transport.tls_config(config.clone()).map_err(ServerError::Tls)?;
+        }
+        let routes = self.routes(health)?;
+        Ok(transport.layer(RequestIdLayer).layer(AuthLayer(self.access.clone())).add_routes(routes))
+    }
+
     fn routes(&self, health: &HealthReporter) -> Result<Routes, ServerError> {
         let sandboxes = SandboxServiceServer::new(sandbox_service::Service(self.sandboxes.clone()))
             .max_decoding_message_size(MAX_MESSAGE_BYTES);
@@ -161,7 +194,7 @@ impl Server {
 }
 
 /// HTTP/2 settings that suit many long streams.
-fn transport(routes: Routes) -> transport::server::Router<Stack<RequestIdLayer, Identity>> {
+fn transport() -> transport::Server {
     transport::Server::builder()
         .initial_stream_window_size(INPUT_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
@@ -170,8 +203,6 @@ fn transport(routes: Routes) -> transport::server::Router<Stack<RequestIdLayer, 
         .http2_max_header_list_size(MAX_HEADER_BYTES)
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
-        .layer(RequestIdLayer)
-        .add_routes(routes)
 }
 
 async fn report(health: &HealthReporter, status: ServingStatus) {

@@ -24,6 +24,9 @@ use std::{
 /// In order, and never changed once released.
 const MIGRATIONS: [(i64, &str, &str); 1] = [(1, "base", include_str!("migrations/0001_base.sql"))];
 
+/// The database in a data directory.
+const FILE: &str = "sandshell.db";
+
 /// SQLite has one writer. With one connection nobody in this process ever waits for a lock of another; other processes
 /// (`sandshell key`) wait by `busy_timeout`.
 const SQLITE_CONNECTIONS: u32 = 1;
@@ -70,9 +73,14 @@ pub enum StoreError {
 pub type Result<T> = std::result::Result<T, StoreError>;
 
 impl Store {
+    /// Whether a data directory has a database in it.
+    pub fn is_in(data_dir: &Path) -> bool {
+        data_dir.join(FILE).exists()
+    }
+
     /// Opens the database in a data directory.
     pub async fn in_directory(data_dir: &Path, durability: Durability) -> Result<Self> {
-        let path = data_dir.join("sandshell.db");
+        let path = data_dir.join(FILE);
         // Characters that mean something in a URL.
         let path = path.to_string_lossy().replace('%', "%25").replace('?', "%3F").replace('#', "%23");
         Self::open(&format!("sqlite://{path}?mode=rwc"), durability).await

@@ -1,4 +1,15 @@
-//! Who may: tenants, and what each may have.
+//! Who may: tenants, their keys, and what each may have.
+//!
+//! Whose key it is, is asked of the store on every call: a key that was revoked is refused by the very next one.
+
+mod door;
+mod key;
+mod rate;
+mod tenants;
+#[cfg(test)]
+mod tests;
+
+pub use tenants::Tenants;
 
 use std::sync::Arc;
 
@@ -40,6 +51,14 @@ impl Caller {
     /// Whoever can reach an open server.
     pub fn anyone() -> Self {
         Self::new(Tenant { id: DEFAULT.to_owned(), limits: Limits::default() })
+    }
+
+    /// Somebody who owns nothing and may make nothing: no tenant has an empty name.
+    pub fn nobody() -> Self {
+        let nothing = Some(0);
+        let limits =
+            Limits { sandboxes: nothing, sessions: nothing, memory_bytes: nothing, requests_per_second: nothing };
+        Self::new(Tenant { id: String::new(), limits })
     }
 
     /// The tenant's name.

@@ -1,9 +1,12 @@
 //! The kit: a real server, clients for it, and words to say what a command should do.
 
+pub mod certificates;
+pub mod cli;
 pub mod errors;
 pub mod expected;
 pub mod host;
 pub mod python;
+pub mod raw;
 pub mod running;
 pub mod sandbox;
 pub mod server;

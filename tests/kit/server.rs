@@ -19,6 +19,8 @@ pub const BINARY: &str = env!("CARGO_BIN_EXE_sandshell");
 /// How a server is started.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
+    /// Where to listen; else a port of its own on loopback.
+    pub listen: Option<String>,
     /// Run it as this user and group, without privileges.
     pub uid: Option<u32>,
     /// More arguments of `serve`.
@@ -76,7 +78,8 @@ impl Server {
         }
         let program = if options.uid.is_some() { binary_for_everyone() } else { PathBuf::from(BINARY) };
         let mut command = Command::new(program);
-        command.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]).arg(&data_dir).args(&options.args);
+        let listen = options.listen.as_deref().unwrap_or("127.0.0.1:0");
+        command.args(["serve", "--listen", listen, "--data-dir"]).arg(&data_dir).args(&options.args);
         if !options.keep {
             command.arg("--ephemeral");
         }

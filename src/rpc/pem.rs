@@ -1,0 +1,108 @@
+//! Certificates and keys in PEM files. They are looked at before they are used: rustls skips or refuses what is wrong
+//! without a word about the file it came from.
+
+use rustls::{
+    RootCertStore,
+    crypto::ring,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+    sign::CertifiedKey,
+};
+use std::{fs, io, path::Path};
+use tonic::transport::{Certificate, Identity};
+
+/// A file, and the option that names it.
+#[derive(Debug, Clone, Copy)]
+pub struct PemFile<'a> {
+    /// As it is typed: `--tls-cert`.
+    pub option: &'static str,
+    /// Which file.
+    pub path: &'a Path,
+}
+
+/// What is wrong with a file, and what would be right.
+#[derive(Debug, thiserror::Error)]
+pub enum PemError {
+    /// It cannot be read.
+    #[error("{file}: cannot be read: {source}; name a PEM file that this user may read")]
+    Read {
+        /// Which.
+        file: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// It holds no certificate.
+    #[error("{file}: has no certificate; it must be a PEM file with `-----BEGIN CERTIFICATE-----` in it")]
+    NoCertificate {
+        /// Which.
+        file: String,
+    },
+    /// A certificate in it is broken.
+    #[error("{file}: has a certificate that cannot be used: {source}")]
+    BadCertificate {
+        /// Which.
+        file: String,
+        /// Why.
+        source: rustls::Error,
+    },
+    /// It holds no private key.
+    #[error("{file}: has no private key; it must be a PEM file with a PKCS#8, PKCS#1 or SEC1 key and no passphrase")]
+    NoKey {
+        /// Which.
+        file: String,
+    },
+    /// Its key is of a kind that is not supported.
+    #[error("{file}: has a key that cannot be used: {source}; make an ECDSA (P-256), Ed25519 or RSA (2048) key")]
+    BadKey {
+        /// Which.
+        file: String,
+        /// Why.
+        source: rustls::Error,
+    },
+    /// Key and certificate are not a pair.
+    #[error("{key} is not the key of the certificate in {certificate}; name a pair that was made together")]
+    Mismatch {
+        /// The key's file.
+        key: String,
+        /// The certificate's file.
+        certificate: String,
+    },
+}
+
+impl PemFile<'_> {
+    fn name(&self) -> String {
+        format!("{} {}", self.option, self.path.display())
+    }
+
+    fn read(&self) -> Result<Vec<u8>, PemError> {
+        fs::read(self.path).map_err(|source| PemError::Read { file: self.name(), source })
+    }
+}
+
+/// The certificates of authorities.
+pub fn authorities(file: PemFile<'_>) -> Result<Certificate, PemError> {
+    let pem = file.read()?;
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(file, &pem)? {
+        roots.add(certificate).map_err(|source| PemError::BadCertificate { file: file.name(), source })?;
+    }
+    Ok(Certificate::from_pem(pem))
+}
+
+/// A certificate, with those that lead to its authority after it, and its key.
+pub fn identity(certificate: PemFile<'_>, key: PemFile<'_>) -> Result<Identity, PemError> {
+    let (certificate_pem, key_pem) = (certificate.read()?, key.read()?);
+    let chain = certificates(certificate, &certificate_pem)?;
+    let private = PrivateKeyDer::from_pem_slice(&key_pem).map_err(|_| PemError::NoKey { file: key.name() })?;
+    CertifiedKey::from_der(chain, private, &ring::default_provider()).map_err(|error| match error {
+        rustls::Error::InconsistentKeys(_) => PemError::Mismatch { key: key.name(), certificate: certificate.name() },
+        source @ rustls::Error::InvalidCertificate(_) => PemError::BadCertificate { file: certificate.name(), source },
+        source => PemError::BadKey { file: key.name(), source },
+    })?;
+    Ok(Identity::from_pem(certificate_pem, key_pem))
+}
+
+/// All certificates in a file; there is at least one.
+fn certificates(file: PemFile<'_>, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, PemError> {
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+    found.ok().filter(|found| !found.is_empty()).ok_or_else(|| PemError::NoCertificate { file: file.name() })
+}

@@ -1,0 +1,204 @@
+//! No method answers a caller that it does not know, and none shows a tenant what is another's. One table has every method
+//! of every service; a method that is not in it fails the test.
+
+use crate::kit::{
+    Options, Server,
+    cli::{make_key, prints},
+    errors::{expect_error, request_id},
+    raw::{call, keyed, methods},
+    v1,
+};
+use bytes::Bytes;
+use prost::Message;
+use sandshell::api::v1::exec_start::Target;
+use tonic::{Code, Status};
+use tonic_reflection::pb::v1::{ServerReflectionRequest, server_reflection_request::MessageRequest};
+
+/// What a method does with the ids of another tenant.
+enum Asked {
+    /// It needs no key, because it knows nothing of anybody's.
+    Open,
+    /// It takes no id.
+    NoId,
+    /// It does not find them: the reason.
+    NotFound(&'static str),
+}
+
+use Asked::{NoId, NotFound, Open};
+
+/// What a tenant has.
+struct Ids {
+    sandbox: String,
+    session: String,
+    command: String,
+}
+
+/// Every method, a request of whom the ids belong to, and what others are answered. What ends
+/// something comes last.
+fn table(ids: &Ids) -> Vec<(&'static str, Vec<u8>, Asked)> {
+    let (sandbox_id, session_id) = (|| ids.sandbox.clone(), || ids.session.clone());
+    let command_id = || ids.command.clone();
+    let start = || {
+        let target = Some(Target::SessionId(session_id()));
+        Some(v1::ExecStart { target, command: "true".into(), ..Default::default() })
+    };
+    let exec = v1::ExecRequest { request: start().map(v1::exec_request::Request::Start) };
+    let attach = v1::AttachRequest { command_id: command_id(), ..Default::default() };
+    let list_sessions = v1::ListSessionsRequest { sandbox_id: sandbox_id(), ..Default::default() };
+    let list_commands = v1::ListCommandsRequest { session_id: session_id(), ..Default::default() };
+    let create_session = v1::CreateSessionRequest { sandbox_id: sandbox_id(), ..Default::default() };
+    let signal = v1::SignalCommandRequest { command_id: command_id(), ..Default::default() };
+    let run = v1::RunRequest { start: start(), ..Default::default() };
+    // The same bytes in both versions.
+    let services = ServerReflectionRequest {
+        message_request: Some(MessageRequest::ListServices(String::new())),
+        ..Default::default()
+    };
+    let (sandbox, session, command) = ("SANDBOX_NOT_FOUND", "SESSION_NOT_FOUND", "COMMAND_NOT_FOUND");
+    vec![
+        ("/grpc.health.v1.Health/Check", vec![], Open),
+        ("/grpc.health.v1.Health/Watch", vec![], Open),
+        ("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", services.encode_to_vec(), Open),
+        ("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", services.encode_to_vec(), Open),
+        ("/sandshell.v1.SandboxService/CreateSandbox", vec![], NoId),
+        ("/sandshell.v1.SandboxService/ListSandboxes", vec![], NoId),
+        (
+            "/sandshell.v1.SandboxService/GetSandbox",
+            v1::GetSandboxRequest { sandbox_id: sandbox_id() }.encode_to_vec(),
+            NotFound(sandbox),
+        ),
+        ("/sandshell.v1.SessionService/CreateSession", create_session.encode_to_vec(), NotFound(sandbox)),
+        (
+            "/sandshell.v1.SessionService/GetSession",
+            v1::GetSessionRequest { session_id: session_id() }.encode_to_vec(),
+            NotFound(session),
+        ),
+        ("/sandshell.v1.SessionService/ListSessions", list_sessions.encode_to_vec(), NotFound(sandbox)),
+        ("/sandshell.v1.SessionService/Exec", exec.encode_to_vec(), NotFound(session)),
+        ("/sandshell.v1.SessionService/Run", run.encode_to_vec(), NotFound(session)),
+        ("/sandshell.v1.SessionService/Attach", attach.encode_to_vec(), NotFound(command)),
+        (
+            "/sandshell.v1.SessionService/GetCommand",
+            v1::GetCommandRequest { command_id: command_id() }.encode_to_vec(),
+            NotFound(command),
+        ),
+        ("/sandshell.v1.SessionService/ListCommands", list_commands.encode_to_vec(), NotFound(session)),
+        ("/sandshell.v1.SessionService/SignalCommand", signal.encode_to_vec(), NotFound(command)),
+        (
+            "/sandshell.v1.SessionService/CloseSession",
+            v1::CloseSessionRequest { session_id: session_id() }.encode_to_vec(),
+            NotFound(session),
+        ),
+        (
+            "/sandshell.v1.SandboxService/DeleteSandbox",
+            v1::DeleteSandboxRequest { sandbox_id: sandbox_id() }.encode_to_vec(),
+            NotFound(sandbox),
+        ),
+    ]
+}
+
+/// Ids that nobody has.
+fn no_ids() -> Ids {
+    Ids { sandbox: "sbx-nope".into(), session: "sbx-nope/s".into(), command: "sbx-nope/s/1".into() }
+}
+
+/// A sandbox of a tenant's, with a session and a command in it.
+async fn make(server: &Server, key: &str) -> Ids {
+    let mut clients = server.connect().await;
+    let create = v1::CreateSandboxRequest::default();
+    let sandbox =
+        clients.sandboxes.create_sandbox(keyed(create, key)).await.expect("a sandbox").into_inner().sandbox_id;
+    let create = v1::CreateSessionRequest { sandbox_id: sandbox.clone(), ..Default::default() };
+    let session = clients.sessions.create_session(keyed(create, key)).await.expect("a session").into_inner().session_id;
+    let target = Some(Target::SessionId(session.clone()));
+    let start = Some(v1::ExecStart { target, command: "true".into(), ..Default::default() });
+    let run = v1::RunRequest { start, ..Default::default() };
+    let command = clients.sessions.run(keyed(run, key)).await.expect("a command").into_inner().command_id;
+    Ids { sandbox, session, command }
+}
+
+/// Fails unless caller and ids are known. A command that has ended cannot be signalled, which is an answer, too.
+#[track_caller]
+fn expect_known(path: &str, answer: Result<Bytes, Status>) {
+    if let Err(status) = answer {
+        expect_error(&status, Code::FailedPrecondition, "COMMAND_EXITED");
+        assert!(path.ends_with("SignalCommand"), "{path}: {status:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn the_table_has_every_method() {
+    let server = Server::start(Options::default());
+    let mut listed: Vec<_> = table(&no_ids()).into_iter().map(|(path, ..)| path.to_owned()).collect();
+    listed.sort();
+    assert_eq!(listed, methods(&server.connect().await.channel).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn whoever_has_no_right_key_is_refused() {
+    let server = Server::start(Options::default());
+    let key = make_key(server.data_dir(), "blue");
+    let revoked = make_key(server.data_dir(), "blue");
+    prints(&["key", "revoke", &revoked, "--data-dir", server.data_dir().to_str().unwrap()]);
+    let (right, revoked) = (format!("Bearer {key}"), format!("Bearer {revoked}"));
+    let elsewhere = tempfile::tempdir().unwrap();
+    let unknown = format!("Bearer {}", make_key(elsewhere.path(), "blue"));
+    let cut = &right[..right.len() - 1];
+    let basic = right.replace("Bearer", "Basic");
+    let wrong: [(&str, &[&str]); 10] = [
+        ("no key", &[]),
+        ("an unknown key", &[&unknown]),
+        ("a revoked key", &[&revoked]),
+        ("half a key", &[cut]),
+        ("a key in capitals", &[&right.to_uppercase()]),
+        ("another scheme", &[&basic]),
+        ("no scheme", &[&key]),
+        ("nothing after the scheme", &["Bearer"]),
+        ("an empty header", &[""]),
+        ("two keys", &[&right, &right]),
+    ];
+    let channel = server.connect().await.channel;
+    let ids = make(&server, &key).await;
+    for (path, message, asked) in table(&ids) {
+        for (what, authorization) in &wrong {
+            let answer = call(&channel, path, &message, authorization).await;
+            if let Open = asked {
+                answer.unwrap_or_else(|status| panic!("{path} with {what}: {status:?}"));
+                continue;
+            }
+            let Err(status) = answer else { panic!("{path} answers {what}") };
+            expect_error(&status, Code::Unauthenticated, "UNAUTHENTICATED");
+            assert!(request_id(status.metadata()).is_some(), "{path} with {what}: {status:?}");
+            assert!(!status.message().contains(&key[20..]), "{path} with {what} repeats the key: {status:?}");
+        }
+        expect_known(path, call(&channel, path, &message, &[&right]).await);
+    }
+    // Nor is anybody told which methods there are not.
+    let status = call(&channel, "/nosuch/Method", b"", &[]).await.expect_err("unknown");
+    expect_error(&status, Code::Unauthenticated, "UNAUTHENTICATED");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn what_is_another_tenants_is_not_there() {
+    let server = Server::start(Options::default());
+    let (blue, red) = (make_key(server.data_dir(), "blue"), make_key(server.data_dir(), "red"));
+    let channel = server.connect().await.channel;
+    let (mine, theirs) = (make(&server, &red).await, make(&server, &blue).await);
+    let (as_red, as_blue) = (format!("Bearer {red}"), format!("Bearer {blue}"));
+    for (path, message, asked) in table(&theirs) {
+        if let NotFound(reason) = asked {
+            let answer = call(&channel, path, &message, &[&as_red]).await;
+            let Err(status) = answer else { panic!("{path} finds what is another tenant's") };
+            expect_error(&status, Code::NotFound, reason);
+        }
+    }
+    let mut sandboxes = server.connect().await.sandboxes;
+    let list = sandboxes.list_sandboxes(keyed(v1::ListSandboxesRequest::default(), &red)).await;
+    let list = list.expect("a list").into_inner();
+    let ids: Vec<_> = list.sandboxes.iter().map(|sandbox| &sandbox.sandbox_id).collect();
+    assert_eq!((ids, list.total_size), (vec![&mine.sandbox], 1));
+    // And nothing happened to it.
+    for (path, message, _) in table(&theirs) {
+        expect_known(path, call(&channel, path, &message, &[&as_blue]).await);
+    }
+}

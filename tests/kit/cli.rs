@@ -1,0 +1,83 @@
+//! `sandshell` as somebody at a terminal uses it.
+
+use super::server::BINARY;
+use std::{
+    io::Read,
+    path::Path,
+    process::{Child, Command, Output, Stdio},
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+/// Runs `sandshell` and waits for its end, which must come by itself. Nothing of our own environment names a server.
+pub fn sandshell(arguments: &[&str]) -> Output {
+    sandshell_with(arguments, &[])
+}
+
+/// The same, with more environment.
+pub fn sandshell_with(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
+    let mut command = Command::new(BINARY);
+    for name in ["SANDSHELL_SERVER", "SANDSHELL_KEY", "SANDSHELL_CA"] {
+        command.env_remove(name);
+    }
+    command.args(arguments).envs(environment.iter().copied());
+    let mut child =
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("sandshell starts");
+    let (stdout, stderr) = (read(child.stdout.take()), read(child.stderr.take()));
+    let status = wait(&mut child, arguments);
+    Output { status, stdout: stdout.join().unwrap(), stderr: stderr.join().unwrap() }
+}
+
+/// Runs `sandshell`, which must succeed, and gives what it printed.
+#[track_caller]
+pub fn prints(arguments: &[&str]) -> String {
+    let output = sandshell(arguments);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "`sandshell {arguments:?}` failed; it said: {said}");
+    String::from_utf8(output.stdout).expect("text")
+}
+
+/// Runs `sandshell`, which must fail and say all of these words on stderr only.
+#[track_caller]
+pub fn refuses(arguments: &[&str], named: &[&str]) {
+    let output = sandshell(arguments);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success(), "`sandshell {arguments:?}` ended well");
+    for word in named {
+        assert!(said.contains(word), "`sandshell {arguments:?}` should name {word:?}, and says: {said}");
+    }
+    assert!(output.stdout.is_empty(), "complaints go to stderr");
+    assert!(!said.contains("panicked"), "{said}");
+}
+
+/// A new key of a tenant, in the database of this data directory.
+#[track_caller]
+pub fn make_key(data_dir: &Path, tenant: &str) -> String {
+    let key = prints(&["key", "create", "--tenant", tenant, "--data-dir", data_dir.to_str().unwrap()]);
+    let key = key.strip_suffix('\n').expect("a line");
+    assert!(key.starts_with("ssk_") && !key.contains(char::is_whitespace), "nothing but the key: {key:?}");
+    key.to_owned()
+}
+
+fn read(pipe: Option<impl Read + Send + 'static>) -> JoinHandle<Vec<u8>> {
+    let mut pipe = pipe.expect("a pipe");
+    thread::spawn(move || {
+        let mut all = Vec::new();
+        pipe.read_to_end(&mut all).expect("what it said");
+        all
+    })
+}
+
+fn wait(child: &mut Child, arguments: &[&str]) -> std::process::ExitStatus {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status;
+        }
+        if Instant::now() > deadline {
+            let _ = child.kill();
+            panic!("`sandshell {arguments:?}` did not end by itself");
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+}
