@@ -50,14 +50,13 @@ pub enum Error {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// Something that the server itself needs cannot be reached now.
-    #[error("{what} cannot be reached")]
+    /// The server cannot do this now, but will again.
+    #[error("{message}")]
     Unavailable {
-        /// What.
-        what: &'static str,
-        /// For the log.
-        #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
+        /// Stable name of the cause.
+        reason: Reason,
+        /// Why, and what to do.
+        message: String,
     },
     /// The caller did not say who they are, or it is not true.
     #[error("{message}")]
@@ -139,6 +138,8 @@ pub enum Reason {
     TooManyCreations,
     /// The sandbox is on another server.
     OnOtherServer,
+    /// The database does not answer.
+    DatabaseUnreachable,
 }
 
 impl Error {
@@ -155,6 +156,12 @@ impl Error {
     /// A limit was reached, and it is not known when that will be over.
     pub fn exhausted(reason: Reason, message: impl Into<String>) -> Self {
         Self::Exhausted { reason, message: message.into(), retry_after: None }
+    }
+
+    /// The server is being stopped.
+    pub fn stopping() -> Self {
+        let message = "the server is stopping; use another or try again when it is back".to_owned();
+        Self::Unavailable { reason: Reason::ServerStopping, message }
     }
 
     /// Something that should not happen.

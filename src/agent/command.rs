@@ -1,6 +1,6 @@
 //! One command: what was asked, what it printed, how it ended, and the way to reach it while it runs.
 
-use super::log::Log;
+use super::{activity::Ongoing, log::Log};
 use crate::{
     api::v1::{self, Exited, TerminalSize},
     sync::lock,
@@ -84,6 +84,8 @@ pub(super) struct Command {
     /// The beginning of its text.
     shown: String,
     phase: Mutex<Phase>,
+    /// Taken when it is over.
+    ongoing: Mutex<Option<Ongoing>>,
     control: mpsc::UnboundedSender<Control>,
     input: mpsc::Sender<InputPiece>,
 }
@@ -131,12 +133,13 @@ impl Spec {
 
 impl Command {
     /// A command that waits for its turn.
-    pub(super) fn create(id: String, session_id: Option<String>, spec: Spec, log: Log) -> Job {
+    pub(super) fn create(id: String, session_id: Option<String>, spec: Spec, log: Log, ongoing: Ongoing) -> Job {
         let (control, control_inbox) = mpsc::unbounded_channel();
         let (input, input_inbox) = mpsc::channel(INPUT_QUEUE);
         let text = String::from_utf8_lossy(&spec.text[..SHOWN_TEXT.min(spec.text.len())]);
         let shown = text.trim_end_matches(char::REPLACEMENT_CHARACTER).to_owned();
-        let command = Self { id, session_id, log, shown, phase: Mutex::new(Phase::Queued), control, input };
+        let (phase, ongoing) = (Mutex::new(Phase::Queued), Mutex::new(Some(ongoing)));
+        let command = Self { id, session_id, log, shown, phase, ongoing, control, input };
         Job { command: Arc::new(command), spec, control: control_inbox, input: input_inbox }
     }
 
@@ -158,6 +161,7 @@ impl Command {
         }
         *phase = Phase::Over(SystemTime::now(), exited);
         drop(phase);
+        lock(&self.ongoing).take();
         self.log.set_over();
         true
     }
@@ -171,6 +175,7 @@ impl Command {
         };
         *phase = Phase::Over(started, exited);
         drop(phase);
+        lock(&self.ongoing).take();
         self.log.set_over();
     }
 

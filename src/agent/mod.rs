@@ -2,6 +2,7 @@
 //!
 //! It has one thread: forking a shell is safe then, and it costs little memory in each of many sandboxes.
 
+mod activity;
 mod collected;
 mod command;
 pub mod config;

@@ -9,12 +9,16 @@ use super::{
 };
 use crate::{
     api::{
-        agent::v1::{HelloRequest, HelloResponse, StopRequest, StopResponse, agent_service_server::AgentService},
+        agent::v1::{
+            ActivityRequest, ActivityResponse, HelloRequest, HelloResponse, StopRequest, StopResponse,
+            agent_service_server::AgentService,
+        },
         v1::{self, ExecRequest, ExecResponse, exec_request::Request as Piece},
     },
     error::{Error, Reason},
     rpc::paging,
 };
+use futures_util::StreamExt;
 use std::{pin::Pin, sync::Arc};
 use tonic::{Request, Response, Status, Streaming};
 
@@ -167,6 +171,16 @@ impl AgentService for Service {
             return Err(Error::WrongState { reason: Reason::CommandExited, message }.into());
         }
         Ok(Response::new(v1::SignalCommandResponse {}))
+    }
+
+    async fn get_activity(&self, _: Request<ActivityRequest>) -> Result<Response<ActivityResponse>, Status> {
+        Ok(Response::new(self.sessions.activity().now()))
+    }
+
+    type WatchActivityStream = Pin<Box<dyn futures_util::Stream<Item = Result<ActivityResponse, Status>> + Send>>;
+
+    async fn watch_activity(&self, _: Request<ActivityRequest>) -> Result<Response<Self::WatchActivityStream>, Status> {
+        Ok(Response::new(Box::pin(self.sessions.activity().watch().map(Ok))))
     }
 
     async fn stop(&self, _request: Request<StopRequest>) -> Result<Response<StopResponse>, Status> {

@@ -9,6 +9,7 @@
 //! One task, the [`super::driver`], owns the shell and makes every change; others read.
 
 use super::{
+    activity::Activity,
     command::{Command, Job, Spec},
     log::Log,
 };
@@ -37,6 +38,7 @@ pub(super) struct Session {
     pub(super) about: About,
     known: Mutex<Known>,
     commands: Mutex<Commands>,
+    activity: Activity,
     jobs: mpsc::UnboundedSender<Job>,
     stop: watch::Sender<Option<ExitReason>>,
     ended: watch::Receiver<bool>,
@@ -94,12 +96,13 @@ pub(super) struct Inbox {
 
 impl Session {
     /// A session whose shell has started.
-    pub(super) fn new(about: About, directory: PathBuf, shell_pid: i32) -> (Arc<Self>, Inbox) {
+    pub(super) fn new(about: About, directory: PathBuf, shell_pid: i32, activity: Activity) -> (Arc<Self>, Inbox) {
         let (jobs, jobs_inbox) = mpsc::unbounded_channel();
         let (stop, stop_inbox) = watch::channel(None);
         let (ended_sender, ended) = watch::channel(false);
         let known = Known { state: State::Idle, generation: 1, directory, shell_pid, queued: 0 };
-        let session = Self { about, known: Mutex::new(known), commands: Mutex::default(), jobs, stop, ended };
+        let (known, commands) = (Mutex::new(known), Mutex::default());
+        let session = Self { about, known, commands, activity, jobs, stop, ended };
         (Arc::new(session), Inbox { jobs: jobs_inbox, stop: stop_inbox, ended: ended_sender })
     }
 
@@ -130,7 +133,8 @@ impl Session {
         commands.last_number += 1;
         let id = format!("{}/{}", self.about.id, commands.last_number);
         let session_id = (!self.about.direct).then(|| self.about.id.clone());
-        let job = Command::create(id, session_id, spec, Log::new(asked_log, self.about.log_ceiling));
+        let log = Log::new(asked_log, self.about.log_ceiling);
+        let job = Command::create(id, session_id, spec, log, self.activity.begin());
         let command = Arc::clone(&job.command);
         commands.remember(Arc::clone(&command));
         // The driver may have ended between the two locks of a racing close: it then says so to the command itself.

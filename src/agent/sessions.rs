@@ -1,6 +1,7 @@
 //! All sessions of the sandbox: made, found, listed and closed here.
 
 use super::{
+    activity::Activity,
     command::{Command, Spec},
     config::AgentConfig,
     driver::Driver,
@@ -44,6 +45,7 @@ pub(super) struct Sessions {
     config: AgentConfig,
     oom: Arc<OomCounter>,
     retention: Arc<Retention>,
+    activity: Activity,
     request_ids: Mutex<RequestIds>,
     table: Mutex<Table>,
 }
@@ -86,6 +88,7 @@ impl Sessions {
             config,
             oom: Arc::new(oom),
             retention: Arc::new(Retention::new(MOST_RETAINED.min(share))),
+            activity: Activity::new(),
             request_ids: Mutex::default(),
             table: Mutex::default(),
         }
@@ -94,6 +97,11 @@ impl Sessions {
     /// The sandbox's id.
     pub(super) fn sandbox_id(&self) -> &str {
         &self.config.sandbox_id
+    }
+
+    /// What runs in all of them.
+    pub(super) fn activity(&self) -> &Activity {
+        &self.activity
     }
 
     /// Opens a session.
@@ -265,7 +273,7 @@ impl Sessions {
                 .map_or(MOST_LOG_BYTES, |bytes| (bytes / 4) as usize)
                 .min(MOST_LOG_BYTES),
         };
-        let (session, inbox) = Session::new(about, directory, running.pid);
+        let (session, inbox) = Session::new(about, directory, running.pid, self.activity.clone());
         let driver = Driver {
             session: Arc::clone(&session),
             launch,

@@ -12,8 +12,9 @@ use crate::{
     },
     rpc::transport::{CONNECTION_WINDOW, MAX_FRAME_BYTES, STREAM_WINDOW},
     runtime::Runtime,
-    sandbox::{Policy, Sandboxes},
-    server::{DataDir, Server, ServerError},
+    sandbox::{Lifetimes, Policy, Sandboxes},
+    server::{AtStop, DataDir, Server, ServerError},
+    store::{Durability, Store},
 };
 use hyper_util::rt::TokioIo;
 use std::{env, error::Error, fs, io, path::PathBuf, sync::Arc, time::Duration};
@@ -76,7 +77,8 @@ impl Place {
             let url = if url.contains("://") { url.clone() } else { format!("http://{url}") };
             return Ok(Prepared::Named(url, Box::new(self.credentials.clone())));
         }
-        let mut policy = Policy::default();
+        // It lives as long as this command.
+        let mut policy = Policy { lifetimes: Lifetimes::unlimited(), ..Policy::default() };
         if self.image.contains('/') {
             let found = fs::canonicalize(&self.image);
             let root = found.map_err(|error| CliError::option(format!("--image {}: {error}", self.image)))?;
@@ -94,7 +96,7 @@ impl Prepared {
     pub(super) async fn connect(&self) -> Result<Client, CliError> {
         match self {
             Self::Named(url, credentials) => connect(url, credentials).await,
-            Self::Private(private) => Ok(serve(private)),
+            Self::Private(private) => serve(private).await,
         }
     }
 }
@@ -152,10 +154,13 @@ async fn connect(url: &str, credentials: &Credentials) -> Result<Client, CliErro
 }
 
 /// Connections are socket pairs within this process: nobody else can reach the server.
-fn serve(private: &Private) -> Client {
+async fn serve(private: &Private) -> Result<Client, CliError> {
     let (connections, incoming) = mpsc::channel::<io::Result<UnixStream>>(8);
     let (stop, stopped) = oneshot::channel::<()>();
-    let server = Server::new(Sandboxes::new(private.runtime.clone(), private.policy.clone()));
+    // Nobody finds these sandboxes again, so nothing needs to be on disk.
+    let store = Store::open("sqlite::memory:", Durability::Kill).await?;
+    let sandboxes = Sandboxes::new(private.runtime.clone(), store, "private", private.policy.clone());
+    let server = Server::new(sandboxes, AtStop::Delete);
     let shutdown = async move { drop(stopped.await) };
     let server = tokio::spawn(server.run_on(ReceiverStream::new(incoming), shutdown));
     let connector = service_fn(move |_| {
@@ -167,7 +172,7 @@ fn serve(private: &Private) -> Client {
         }
     });
     let channel = tuned(Endpoint::from_static("http://private.sandshell")).connect_with_connector_lazy(connector);
-    Client { private: Some((stop, server)), ..Client::new(channel, Bearer::default()) }
+    Ok(Client { private: Some((stop, server)), ..Client::new(channel, Bearer::default()) })
 }
 
 /// A data directory that is removed with the value.

@@ -1,7 +1,11 @@
 //! Options of `serve`: flags win over the configuration file, which wins over defaults.
 
+pub(super) use super::span::Span;
 use super::{error::CliError, launch::RuntimeKind, log::LogFormat, serve::Args};
-use crate::{sandbox::Policy, server::Tls};
+use crate::{
+    sandbox::{Lifetimes, Policy},
+    server::{AtStop, Tls},
+};
 use serde::de::DeserializeOwned;
 use std::{
     env, fs,
@@ -20,6 +24,9 @@ pub(super) struct Config {
     pub(super) tls: Option<Tls>,
     pub(super) data_dir: PathBuf,
     pub(super) runtime: RuntimeKind,
+    /// URL of the database; none for the one in the data directory.
+    pub(super) database: Option<String>,
+    pub(super) at_stop: AtStop,
     pub(super) policy: Policy,
     pub(super) log: Option<String>,
     pub(super) log_format: LogFormat,
@@ -38,6 +45,13 @@ struct File {
     tls_key: Option<PathBuf>,
     client_ca: Option<PathBuf>,
     max_sandboxes: Option<usize>,
+    database: Option<String>,
+    ephemeral: Option<bool>,
+    default_ttl: Option<Span>,
+    max_ttl: Option<Span>,
+    default_idle_timeout: Option<Span>,
+    max_idle_timeout: Option<Span>,
+    max_waiting_creations: Option<usize>,
     log: Option<String>,
     log_format: Option<LogFormat>,
 }
@@ -60,14 +74,35 @@ impl Config {
         if data_dir.is_none() {
             mistakes.push("there is no HOME to keep data in; name a directory with --data-dir".to_owned());
         }
+        let standard = Policy::default();
+        let span = |flag: Option<Span>, file: Option<Span>, default| flag.or(file).map_or(default, |span| span.0);
+        let lifetimes = Lifetimes {
+            default_ttl: span(args.default_ttl, file.default_ttl, standard.lifetimes.default_ttl),
+            max_ttl: span(args.max_ttl, file.max_ttl, standard.lifetimes.max_ttl),
+            default_idle_timeout: span(
+                args.default_idle_timeout,
+                file.default_idle_timeout,
+                standard.lifetimes.default_idle_timeout,
+            ),
+            max_idle_timeout: span(args.max_idle_timeout, file.max_idle_timeout, standard.lifetimes.max_idle_timeout),
+        };
+        let ephemeral = args.ephemeral || file.ephemeral.unwrap_or(false);
         let config = Self {
             listen,
             insecure: args.insecure || file.insecure.unwrap_or(false),
             tls,
             data_dir: data_dir.unwrap_or_default(),
             runtime: args.runtime.or(file.runtime).unwrap_or_default(),
+            database: args.database.or(file.database),
+            at_stop: if ephemeral { AtStop::Delete } else { AtStop::Keep },
             policy: Policy {
-                max_sandboxes: args.max_sandboxes.or(file.max_sandboxes).unwrap_or(Policy::default().max_sandboxes),
+                max_sandboxes: args.max_sandboxes.or(file.max_sandboxes).unwrap_or(standard.max_sandboxes),
+                lifetimes,
+                waiting_creations: args
+                    .max_waiting_creations
+                    .or(file.max_waiting_creations)
+                    .unwrap_or(standard.waiting_creations),
+                creations_at_once: standard.creations_at_once,
                 image_roots,
                 allow_host_network: args.allow_host_network || file.allow_host_network.unwrap_or(false),
             },
@@ -102,6 +137,13 @@ impl File {
             tls_key: take(&mut table, "tls_key", path, mistakes),
             client_ca: take(&mut table, "client_ca", path, mistakes),
             max_sandboxes: take(&mut table, "max_sandboxes", path, mistakes),
+            database: take(&mut table, "database", path, mistakes),
+            ephemeral: take(&mut table, "ephemeral", path, mistakes),
+            default_ttl: take(&mut table, "default_ttl", path, mistakes),
+            max_ttl: take(&mut table, "max_ttl", path, mistakes),
+            default_idle_timeout: take(&mut table, "default_idle_timeout", path, mistakes),
+            max_idle_timeout: take(&mut table, "max_idle_timeout", path, mistakes),
+            max_waiting_creations: take(&mut table, "max_waiting_creations", path, mistakes),
             log: take(&mut table, "log", path, mistakes),
             log_format: take(&mut table, "log_format", path, mistakes),
         };

@@ -14,6 +14,7 @@ mod log;
 mod run;
 mod serve;
 mod shell;
+mod span;
 mod table;
 mod tenant;
 mod terminal;

@@ -1,7 +1,7 @@
 //! `sandshell serve`: configuration, runtime, listen, say so, serve, wait for a signal, drain.
 
 use super::{
-    config::Config,
+    config::{Config, Span},
     error::CliError,
     exposure,
     launch::{self, RuntimeKind},
@@ -9,17 +9,12 @@ use super::{
 };
 use crate::{
     runtime::Runtime,
-    sandbox::Sandboxes,
+    sandbox::{Recovered, Sandboxes},
     server::{DataDir, Server},
     store::{Durability, Store},
-    tenant::Tenants,
+    tenant::{self, Tenants},
 };
-use std::{
-    future::Future,
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{future::Future, net::SocketAddr, path::PathBuf, sync::Arc, time::SystemTime};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Options of `serve`.
@@ -43,6 +38,27 @@ pub(super) struct Args {
     /// Let clients give sandboxes the host's network
     #[arg(long)]
     pub(super) allow_host_network: bool,
+    /// Database: postgres://… for several servers [default: SQLite in the data directory]
+    #[arg(long, value_name = "URL", env = "SANDSHELL_DATABASE", hide_env_values = true)]
+    pub(super) database: Option<String>,
+    /// Delete all sandboxes when told to stop, instead of leaving them to the next server
+    #[arg(long)]
+    pub(super) ephemeral: bool,
+    /// Time to live of a sandbox that does not ask for one: 90s, 30m, 12h, 7d or none [default: none]
+    #[arg(long, value_name = "TIME")]
+    pub(super) default_ttl: Option<Span>,
+    /// Longest time to live [default: none]
+    #[arg(long, value_name = "TIME")]
+    pub(super) max_ttl: Option<Span>,
+    /// Idle time after which a sandbox that does not ask for one is released [default: 1h]
+    #[arg(long, value_name = "TIME")]
+    pub(super) default_idle_timeout: Option<Span>,
+    /// Longest idle time [default: none]
+    #[arg(long, value_name = "TIME")]
+    pub(super) max_idle_timeout: Option<Span>,
+    /// Creations of sandboxes that may wait for their turn [default: 256]
+    #[arg(long, value_name = "N")]
+    pub(super) max_waiting_creations: Option<usize>,
     /// Most sandboxes at one time [default: 1000]
     #[arg(long, value_name = "N")]
     pub(super) max_sandboxes: Option<usize>,
@@ -75,23 +91,30 @@ pub(super) fn main(args: Args) -> Result<(), CliError> {
     for warning in runtime.warnings() {
         tracing::warn!("{warning}");
     }
-    super::block_on(serve(config, data_dir.path(), runtime))
+    super::block_on(serve(config, &data_dir, runtime))
 }
 
-async fn serve(config: Config, data_dir: &Path, runtime: Arc<dyn Runtime>) -> Result<(), CliError> {
+async fn serve(config: Config, data_dir: &DataDir, runtime: Arc<dyn Runtime>) -> Result<(), CliError> {
     // Before anything can be listened to, so that a signal is never missed.
     let shutdown = stop_signal()?;
-    let tenants = Tenants::new(Store::in_directory(data_dir, Durability::Kill).await?);
+    let store = match &config.database {
+        Some(url) => Store::open(url, Durability::Kill).await?,
+        None => Store::in_directory(data_dir.path(), Durability::Kill).await?,
+    };
+    let tenants = Tenants::new(store.clone());
     exposure::check(&config, &tenants).await?;
-    let sandboxes = Sandboxes::new(runtime, config.policy);
-    let orphans = sandboxes.remove_orphans().await?;
-    if orphans > 0 {
-        tracing::warn!("removed {orphans} sandboxes that an earlier server left behind");
+    store.ensure_tenant(tenant::DEFAULT, SystemTime::now()).await?;
+    let sandboxes = Sandboxes::new(runtime, store, &data_dir.server_id()?, config.policy);
+    let recovered = sandboxes.recover().await?;
+    if recovered != Recovered::default() {
+        let Recovered { adopted, failed, removed } = recovered;
+        tracing::info!(adopted, failed, removed, "took over the sandboxes of an earlier server");
     }
     let listener = Server::bind(config.listen).await?;
     let address = listener.local_addr().map_err(|source| CliError::io("read the address", source))?;
     eprintln!("listening on {address}");
-    Server::new(sandboxes).with_tenants(tenants).with_tls(config.tls).run(listener, shutdown).await?;
+    let server = Server::new(sandboxes, config.at_stop).with_tenants(tenants).with_tls(config.tls);
+    server.run(listener, shutdown).await?;
     Ok(())
 }
 

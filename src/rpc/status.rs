@@ -41,10 +41,9 @@ impl From<Error> for Status {
                 (Code::ResourceExhausted, reason_name(reason), message)
             }
             Error::Unauthenticated { .. } => (Code::Unauthenticated, "UNAUTHENTICATED", message),
-            Error::Unavailable { source, .. } => {
-                tracing::warn!(error = %source, "{message}");
+            Error::Unavailable { reason, .. } => {
                 details.set_retry_info(Some(RETRY_AFTER));
-                (Code::Unavailable, "SERVER_UNAVAILABLE", message)
+                (Code::Unavailable, reason_name(reason), message)
             }
             Error::Unreachable { retry_after, source, .. } => {
                 tracing::warn!(error = %source, "{message}");
@@ -162,6 +161,7 @@ fn reason_name(reason: Reason) -> &'static str {
         Reason::TooManyRequests => "TOO_MANY_REQUESTS",
         Reason::TooManyCreations => "TOO_MANY_CREATIONS",
         Reason::OnOtherServer => "ON_OTHER_SERVER",
+        Reason::DatabaseUnreachable => "DATABASE_UNREACHABLE",
     }
 }
 

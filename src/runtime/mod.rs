@@ -2,7 +2,8 @@
 
 pub mod linux;
 
-use std::{io, path::PathBuf, pin::Pin};
+use serde::{Deserialize, Serialize};
+use std::{io, path::PathBuf, pin::Pin, time::Duration};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 /// A two-way stream of bytes to an agent.
@@ -37,6 +38,9 @@ pub trait Runtime: Send + Sync + 'static {
     /// Whether the agent of a sandbox lives. `NotFound` for a sandbox that this runtime does not have.
     async fn inspect(&self, sandbox_id: &str) -> Result<Inspection, RuntimeError>;
 
+    /// What a sandbox uses now. `NotFound` for a sandbox that this runtime does not have.
+    async fn stats(&self, sandbox_id: &str) -> Result<Usage, RuntimeError>;
+
     /// Ids of all sandboxes of this runtime's data directory, dead ones included.
     async fn list(&self) -> Result<Vec<String>, RuntimeError>;
 
@@ -69,7 +73,7 @@ pub enum Image {
 }
 
 /// Limits of one sandbox. `None` is unlimited.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
     /// Memory and swap of all processes together, in bytes.
     pub memory_bytes: Option<u64>,
@@ -95,7 +99,8 @@ pub struct SupportedLimits {
 }
 
 /// What a sandbox can reach.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Network {
     /// Its own loopback.
     None,
@@ -108,6 +113,21 @@ pub enum Network {
 pub struct Inspection {
     /// Whether its agent lives.
     pub alive: bool,
+}
+
+/// What a sandbox uses. `None`: this host cannot tell.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Processor time of all its processes, past ones too.
+    pub cpu_time: Option<Duration>,
+    /// Memory in use now, in bytes, page cache included.
+    pub memory_bytes: Option<u64>,
+    /// The most it ever was, in bytes.
+    pub memory_peak_bytes: Option<u64>,
+    /// Processes and threads now.
+    pub processes: Option<u64>,
+    /// Bytes in the sandbox's own files.
+    pub disk_bytes: Option<u64>,
 }
 
 /// What can go wrong in a runtime.

@@ -1,12 +1,18 @@
-//! One sandbox: what it is, where it is in its life, and who watches it.
+//! One sandbox: what it is, where it is in its life, who uses it and who watches it.
 
-use super::link::Link;
-use crate::runtime::{Limits, Network};
-use std::{
-    collections::{BTreeMap, HashMap},
-    time::SystemTime,
+use super::{Clock, lifetime, link::Link};
+use crate::{
+    runtime::{Limits, Network},
+    store::Settings,
+    sync::lock,
 };
-use tokio::sync::watch;
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::{Duration, SystemTime},
+};
+use tokio::{sync::watch, time::Instant};
 
 /// Where a sandbox is in its life; see the drawing in [`super`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,89 +29,222 @@ pub enum State {
     Gone,
 }
 
+/// Why a sandbox ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EndReason {
+    /// Somebody deleted it.
+    Deleted,
+    /// Its time to live was over.
+    Expired,
+    /// Nobody used it.
+    Idle,
+    /// Its agent ended by itself.
+    AgentEnded,
+    /// The server stopped and took it along.
+    ServerStopped,
+}
+
 /// What a client asks for.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
 pub struct NewSandbox {
     /// The image's name; empty for the default.
     pub image: String,
     /// The caller's own pairs.
-    pub labels: HashMap<String, String>,
+    pub labels: BTreeMap<String, String>,
     /// Environment of every session.
     pub env: BTreeMap<String, String>,
     /// Limits that were asked for.
     pub limits: Limits,
+    /// How long it is to live.
+    pub lifetime: Lifetime,
     /// The network that was asked for.
     pub network: Network,
+    /// The caller's own id of this request; empty if it has none.
+    #[serde(skip)]
+    pub request_id: String,
 }
 
-/// A sandbox as it is now.
-#[derive(Debug, Clone)]
-pub struct Sandbox {
+/// How long a sandbox lives. `None` is the server's default, zero is no limit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Lifetime {
+    /// In all, from now.
+    pub ttl: Option<Duration>,
+    /// While nobody uses it.
+    pub idle_timeout: Option<Duration>,
+}
+
+/// What never changes of a sandbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct About {
     /// Its id.
     pub id: String,
+    /// Who owns it.
+    pub tenant: String,
+    /// When it was created.
+    pub create_time: SystemTime,
+    /// The rest.
+    pub details: Details,
+}
+
+/// What never changes and is never searched.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Details {
     /// The image's name, as asked for.
     pub image: String,
-    /// The caller's own pairs.
-    pub labels: HashMap<String, String>,
     /// What started it.
-    pub runtime: &'static str,
-    /// When.
-    pub create_time: SystemTime,
+    pub runtime: String,
     /// Where sessions start.
-    pub working_directory: &'static str,
+    pub working_directory: String,
     /// The limits in force.
     pub limits: Limits,
     /// Its network.
     pub network: Network,
     /// What the host could not give.
     pub warnings: Vec<String>,
+}
+
+/// What changes and is told to who watches.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Condition {
     /// Where it is in its life.
     pub state: State,
+    /// Why it ended.
+    pub end_reason: Option<EndReason>,
+    /// What an update may change.
+    pub settings: Settings,
+}
+
+/// A sandbox as it is at a moment.
+#[derive(Debug, Clone)]
+pub struct Sandbox {
+    /// What never changes.
+    pub about: Arc<About>,
+    /// What does.
+    pub status: Condition,
+    /// When it will be released if nobody uses it until then.
+    pub expire_time: Option<SystemTime>,
+}
+
+/// Who uses a sandbox.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Use {
+    /// Calls under way.
+    pub(super) calls: usize,
+    /// Whether commands run.
+    pub(super) commands: bool,
+    /// When the last call or command ended.
+    pub(super) idle_since: Instant,
 }
 
 /// A sandbox and how to reach it.
 pub struct Entry {
-    /// `state` in it is not kept up to date: [`Entry::snapshot`] is.
-    pub(super) sandbox: Sandbox,
-    state: watch::Sender<State>,
+    pub(super) about: Arc<About>,
+    status: watch::Sender<Condition>,
+    usage: Mutex<Use>,
     pub(super) link: Link,
     /// Output streams under way, so that a deletion can let them end.
     streams: watch::Sender<usize>,
+    /// One update at a time.
+    pub(super) updating: tokio::sync::Mutex<()>,
 }
 
 impl Entry {
-    pub(super) fn new(sandbox: Sandbox, link: Link) -> Self {
-        Self { state: watch::Sender::new(sandbox.state), sandbox, link, streams: watch::Sender::new(0) }
+    pub(super) fn new(about: About, status: Condition, link: Link) -> Self {
+        Self {
+            about: Arc::new(about),
+            status: watch::Sender::new(status),
+            usage: Mutex::new(Use { calls: 0, commands: false, idle_since: Instant::now() }),
+            link,
+            streams: watch::Sender::new(0),
+            updating: tokio::sync::Mutex::default(),
+        }
     }
 
     /// The sandbox as it is now.
-    pub(super) fn snapshot(&self) -> Sandbox {
-        Sandbox { state: self.state(), ..self.sandbox.clone() }
+    pub(super) fn snapshot(&self, clock: &Clock) -> Sandbox {
+        let status = self.status();
+        let expire_time = match status.state {
+            State::Starting | State::Running => lifetime::expire_time(&status.settings, self.usage(), clock.now()),
+            State::Stopping | State::Failed | State::Gone => None,
+        };
+        Sandbox { about: self.about.clone(), status, expire_time }
     }
 
     pub(super) fn id(&self) -> &str {
-        &self.sandbox.id
+        &self.about.id
+    }
+
+    pub(super) fn status(&self) -> Condition {
+        self.status.borrow().clone()
     }
 
     pub(super) fn state(&self) -> State {
-        *self.state.borrow()
+        self.status.borrow().state
+    }
+
+    /// Hears of every change.
+    pub(super) fn watch(&self) -> watch::Receiver<Condition> {
+        self.status.subscribe()
     }
 
     /// Changes the state if `may` says so of the present one.
-    pub(super) fn change(&self, to: State, may: impl Fn(State) -> bool) -> bool {
-        self.state.send_if_modified(|state| {
-            let change = may(*state);
+    pub(super) fn change(&self, to: State, reason: Option<EndReason>, may: impl Fn(State) -> bool) -> bool {
+        self.status.send_if_modified(|status| {
+            let change = may(status.state);
             if change {
-                *state = to;
+                status.state = to;
+                status.end_reason = reason.or(status.end_reason);
             }
             change
         })
     }
 
+    /// Takes new settings.
+    pub(super) fn set(&self, settings: Settings) {
+        self.status.send_modify(|status| status.settings = settings);
+    }
+
     /// Waits until the state is such; at once if it is.
     pub(super) async fn wait_for(&self, such: impl Fn(State) -> bool) -> State {
         // The sender lives as long as `self`, so the wait cannot fail.
-        self.state.subscribe().wait_for(|state| such(*state)).await.map_or(State::Gone, |state| *state)
+        self.status.subscribe().wait_for(|status| such(status.state)).await.map_or(State::Gone, |status| status.state)
+    }
+
+    pub(super) fn usage(&self) -> Use {
+        *lock(&self.usage)
+    }
+
+    /// A call begins.
+    pub(super) fn call_started(&self) {
+        lock(&self.usage).calls += 1;
+    }
+
+    /// A call ends.
+    pub(super) fn call_ended(&self) {
+        let mut usage = lock(&self.usage);
+        usage.calls -= 1;
+        usage.idle_since = Instant::now();
+    }
+
+    /// A call that ends at once.
+    pub(super) fn touch(&self) {
+        lock(&self.usage).idle_since = Instant::now();
+    }
+
+    /// What the agent says: `None` while commands run, else how long none did.
+    pub(super) fn commands_idle(&self, idle: Option<Duration>) {
+        let mut usage = lock(&self.usage);
+        usage.commands = idle.is_none();
+        if let Some(since) = idle.and_then(|idle| Instant::now().checked_sub(idle)) {
+            usage.idle_since = usage.idle_since.max(since);
+        }
+    }
+
+    /// Trusts what the agent says of the time before this server began.
+    pub(super) fn idle_since_at_most(&self, idle: Duration) {
+        if let Some(since) = Instant::now().checked_sub(idle) {
+            lock(&self.usage).idle_since = since;
+        }
     }
 
     pub(super) fn stream_started(&self) {

@@ -4,12 +4,12 @@ use crate::{
     agent::config::AgentConfig,
     api::{
         agent::v1::{
-            HelloRequest, HelloResponse, StopRequest, StopResponse,
+            ActivityRequest, ActivityResponse, HelloRequest, HelloResponse, StopRequest, StopResponse,
             agent_service_server::{AgentService, AgentServiceServer},
         },
         v1::*,
     },
-    runtime::{BoxedStream, Inspection, Runtime, RuntimeError, SandboxSpec, SupportedLimits},
+    runtime::{BoxedStream, Inspection, Runtime, RuntimeError, SandboxSpec, SupportedLimits, Usage},
 };
 use futures_util::stream::BoxStream;
 use std::{
@@ -23,6 +23,7 @@ use std::{
 use tokio::{
     sync::{Semaphore, mpsc, watch},
     task::AbortHandle,
+    time::Instant,
 };
 use tokio_stream::{StreamExt, wrappers::ReceiverStream};
 use tonic::{Request, Response, Status, Streaming, transport};
@@ -37,6 +38,10 @@ pub(crate) struct FakeRuntime {
     pub(crate) deaf: AtomicBool,
     pub(crate) produced: Arc<AtomicUsize>,
     pub(crate) inputs_ended: watch::Sender<usize>,
+    /// What all agents say of what runs in them.
+    pub(crate) activity: watch::Sender<FakeActivity>,
+    /// Whether the next creation fails.
+    pub(crate) fail_next: AtomicBool,
 }
 
 impl FakeRuntime {
@@ -46,6 +51,12 @@ impl FakeRuntime {
 
     pub(crate) fn ids(&self) -> Vec<String> {
         self.agents.lock().unwrap().keys().cloned().collect()
+    }
+
+    /// A sandbox that no server has a row of.
+    pub(crate) fn add_orphan(&self, id: &str) {
+        let agent = self.agents.lock().unwrap().values().next().unwrap().0.clone();
+        self.agents.lock().unwrap().insert(id.to_owned(), (agent, Vec::new()));
     }
 
     /// Ends an agent as `kill -9` does.
@@ -70,6 +81,10 @@ impl Runtime for FakeRuntime {
     }
 
     async fn create(&self, spec: SandboxSpec) -> Result<(), RuntimeError> {
+        if self.fail_next.swap(false, Ordering::Relaxed) {
+            let source = io::Error::other("as told");
+            return Err(RuntimeError::Failed { step: "create".into(), source });
+        }
         if let Some(gate) = &self.gate {
             gate.acquire().await.unwrap().forget();
         }
@@ -80,6 +95,7 @@ impl Runtime for FakeRuntime {
             deaf: self.deaf.load(Ordering::Relaxed),
             produced: self.produced.clone(),
             inputs_ended: self.inputs_ended.clone(),
+            activity: self.activity.clone(),
         };
         self.agents.lock().unwrap().insert(spec.sandbox_id, (agent, Vec::new()));
         Ok(())
@@ -109,6 +125,10 @@ impl Runtime for FakeRuntime {
         Ok(Inspection { alive: self.agents.lock().unwrap().contains_key(sandbox_id) })
     }
 
+    async fn stats(&self, _: &str) -> Result<Usage, RuntimeError> {
+        Ok(Usage { processes: Some(2), ..Usage::default() })
+    }
+
     async fn list(&self) -> Result<Vec<String>, RuntimeError> {
         Ok(self.ids())
     }
@@ -134,6 +154,28 @@ pub(crate) struct FakeAgent {
     deaf: bool,
     produced: Arc<AtomicUsize>,
     inputs_ended: watch::Sender<usize>,
+    activity: watch::Sender<FakeActivity>,
+}
+
+/// How many commands run, and since when.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct FakeActivity(pub(crate) i64, Instant);
+
+impl FakeActivity {
+    pub(crate) fn running(commands: i64) -> Self {
+        Self(commands, Instant::now())
+    }
+
+    fn describe(self) -> ActivityResponse {
+        let idle = (self.0 == 0).then(|| self.1.elapsed().try_into().unwrap());
+        ActivityResponse { running_commands: self.0, commands: 1, idle }
+    }
+}
+
+impl Default for FakeActivity {
+    fn default() -> Self {
+        Self::running(0)
+    }
 }
 
 type Replies = BoxStream<'static, Result<ExecResponse, Status>>;
@@ -211,6 +253,17 @@ impl AgentService for FakeAgent {
         let (replies, sent) = mpsc::channel(1);
         tokio::spawn(self.clone().execute(start.command, input, replies));
         Ok(Response::new(Box::pin(ReceiverStream::new(sent))))
+    }
+
+    async fn get_activity(&self, _: Request<ActivityRequest>) -> Result<Response<ActivityResponse>, Status> {
+        Ok(Response::new(self.activity.borrow().describe()))
+    }
+
+    type WatchActivityStream = BoxStream<'static, Result<ActivityResponse, Status>>;
+
+    async fn watch_activity(&self, _: Request<ActivityRequest>) -> Result<Response<Self::WatchActivityStream>, Status> {
+        let changes = tokio_stream::wrappers::WatchStream::new(self.activity.subscribe());
+        Ok(Response::new(Box::pin(changes.map(|activity| Ok(activity.describe())))))
     }
 
     async fn stop(&self, _: Request<StopRequest>) -> Result<Response<StopResponse>, Status> {

@@ -1,34 +1,52 @@
-//! The domain of sandboxes: who exists, in which state, and how to reach its agent.
+//! The domain of sandboxes: who exists, in which state, for how long, and how to reach its agent.
 //!
 //! ```text
 //!            create                 agent answers
 //!   (nothing) ────▶ STARTING ─────────────────────▶ RUNNING
 //!                      │                             │   │
-//!               failed,│or its caller vanished delete│   │agent died
-//!                      │                             ▼   ▼
-//!                      │         delete ┌───────▶ STOPPING  FAILED
-//!                      │                │            │ ▲     │ ▲
-//!                      ▼                └────────────┼─┼─────┘ │
-//!                    GONE ◀──────────────────────────┘ └retry  │
-//!                              removed               removal failed
+//!               failed,│or its     deleted, expired, │   │ agent ended
+//!           caller     │vanished   or idle too long  ▼   ▼
+//!                      │              ┌───────▶ STOPPING FAILED
+//!                      ▼              │            │ ▲     │
+//!                    GONE ◀───────────┼────────────┘ └─────┤ deleted
+//!                      ▲              └── removal failed   │
+//!                      └───────────────────────────────────┘ ten minutes later
 //! ```
 //!
-//! `GONE` is never shown: the id is unknown from then on. Who waits for a deletion waits for it on the entry itself.
-//! The registry is memory only; all reads and writes of it are in [`registry`], where a store can take its place.
+//! The states are rows of the [`crate::store`], written before anybody is told. A server that starts takes over what
+//! the one before it left ([`recover`]): what ran goes on, what was being made or deleted is removed.
+//! `GONE` is a sandbox's last state: the id is unknown from then on. Who waits for an end waits for it on the entry.
 
+mod admission;
+mod clock;
+mod create;
+mod delete;
 mod entry;
 #[cfg(test)]
 pub(crate) mod fake;
 mod id;
+mod keeper;
+mod lifetime;
 pub mod link;
+mod list;
 mod policy;
 mod reached;
+mod recover;
 mod registry;
-pub use registry::is_page_token;
+mod row;
 mod sandboxes;
+mod session_limit;
+#[cfg(test)]
+mod tests;
+mod update;
 
-pub use entry::{Entry, NewSandbox, Sandbox, State};
+pub use clock::Clock;
+pub use entry::{About, Condition, EndReason, Entry, Lifetime, NewSandbox, Sandbox, State};
 pub use id::is_sandbox_id;
-pub use policy::Policy;
+pub use list::{Listing, is_page_token};
+pub use policy::{Lifetimes, Policy};
 pub use reached::{Reached, Watching};
-pub use sandboxes::{Listing, Sandboxes};
+pub use recover::Recovered;
+pub use sandboxes::{Sandboxes, Stats};
+pub use session_limit::SessionPlace;
+pub use update::{Change, Update};

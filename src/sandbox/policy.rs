@@ -4,8 +4,13 @@ use crate::{
     error::{Error, Kind, Reason, Result},
     runtime::{Image, Limits, Network, SupportedLimits},
 };
-use std::path::{Component, Path, PathBuf};
+use std::{
+    path::{Component, Path, PathBuf},
+    time::Duration,
+};
 
+/// A sandbox that nobody uses is most often one that was forgotten.
+const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(3600);
 const DEFAULT_MEMORY_BYTES: u64 = 2 << 30;
 const DEFAULT_MAX_PROCESSES: u64 = 1024;
 
@@ -18,11 +23,51 @@ pub struct Policy {
     pub image_roots: Vec<PathBuf>,
     /// Whether a sandbox may use the host's network.
     pub allow_host_network: bool,
+    /// How long sandboxes live.
+    pub lifetimes: Lifetimes,
+    /// Sandboxes being started at the same moment; more only slow down one another.
+    pub creations_at_once: usize,
+    /// Creations that may wait for their turn.
+    pub waiting_creations: usize,
+}
+
+/// How long sandboxes live. `None` is no limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lifetimes {
+    /// Time to live of who does not ask for one.
+    pub default_ttl: Option<Duration>,
+    /// The longest that may be asked for.
+    pub max_ttl: Option<Duration>,
+    /// Idle time of who does not ask for one.
+    pub default_idle_timeout: Option<Duration>,
+    /// The longest that may be asked for.
+    pub max_idle_timeout: Option<Duration>,
+}
+
+impl Lifetimes {
+    /// No limits at all.
+    pub const fn unlimited() -> Self {
+        Self { default_ttl: None, max_ttl: None, default_idle_timeout: None, max_idle_timeout: None }
+    }
+}
+
+impl Default for Lifetimes {
+    fn default() -> Self {
+        Self { default_idle_timeout: Some(DEFAULT_IDLE_TIMEOUT), ..Self::unlimited() }
+    }
 }
 
 impl Default for Policy {
     fn default() -> Self {
-        Self { max_sandboxes: 1000, image_roots: Vec::new(), allow_host_network: false }
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            max_sandboxes: 1000,
+            image_roots: Vec::new(),
+            allow_host_network: false,
+            lifetimes: Lifetimes::default(),
+            creations_at_once: (2 * processors).max(4),
+            waiting_creations: 256,
+        }
     }
 }
 

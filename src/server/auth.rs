@@ -44,7 +44,6 @@ impl Access {
 }
 
 /// Who made this call.
-#[cfg_attr(not(test), expect(dead_code, reason = "the services do not ask yet"))]
 pub(super) fn caller<T>(request: &tonic::Request<T>) -> Caller {
     request.extensions().get::<Caller>().cloned().unwrap_or_else(|| {
         // Every call comes through the layer. One that did not may see and do nothing.

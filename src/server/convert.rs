@@ -3,18 +3,70 @@
 use crate::{
     api::v1::{self, network::Mode, sandbox},
     runtime::{Limits, Network},
-    sandbox::{NewSandbox, Sandbox, State},
+    sandbox::{Change, EndReason, Lifetime, NewSandbox, Sandbox, State, Stats, Update},
 };
+use std::time::{Duration, SystemTime};
 
 /// What a checked request asks for.
 pub(super) fn new_sandbox(request: v1::CreateSandboxRequest) -> NewSandbox {
     let mode = request.network.unwrap_or_default().mode();
     NewSandbox {
         image: request.image,
-        labels: request.labels,
+        labels: request.labels.into_iter().collect(),
         env: request.env.into_iter().collect(),
         limits: request.resources.map(limits).unwrap_or_default(),
+        lifetime: request.lifetime.map(lifetime).unwrap_or_default(),
         network: if mode == Mode::Host { Network::Host } else { Network::None },
+        request_id: request.request_id,
+    }
+}
+
+fn lifetime(lifetime: v1::Lifetime) -> Lifetime {
+    Lifetime { ttl: duration(lifetime.ttl), idle_timeout: duration(lifetime.idle_timeout) }
+}
+
+fn duration(duration: Option<prost_types::Duration>) -> Option<Duration> {
+    // Checked before: none is negative.
+    duration.and_then(|duration| duration.try_into().ok())
+}
+
+/// Which sandbox a checked request is about, and what it changes.
+pub(super) fn update(request: v1::UpdateSandboxRequest) -> (String, Update) {
+    let sandbox = request.sandbox.unwrap_or_default();
+    let lifetime = sandbox.lifetime.map(lifetime).unwrap_or_default();
+    let mut update = Update::new();
+    for path in request.update_mask.unwrap_or_default().paths {
+        match path.as_str() {
+            "labels" => update.push(Change::Labels(sandbox.labels.clone().into_iter().collect())),
+            "expire_time" => {
+                update.push(Change::ExpireTime(sandbox.expire_time.and_then(|at| SystemTime::try_from(at).ok())));
+            }
+            "idle_timeout" => update.push(Change::IdleTimeout(duration(sandbox.idle_timeout))),
+            "lifetime" => {
+                update.extend([Change::Ttl(lifetime.ttl), Change::IdleTimeout(lifetime.idle_timeout)]);
+            }
+            "lifetime.ttl" => update.push(Change::Ttl(lifetime.ttl)),
+            "lifetime.idle_timeout" => update.push(Change::IdleTimeout(lifetime.idle_timeout)),
+            // Refused before.
+            _ => {}
+        }
+    }
+    (sandbox.sandbox_id, update)
+}
+
+/// What a sandbox uses, as clients see it.
+pub(super) fn stats(sandbox_id: String, stats: Stats) -> v1::SandboxStats {
+    let signed = |value: Option<u64>| value.map(|value| i64::try_from(value).unwrap_or(i64::MAX));
+    v1::SandboxStats {
+        sandbox_id,
+        cpu_time: stats.usage.cpu_time.and_then(|time| time.try_into().ok()),
+        memory_bytes: signed(stats.usage.memory_bytes),
+        memory_peak_bytes: signed(stats.usage.memory_peak_bytes),
+        processes: signed(stats.usage.processes),
+        disk_bytes: signed(stats.usage.disk_bytes),
+        sessions: stats.sessions,
+        running_commands: stats.running_commands,
+        commands: stats.commands,
     }
 }
 
@@ -31,23 +83,29 @@ fn limits(resources: v1::Resources) -> Limits {
 
 /// A sandbox as clients see it.
 pub(super) fn sandbox(sandbox: Sandbox) -> v1::Sandbox {
+    let Sandbox { about, status, expire_time } = sandbox;
+    let details = about.details.clone();
     v1::Sandbox {
-        state: state(sandbox.state).into(),
-        sandbox_id: sandbox.id,
-        image: sandbox.image,
-        labels: sandbox.labels,
-        runtime: sandbox.runtime.to_owned(),
-        create_time: Some(sandbox.create_time.into()),
-        working_directory: sandbox.working_directory.to_owned(),
-        resources: Some(resources(sandbox.limits)),
+        sandbox_id: about.id.clone(),
+        state: state(status.state).into(),
+        image: details.image,
+        labels: status.settings.labels.into_iter().collect(),
+        runtime: details.runtime,
+        create_time: Some(about.create_time.into()),
+        expire_time: expire_time.map(Into::into),
+        idle_timeout: status.settings.idle_timeout.and_then(|timeout| timeout.try_into().ok()),
+        working_directory: details.working_directory,
+        resources: Some(resources(details.limits)),
         network: Some(v1::Network {
-            mode: match sandbox.network {
+            mode: match details.network {
                 Network::None => Mode::None,
                 Network::Host => Mode::Host,
             }
             .into(),
         }),
-        warnings: sandbox.warnings,
+        warnings: details.warnings,
+        lifetime: None,
+        end_reason: end_reason(status.end_reason).into(),
     }
 }
 
@@ -55,8 +113,20 @@ fn state(state: State) -> sandbox::State {
     match state {
         State::Starting => sandbox::State::Starting,
         State::Running => sandbox::State::Running,
-        State::Stopping | State::Gone => sandbox::State::Stopping,
+        State::Stopping => sandbox::State::Stopping,
         State::Failed => sandbox::State::Failed,
+        State::Gone => sandbox::State::Deleted,
+    }
+}
+
+fn end_reason(reason: Option<EndReason>) -> sandbox::EndReason {
+    match reason {
+        None => sandbox::EndReason::Unspecified,
+        Some(EndReason::Deleted) => sandbox::EndReason::Deleted,
+        Some(EndReason::Expired) => sandbox::EndReason::Expired,
+        Some(EndReason::Idle) => sandbox::EndReason::Idle,
+        Some(EndReason::AgentEnded) => sandbox::EndReason::AgentEnded,
+        Some(EndReason::ServerStopped) => sandbox::EndReason::ServerStopped,
     }
 }
 

@@ -49,6 +49,24 @@ impl DataDir {
         }
     }
 
+    /// The name of the server that uses this directory, now and later: the host's, and something that no other has.
+    pub fn server_id(&self) -> Result<String, DataDirError> {
+        let path = self.path.join("server-id");
+        match fs::read_to_string(&path) {
+            Ok(id) if !id.trim().is_empty() => return Ok(id.trim().to_owned()),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(source) => return Err(DataDirError::Io { path, source }),
+        }
+        let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        let id = format!("{host}-{}", &uuid::Uuid::new_v4().simple().to_string()[..12]);
+        // Renamed into place: a half-written name would be another server's after a kill.
+        let new = self.path.join("server-id.new");
+        let written = fs::write(&new, &id).and_then(|()| fs::rename(&new, &path));
+        written.map_err(|source| DataDirError::Io { path, source })?;
+        Ok(id)
+    }
+
     /// Its canonical path.
     pub fn path(&self) -> &Path {
         &self.path

@@ -19,4 +19,4 @@ mod wiring;
 
 pub use data_dir::{DataDir, DataDirError};
 pub use tls::Tls;
-pub use wiring::{Server, ServerError};
+pub use wiring::{AtStop, Server, ServerError};

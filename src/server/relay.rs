@@ -96,6 +96,8 @@ pub(super) struct Relay {
     violation: Fuse<oneshot::Receiver<Status>>,
     /// Ends the way of the input when it is dropped.
     input: Option<oneshot::Sender<()>>,
+    /// Ends the call when the server stops and the sandbox goes on.
+    server_stops: Pin<Box<dyn Future<Output = ()> + Send>>,
     _watching: Watching,
 }
 
@@ -107,7 +109,7 @@ enum State {
 
 impl Relay {
     pub(super) fn new(agent: Streaming<ExecResponse>, reached: Reached) -> Self {
-        let _watching = reached.watch();
+        let (_watching, server_stops) = (reached.watch(), Box::pin(reached.server_stops()));
         Self {
             agent,
             reached,
@@ -115,6 +117,7 @@ impl Relay {
             exited: false,
             violation: Fuse::terminated(),
             input: None,
+            server_stops,
             _watching,
         }
     }
@@ -161,6 +164,11 @@ impl Stream for Relay {
             if let Poll::Ready(Ok(status)) = Pin::new(&mut this.violation).poll(cx) {
                 this.state = State::Closed;
                 return Poll::Ready(Some(Err(status)));
+            }
+            if this.server_stops.as_mut().poll(cx).is_ready() {
+                this.state = State::Closed;
+                this.input = None;
+                return Poll::Ready(Some(Err(Error::stopping().into())));
             }
             let last = match ready!(this.agent.poll_next_unpin(cx)) {
                 Some(Ok(message)) => {

@@ -1,13 +1,15 @@
 //! `sandshell.v1.SandboxService`.
 
-use super::{convert, validate};
+use super::{auth::caller, convert, validate};
 use crate::{
     api::v1::{
-        CreateSandboxRequest, DeleteSandboxRequest, DeleteSandboxResponse, GetSandboxRequest, ListSandboxesRequest,
-        ListSandboxesResponse, Sandbox, sandbox_service_server::SandboxService,
+        CreateSandboxRequest, DeleteSandboxRequest, DeleteSandboxResponse, GetSandboxRequest, GetSandboxStatsRequest,
+        ListSandboxesRequest, ListSandboxesResponse, Sandbox, SandboxStats, UpdateSandboxRequest, WatchSandboxRequest,
+        WatchSandboxResponse, sandbox_service_server::SandboxService,
     },
     sandbox::Sandboxes,
 };
+use futures_util::{StreamExt, stream::BoxStream};
 use tonic::{Request, Response, Status};
 use tracing::Span;
 
@@ -17,17 +19,17 @@ pub(super) struct Service(pub(super) Sandboxes);
 #[tonic::async_trait]
 impl SandboxService for Service {
     async fn create_sandbox(&self, request: Request<CreateSandboxRequest>) -> Result<Response<Sandbox>, Status> {
-        let request = request.into_inner();
+        let (caller, request) = (caller(&request), request.into_inner());
         validate::create_sandbox(&request)?;
-        let sandbox = self.0.create(convert::new_sandbox(request)).await?;
+        let sandbox = self.0.create(&caller, convert::new_sandbox(request)).await?;
         Ok(Response::new(convert::sandbox(sandbox)))
     }
 
     async fn get_sandbox(&self, request: Request<GetSandboxRequest>) -> Result<Response<Sandbox>, Status> {
-        let request = request.into_inner();
+        let (caller, request) = (caller(&request), request.into_inner());
         validate::get_sandbox(&request)?;
         Span::current().record("id", &request.sandbox_id);
-        let sandbox = self.0.get(&request.sandbox_id).await?;
+        let sandbox = self.0.get(&caller, &request.sandbox_id).await?;
         Ok(Response::new(convert::sandbox(sandbox)))
     }
 
@@ -35,10 +37,11 @@ impl SandboxService for Service {
         &self,
         request: Request<ListSandboxesRequest>,
     ) -> Result<Response<ListSandboxesResponse>, Status> {
-        let request = request.into_inner();
+        let (caller, request) = (caller(&request), request.into_inner());
         validate::list_sandboxes(&request)?;
         let size = validate::page_size(request.page_size);
-        let listing = self.0.list(&request.labels, size, &request.page_token)?;
+        let labels = request.labels.into_iter().collect();
+        let listing = self.0.list(&caller, &labels, size, &request.page_token).await?;
         Ok(Response::new(ListSandboxesResponse {
             sandboxes: listing.sandboxes.into_iter().map(convert::sandbox).collect(),
             next_page_token: listing.next_page_token.unwrap_or_default(),
@@ -46,14 +49,51 @@ impl SandboxService for Service {
         }))
     }
 
+    async fn update_sandbox(&self, request: Request<UpdateSandboxRequest>) -> Result<Response<Sandbox>, Status> {
+        let (caller, request) = (caller(&request), request.into_inner());
+        validate::update_sandbox(&request)?;
+        let (sandbox_id, update) = convert::update(request);
+        Span::current().record("id", &sandbox_id);
+        let sandbox = self.0.update(&caller, &sandbox_id, update).await?;
+        Ok(Response::new(convert::sandbox(sandbox)))
+    }
+
     async fn delete_sandbox(
         &self,
         request: Request<DeleteSandboxRequest>,
     ) -> Result<Response<DeleteSandboxResponse>, Status> {
-        let request = request.into_inner();
+        let (caller, request) = (caller(&request), request.into_inner());
         validate::delete_sandbox(&request)?;
         Span::current().record("id", &request.sandbox_id);
-        self.0.delete(&request.sandbox_id).await?;
+        self.0.delete(&caller, &request.sandbox_id).await?;
         Ok(Response::new(DeleteSandboxResponse {}))
+    }
+
+    async fn get_sandbox_stats(
+        &self,
+        request: Request<GetSandboxStatsRequest>,
+    ) -> Result<Response<SandboxStats>, Status> {
+        let (caller, request) = (caller(&request), request.into_inner());
+        validate::sandbox_id(&request.sandbox_id)?;
+        Span::current().record("id", &request.sandbox_id);
+        let stats = self.0.stats(&caller, &request.sandbox_id).await?;
+        Ok(Response::new(convert::stats(request.sandbox_id, stats)))
+    }
+
+    type WatchSandboxStream = BoxStream<'static, Result<WatchSandboxResponse, Status>>;
+
+    async fn watch_sandbox(
+        &self,
+        request: Request<WatchSandboxRequest>,
+    ) -> Result<Response<Self::WatchSandboxStream>, Status> {
+        let (caller, request) = (caller(&request), request.into_inner());
+        validate::sandbox_id(&request.sandbox_id)?;
+        Span::current().record("id", &request.sandbox_id);
+        let changes = self.0.watch(&caller, &request.sandbox_id).await?;
+        let changes = changes.map(|sandbox| {
+            let sandbox = Some(convert::sandbox(sandbox?));
+            Ok(WatchSandboxResponse { sandbox })
+        });
+        Ok(Response::new(changes.boxed()))
     }
 }

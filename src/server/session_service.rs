@@ -1,6 +1,7 @@
 //! `sandshell.v1.SessionService`: checks a message, finds the sandbox that its id names, and passes it on unchanged.
 
 use super::{
+    auth::caller,
     relay::{Relay, answer, run_answer},
     stdin::Stdin,
     validate,
@@ -14,6 +15,7 @@ use crate::{
     },
     error::Kind,
     sandbox::{Reached, Sandboxes, link::AgentClient},
+    tenant::Caller,
 };
 use tonic::{Request, Response, Status, Streaming};
 use tracing::Span;
@@ -23,19 +25,19 @@ pub(super) struct Service(pub(super) Sandboxes);
 
 impl Service {
     /// The agent that owns what this id names.
-    async fn agent(&self, kind: Kind, id: &str) -> Result<(Reached, AgentClient), Status> {
+    async fn agent(&self, caller: &Caller, kind: Kind, id: &str) -> Result<(Reached, AgentClient), Status> {
         Span::current().record("id", id);
-        let reached = self.0.reach(kind, id)?;
+        let reached = self.0.reach(caller, kind, id).await?;
         let client = reached.client().await?;
         Ok((reached, client))
     }
 
     /// The agent that a command is for.
-    async fn target(&self, target: Option<&Target>) -> Result<(Reached, AgentClient), Status> {
+    async fn target(&self, caller: &Caller, target: Option<&Target>) -> Result<(Reached, AgentClient), Status> {
         match target {
-            Some(Target::SandboxId(id)) => self.agent(Kind::Sandbox, id).await,
-            Some(Target::SessionId(id)) => self.agent(Kind::Session, id).await,
-            None => self.agent(Kind::Session, "").await,
+            Some(Target::SandboxId(id)) => self.agent(caller, Kind::Sandbox, id).await,
+            Some(Target::SessionId(id)) => self.agent(caller, Kind::Session, id).await,
+            None => self.agent(caller, Kind::Session, "").await,
         }
     }
 }
@@ -43,16 +45,17 @@ impl Service {
 #[tonic::async_trait]
 impl SessionService for Service {
     async fn create_session(&self, request: Request<CreateSessionRequest>) -> Result<Response<Session>, Status> {
-        let request = request.into_inner();
+        let (caller, request) = (caller(&request), request.into_inner());
         validate::create_session(&request)?;
-        let (reached, mut agent) = self.agent(Kind::Sandbox, &request.sandbox_id).await?;
+        let (reached, mut agent) = self.agent(&caller, Kind::Sandbox, &request.sandbox_id).await?;
+        let _place = self.0.session_place(&caller).await?;
         answer(&reached, agent.create_session(request).await).await
     }
 
     async fn get_session(&self, request: Request<GetSessionRequest>) -> Result<Response<Session>, Status> {
-        let request = request.into_inner();
+        let (caller, request) = (caller(&request), request.into_inner());
         validate::get_session(&request)?;
-        let (reached, mut agent) = self.agent(Kind::Session, &request.session_id).await?;
+        let (reached, mut agent) = self.agent(&caller, Kind::Session, &request.session_id).await?;
         answer(&reached, agent.get_session(request).await).await
     }
 
@@ -60,9 +63,9 @@ impl SessionService for Service {
         &self,
         request: Request<ListSessionsRequest>,
     ) -> Result<Response<ListSessionsResponse>, Status> {
-        let request = request.into_inner();
+        let (caller, request) = (caller(&request), request.into_inner());
         validate::list_sessions(&request)?;
-        let (reached, mut agent) = self.agent(Kind::Sandbox, &request.sandbox_id).await?;
+        let (reached, mut agent) = self.agent(&caller, Kind::Sandbox, &request.sandbox_id).await?;
         answer(&reached, agent.list_sessions(request).await).await
     }
 
@@ -70,19 +73,19 @@ impl SessionService for Service {
         &self,
         request: Request<CloseSessionRequest>,
     ) -> Result<Response<CloseSessionResponse>, Status> {
-        let request = request.into_inner();
+        let (caller, request) = (caller(&request), request.into_inner());
         validate::close_session(&request)?;
-        let (reached, mut agent) = self.agent(Kind::Session, &request.session_id).await?;
+        let (reached, mut agent) = self.agent(&caller, Kind::Session, &request.session_id).await?;
         answer(&reached, agent.close_session(request).await).await
     }
 
     type ExecStream = Relay;
 
     async fn exec(&self, request: Request<Streaming<ExecRequest>>) -> Result<Response<Relay>, Status> {
-        let mut client = request.into_inner();
+        let (caller, mut client) = (caller(&request), request.into_inner());
         let start = Stdin::start(&mut client).await?;
         validate::start(&start)?;
-        let (reached, mut agent) = self.target(start.target.as_ref()).await?;
+        let (reached, mut agent) = self.target(&caller, start.target.as_ref()).await?;
         let (stdin, (mut violation, input)) = Stdin::new(start, client);
         let call = tokio::select! {
             biased;
@@ -94,27 +97,27 @@ impl SessionService for Service {
     }
 
     async fn run(&self, request: Request<RunRequest>) -> Result<Response<RunResponse>, Status> {
-        let request = request.into_inner();
+        let (caller, request) = (caller(&request), request.into_inner());
         validate::run(&request)?;
         let target = request.start.as_ref().and_then(|start| start.target.as_ref());
-        let (reached, mut agent) = self.target(target).await?;
+        let (reached, mut agent) = self.target(&caller, target).await?;
         run_answer(&reached, agent.run(request).await).await
     }
 
     type AttachStream = Relay;
 
     async fn attach(&self, request: Request<AttachRequest>) -> Result<Response<Relay>, Status> {
-        let request = request.into_inner();
+        let (caller, request) = (caller(&request), request.into_inner());
         validate::attach(&request)?;
-        let (reached, mut agent) = self.agent(Kind::Command, &request.command_id).await?;
+        let (reached, mut agent) = self.agent(&caller, Kind::Command, &request.command_id).await?;
         let output = answer(&reached, agent.attach(request).await).await?.into_inner();
         Ok(Response::new(Relay::new(output, reached)))
     }
 
     async fn get_command(&self, request: Request<GetCommandRequest>) -> Result<Response<Command>, Status> {
-        let request = request.into_inner();
+        let (caller, request) = (caller(&request), request.into_inner());
         validate::get_command(&request)?;
-        let (reached, mut agent) = self.agent(Kind::Command, &request.command_id).await?;
+        let (reached, mut agent) = self.agent(&caller, Kind::Command, &request.command_id).await?;
         answer(&reached, agent.get_command(request).await).await
     }
 
@@ -122,9 +125,9 @@ impl SessionService for Service {
         &self,
         request: Request<ListCommandsRequest>,
     ) -> Result<Response<ListCommandsResponse>, Status> {
-        let request = request.into_inner();
+        let (caller, request) = (caller(&request), request.into_inner());
         validate::list_commands(&request)?;
-        let (reached, mut agent) = self.agent(Kind::Session, &request.session_id).await?;
+        let (reached, mut agent) = self.agent(&caller, Kind::Session, &request.session_id).await?;
         answer(&reached, agent.list_commands(request).await).await
     }
 
@@ -132,9 +135,9 @@ impl SessionService for Service {
         &self,
         request: Request<SignalCommandRequest>,
     ) -> Result<Response<SignalCommandResponse>, Status> {
-        let request = request.into_inner();
+        let (caller, request) = (caller(&request), request.into_inner());
         validate::signal_command(&request)?;
-        let (reached, mut agent) = self.agent(Kind::Command, &request.command_id).await?;
+        let (reached, mut agent) = self.agent(&caller, Kind::Command, &request.command_id).await?;
         answer(&reached, agent.signal_command(request).await).await
     }
 }

@@ -1,12 +1,13 @@
 //! The edge and the domain together, over TCP, with a fake agent behind them.
 
-use super::Server;
+use super::{AtStop, Server};
 use crate::{
     api::v1::{
         exec_request::Request as Input, exec_response::Response as Reply, exec_start::Target, exited::Reason,
         sandbox::State, sandbox_service_client::SandboxServiceClient, session_service_client::SessionServiceClient, *,
     },
     sandbox::{Policy, Sandboxes, fake::FakeRuntime},
+    store::{Durability, Store},
 };
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -38,12 +39,18 @@ impl Kit {
     }
 
     async fn with(runtime: FakeRuntime) -> Self {
+        Self::at_stop(runtime, AtStop::Delete).await
+    }
+
+    async fn at_stop(runtime: FakeRuntime, at_stop: AtStop) -> Self {
         let runtime = Arc::new(runtime);
         let policy = Policy { max_sandboxes: 3, ..Policy::default() };
         let listener = Server::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
-        let server = Server::new(Sandboxes::new(runtime.clone(), policy));
+        let store = Store::open("sqlite::memory:", Durability::Kill).await.unwrap();
+        let sandboxes = Sandboxes::new(runtime.clone(), store, "here", policy);
+        let server = Server::new(sandboxes, at_stop);
         let server = tokio::spawn(server.run(listener, async move { drop(stopped.await) }));
         let channel = Channel::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
         let (sandboxes, sessions) = (SandboxServiceClient::new(channel.clone()), SessionServiceClient::new(channel));
@@ -99,7 +106,8 @@ async fn a_sandbox_lives_from_create_to_delete() {
     assert_eq!((limits.memory_bytes, limits.max_processes, limits.cpu_millis), (Some(2 << 30), Some(1024), None));
     assert_eq!(kit.run(&id, "hello").await.unwrap().stdout, "hello");
     kit.delete(&id).await.unwrap();
-    assert_eq!(kit.delete(&id).await.unwrap_err().code(), Code::NotFound);
+    kit.delete(&id).await.expect("a repeated deletion succeeds for a while");
+    assert_eq!(kit.delete("sbx-none").await.unwrap_err().code(), Code::NotFound);
     assert_eq!(kit.run(&id, "hello").await.unwrap_err().code(), Code::NotFound);
     assert!(kit.runtime.ids().is_empty());
 }
@@ -302,6 +310,23 @@ async fn a_stopping_server_tells_watchers_and_leaves_nothing() {
     kit.server.await.unwrap().unwrap();
     assert!(kit.runtime.ids().is_empty());
     assert!(TcpStream::connect(kit.address).await.is_err());
+}
+
+#[tokio::test]
+async fn a_server_that_keeps_its_sandboxes_ends_the_streams_only() {
+    let mut kit = Kit::at_stop(FakeRuntime::default(), AtStop::Keep).await;
+    let id = kit.create().await;
+    let (_input, mut output) = kit.exec(&id, "hang").await;
+    let watch = WatchSandboxRequest { sandbox_id: id.clone() };
+    let mut changes = kit.sandboxes.watch_sandbox(watch).await.unwrap().into_inner();
+    assert_eq!(changes.message().await.unwrap().unwrap().sandbox.unwrap().state(), State::Running);
+    kit.stop.send(()).unwrap();
+    for status in [output.message().await.unwrap_err(), changes.message().await.unwrap_err()] {
+        assert_eq!((status.code(), reason(&status).as_str()), (Code::Unavailable, "SERVER_STOPPING"));
+    }
+    drop((output, _input, changes, kit.sandboxes, kit.sessions));
+    kit.server.await.unwrap().unwrap();
+    assert_eq!(kit.runtime.ids(), [id]);
 }
 
 #[tokio::test]

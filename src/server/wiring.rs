@@ -60,8 +60,18 @@ type Router = transport::server::Router<Stack<AuthLayer, Stack<RequestIdLayer, I
 /// The gRPC server.
 pub struct Server {
     sandboxes: Sandboxes,
+    at_stop: AtStop,
     access: Access,
     tls: Option<Tls>,
+}
+
+/// What becomes of the sandboxes when the server is told to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AtStop {
+    /// They go on, and the next server takes them over.
+    Keep,
+    /// They are deleted.
+    Delete,
 }
 
 /// Why a server cannot start or go on.
@@ -88,8 +98,8 @@ pub enum ServerError {
 
 impl Server {
     /// A server of these sandboxes, for whoever can reach it.
-    pub fn new(sandboxes: Sandboxes) -> Self {
-        Self { sandboxes, access: Access::Anyone, tls: None }
+    pub fn new(sandboxes: Sandboxes, at_stop: AtStop) -> Self {
+        Self { sandboxes, at_stop, access: Access::Anyone, tls: None }
     }
 
     /// Lets in only whom a key of these tenants names, or anybody while there are no keys.
@@ -107,12 +117,12 @@ impl Server {
         TcpListener::bind(address).await.map_err(|source| ServerError::Listen { address, source })
     }
 
-    /// Serves until `shutdown`, then deletes all sandboxes.
+    /// Serves until `shutdown`, then lets calls end, and keeps or deletes the sandboxes.
     pub async fn run(self, listener: TcpListener, shutdown: impl Future<Output = ()>) -> Result<(), ServerError> {
         self.run_on(TcpIncoming::from(listener).with_nodelay(Some(true)), shutdown).await
     }
 
-    /// Serves connections of any kind until `shutdown` or until there are no more, then deletes all sandboxes.
+    /// The same with connections of any kind, until `shutdown` or until there are no more.
     pub async fn run_on<I, IO>(self, incoming: I, shutdown: impl Future<Output = ()>) -> Result<(), ServerError>
     where
         I: Stream<Item = io::Result<IO>>,
@@ -130,9 +140,11 @@ impl Server {
         };
         report(&health, ServingStatus::NotServing).await;
         drop(stop);
-        // Deleting the sandboxes is what ends the streams: their watchers are told.
+        // What ends the streams is either: their watchers are told that the sandbox or the server stops.
         let delete = async {
-            if timeout(REMOVE_TIMEOUT, self.sandboxes.shut_down()).await.is_err() {
+            if self.at_stop == AtStop::Keep {
+                self.sandboxes.close();
+            } else if timeout(REMOVE_TIMEOUT, self.sandboxes.shut_down()).await.is_err() {
                 tracing::error!("some sandboxes could not be removed in time; the next start removes them");
             }
             silence(health).await;

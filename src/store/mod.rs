@@ -10,7 +10,7 @@ mod tenants;
 pub use sandboxes::{Inserted, Page, Quota, RequestKey, SandboxRow, SandboxState, Settings};
 pub use tenants::{ApiKey, TenantRow};
 
-use crate::error::Error;
+use crate::error::{Error, Reason};
 use sqlx::{
     Acquire, AnyConnection, AnyPool, Executor,
     any::AnyPoolOptions,
@@ -168,7 +168,11 @@ impl From<sqlx::Error> for StoreError {
 impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Unreachable(_) => Self::Unavailable { what: "the database", source: error.into() },
+            StoreError::Unreachable(error) => {
+                tracing::warn!(%error, "the database does not answer");
+                let message = "the server's database does not answer; try again later".to_owned();
+                Self::Unavailable { reason: Reason::DatabaseUnreachable, message }
+            }
             error => Self::internal("use the database", error),
         }
     }

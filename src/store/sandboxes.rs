@@ -234,6 +234,15 @@ impl Store {
         Ok(())
     }
 
+    /// Whether a request that may be repeated has made this sandbox.
+    pub async fn is_requested(&self, sandbox_id: &str) -> Result<bool> {
+        let found = query("SELECT request_id FROM create_requests WHERE sandbox_id = $1")
+            .bind(sandbox_id)
+            .fetch_optional(&self.pool)
+            .await?;
+        Ok(found.is_some())
+    }
+
     /// One sandbox, ended ones included for as long as they are kept.
     pub async fn sandbox(&self, id: &str) -> Result<Option<SandboxRow>> {
         let sql = AssertSqlSafe(format!("SELECT {COLUMNS} FROM sandboxes s WHERE s.id = $1"));

@@ -42,6 +42,11 @@ pub async fn create_sandbox(server: &Server, request: v1::CreateSandboxRequest) 
 }
 
 impl Sandbox {
+    /// The same sandbox through another server.
+    pub async fn through(&self, server: &Server) -> Self {
+        Self { clients: server.connect().await, ..self.clone() }
+    }
+
     /// Opens a session; an empty shell is the default one.
     pub async fn session(&self, shell: &str) -> Session {
         self.open(v1::CreateSessionRequest { shell: shell.into(), ..self.ask_session() }).await
@@ -92,6 +97,11 @@ impl Sandbox {
 }
 
 impl Session {
+    /// The same session through another server.
+    pub async fn through(&self, server: &Server) -> Self {
+        Self { sandbox: self.sandbox.through(server).await, ..self.clone() }
+    }
+
     /// A command for this session, to be changed with `ExecStart { stdin: true, ..session.start("cat") }`.
     pub fn start(&self, command: impl Into<String>) -> ExecStart {
         ExecStart { target: Some(Target::SessionId(self.id.clone())), command: command.into(), ..Default::default() }

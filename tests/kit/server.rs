@@ -29,6 +29,8 @@ pub struct Options {
     pub env: Vec<(String, String)>,
     /// A data directory to use again; else a new one.
     pub data_dir: Option<PathBuf>,
+    /// Whether its sandboxes stay when it stops; else it takes them along.
+    pub keep: bool,
 }
 
 /// A running server. It is told to stop, and waited for, on drop.
@@ -78,6 +80,9 @@ impl Server {
         let mut command = Command::new(program);
         let listen = options.listen.as_deref().unwrap_or("127.0.0.1:0");
         command.args(["serve", "--listen", listen, "--data-dir"]).arg(&data_dir).args(&options.args);
+        if !options.keep {
+            command.arg("--ephemeral");
+        }
         command.envs(options.env.iter().map(|(k, v)| (k, v)));
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = spawn_bound_to_us(command, options.uid);

@@ -31,6 +31,7 @@ mod skeleton;
 mod slots;
 mod start;
 mod starter;
+mod stats;
 mod sys;
 mod syscalls;
 mod tree;
@@ -39,7 +40,7 @@ mod zygote;
 
 pub use zygote::main as zygote_main;
 
-use super::{BoxedStream, Image, Inspection, Limits, Runtime, RuntimeError, SandboxSpec, SupportedLimits};
+use super::{BoxedStream, Image, Inspection, Limits, Runtime, RuntimeError, SandboxSpec, SupportedLimits, Usage};
 use client::Client;
 use layout::{AGENT_SOCKET, Layout, is_safe_id};
 use record::Record;
@@ -50,11 +51,8 @@ use std::{
     path::{Path, PathBuf},
     sync::Arc,
 };
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::oneshot;
 use wire::{Failure, Order};
-
-/// Sandboxes being started at the same moment, for each processor; more only slow down one another.
-const AT_ONCE: usize = 2;
 
 /// Where and how the runtime works.
 #[derive(Debug, Clone)]
@@ -84,7 +82,6 @@ pub struct LinuxRuntime {
 struct Shared {
     layout: Layout,
     client: Client,
-    permits: Semaphore,
 }
 
 impl LinuxRuntime {
@@ -96,9 +93,7 @@ impl LinuxRuntime {
     pub fn start(config: LinuxConfig) -> Result<Self, RuntimeError> {
         let started = start::start(&config)?;
         let supported = started.client.hello().cgroups.supported();
-        let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        let permits = Semaphore::new((AT_ONCE * processors).max(4));
-        let shared = Shared { layout: started.layout, client: started.client, permits };
+        let shared = Shared { layout: started.layout, client: started.client };
         Ok(Self { shared: Arc::new(shared), warnings: started.warnings, supported })
     }
 
@@ -174,6 +169,14 @@ impl Runtime for LinuxRuntime {
         let sandbox = self.existing(sandbox_id)?;
         let record = Record::read(&sandbox).map_err(|error| failed("read the sandbox's record", error))?;
         Ok(Inspection { alive: record.is_some_and(|record| record.is_alive()) })
+    }
+
+    async fn stats(&self, sandbox_id: &str) -> Result<Usage, RuntimeError> {
+        let sandbox = self.existing(sandbox_id)?;
+        let record = Record::read(&sandbox).map_err(|error| failed("read the sandbox's record", error))?;
+        let Some(record) = record else { return Err(RuntimeError::NotFound) };
+        let shared = self.shared.clone();
+        Ok(blocking(move || Ok(stats::of(&shared.layout, &sandbox, &record))).await?)
     }
 
     async fn list(&self) -> Result<Vec<String>, RuntimeError> {

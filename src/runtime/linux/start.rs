@@ -102,7 +102,6 @@ pub(super) async fn create(shared: &Shared, order: Order, config: Vec<u8>) -> Re
 }
 
 async fn order_and_wait(shared: &Shared, order: &Order, config: File) -> Result<Reply, Failure> {
-    let _permit = shared.permits.acquire().await.map_err(io::Error::other).step("wait for a turn")?;
     let pipe = loop {
         match shared.client.order(order, &config) {
             Err(failure) if failure.errno == libc::EAGAIN => tokio::time::sleep(client::RETRY).await,

@@ -3,13 +3,18 @@
 use super::{Checks, MAX_PATH, short};
 use crate::{
     api::v1::{
-        CreateSandboxRequest, DeleteSandboxRequest, GetSandboxRequest, ListSandboxesRequest, Resources, network::Mode,
+        CreateSandboxRequest, DeleteSandboxRequest, GetSandboxRequest, Lifetime, ListSandboxesRequest, Resources,
+        UpdateSandboxRequest, network::Mode,
     },
     error::Result,
 };
-use std::collections::HashMap;
+use prost_types::Duration;
+use std::{collections::HashMap, time::SystemTime};
 
 const MAX_LABELS: usize = 64;
+const MAX_REQUEST_ID: usize = 128;
+/// In seconds.
+const LONGEST_LIFE: i64 = 365 * 86_400;
 const MIB: i64 = 1 << 20;
 
 pub(in crate::server) fn create_sandbox(request: &CreateSandboxRequest) -> Result<()> {
@@ -23,6 +28,59 @@ pub(in crate::server) fn create_sandbox(request: &CreateSandboxRequest) -> Resul
     if let Some(network) = &request.network {
         checks.known::<Mode>("network.mode", network.mode);
     }
+    if let Some(lifetime) = &request.lifetime {
+        self::lifetime(&mut checks, "lifetime", lifetime);
+    }
+    let long = request.request_id.chars().count() > MAX_REQUEST_ID;
+    checks.check(!long, "request_id", "may have 128 characters");
+    checks.finish()
+}
+
+fn lifetime(checks: &mut Checks, field: &str, lifetime: &Lifetime) {
+    span(checks, &format!("{field}.ttl"), lifetime.ttl.as_ref());
+    span(checks, &format!("{field}.idle_timeout"), lifetime.idle_timeout.as_ref());
+}
+
+fn span(checks: &mut Checks, field: &str, value: Option<&Duration>) {
+    let Some(value) = value else { return };
+    let zero = value.seconds == 0 && value.nanos == 0;
+    let in_range = (1..LONGEST_LIFE).contains(&value.seconds) && (0..1_000_000_000).contains(&value.nanos)
+        || (value.seconds, value.nanos) == (LONGEST_LIFE, 0);
+    checks.check(zero || in_range, field, "must be 1 s to 365 days, or 0 s for no limit");
+}
+
+pub(in crate::server) fn update_sandbox(request: &UpdateSandboxRequest) -> Result<()> {
+    let mut checks = Checks::default();
+    let Some(sandbox) = &request.sandbox else {
+        checks.wrong("sandbox", "is required: sandbox_id says which, the other fields say what");
+        return checks.finish();
+    };
+    checks.required("sandbox.sandbox_id", &sandbox.sandbox_id);
+    let paths = request.update_mask.as_ref().map(|mask| mask.paths.as_slice()).unwrap_or_default();
+    checks.check(!paths.is_empty(), "update_mask", "is required: which fields to change");
+    for path in paths {
+        match path.as_str() {
+            "labels" => labels(&mut checks, &sandbox.labels),
+            "expire_time" => {
+                let at = sandbox.expire_time.map(SystemTime::try_from);
+                checks.check(!matches!(at, Some(Err(_))), "sandbox.expire_time", "is not a time");
+            }
+            "idle_timeout" => span(&mut checks, "sandbox.idle_timeout", sandbox.idle_timeout.as_ref()),
+            "lifetime" | "lifetime.ttl" | "lifetime.idle_timeout" => {
+                lifetime(&mut checks, "sandbox.lifetime", &sandbox.lifetime.unwrap_or_default());
+            }
+            other => checks.wrong(
+                "update_mask",
+                format!("{:?} cannot be changed; labels, expire_time, idle_timeout and lifetime can", short(other)),
+            ),
+        }
+    }
+    checks.finish()
+}
+
+pub(in crate::server) fn sandbox_id(id: &str) -> Result<()> {
+    let mut checks = Checks::default();
+    checks.required("sandbox_id", id);
     checks.finish()
 }
 
@@ -79,7 +137,8 @@ pub(in crate::server) fn list_sandboxes(request: &ListSandboxesRequest) -> Resul
 #[cfg(test)]
 mod tests {
     use super::{super::fields, *};
-    use crate::api::v1::Network;
+    use crate::api::v1::{Network, Sandbox};
+    use prost_types::FieldMask;
 
     #[test]
     fn all_violations_come_at_once() {
@@ -89,10 +148,41 @@ mod tests {
             env: [("A=B".into(), "".into())].into(),
             resources: Some(Resources { memory_bytes: Some(1), cpu_millis: Some(0), ..Resources::default() }),
             network: Some(Network { mode: 9 }),
+            lifetime: Some(Lifetime {
+                ttl: Some(Duration { seconds: -1, nanos: 0 }),
+                idle_timeout: Some(Duration { seconds: 0, nanos: 5 }),
+            }),
+            request_id: "x".repeat(129),
         };
-        let expected =
-            ["image", "labels[\"\"]", "env[\"A=B\"]", "resources.memory_bytes", "resources.cpu_millis", "network.mode"];
+        let expected = [
+            "image",
+            "labels[\"\"]",
+            "env[\"A=B\"]",
+            "resources.memory_bytes",
+            "resources.cpu_millis",
+            "network.mode",
+            "lifetime.ttl",
+            "lifetime.idle_timeout",
+            "request_id",
+        ];
         assert_eq!(fields(create_sandbox(&request)), expected);
+    }
+
+    #[test]
+    fn an_update_names_what_it_changes() {
+        let update = |paths: &[&str], sandbox: Sandbox| {
+            let update_mask = Some(FieldMask { paths: paths.iter().map(|path| (*path).to_owned()).collect() });
+            fields(update_sandbox(&UpdateSandboxRequest { sandbox: Some(sandbox), update_mask }))
+        };
+        let named = || Sandbox { sandbox_id: "sbx-1".into(), ..Sandbox::default() };
+        assert!(update(&["labels", "expire_time", "idle_timeout", "lifetime.ttl"], named()).is_empty());
+        assert_eq!(update(&[], Sandbox::default()), ["sandbox.sandbox_id", "update_mask"]);
+        assert_eq!(update(&["state", "image"], named()), ["update_mask", "update_mask"]);
+        // What is not named is not looked at.
+        let bad = || Sandbox { labels: [("".into(), "x".into())].into(), ..named() };
+        assert!(update(&["idle_timeout"], bad()).is_empty());
+        assert_eq!(update(&["labels"], bad()), ["labels[\"\"]"]);
+        assert_eq!(fields(update_sandbox(&UpdateSandboxRequest::default())), ["sandbox"]);
     }
 
     #[test]

@@ -1,0 +1,122 @@
+//! Ending a sandbox: because somebody says so, because its time is over, or because its agent is dead.
+
+use super::{EndReason, Entry, Sandboxes, State};
+use crate::{
+    error::{Error, Kind, Result},
+    store::SandboxState,
+    tenant::Caller,
+};
+use futures_util::{StreamExt, stream};
+use std::{sync::Arc, time::Duration};
+use tokio::time::timeout;
+use tracing::Instrument;
+
+/// How long an agent may take to end its sessions and tell their watchers before it is killed.
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long streams that were told may take to carry their last bytes before the agent is killed.
+const FLUSH_TIMEOUT: Duration = Duration::from_millis(250);
+/// Deletions at one time when the server stops or clears up.
+pub(super) const PARALLEL_REMOVALS: usize = 16;
+/// How long a repeated deletion succeeds.
+pub(super) const DELETED_KEPT: Duration = Duration::from_secs(60);
+
+impl Sandboxes {
+    /// Ends a sandbox and removes all of it. Any number of callers may do so at once; all wait for the same end.
+    pub async fn delete(&self, caller: &Caller, sandbox_id: &str) -> Result<()> {
+        match self.find(caller, Kind::Sandbox, sandbox_id, sandbox_id).await {
+            Ok(entry) => self.end(&entry, EndReason::Deleted).await,
+            Err(Error::NotFound { .. }) if self.was_deleted(caller, sandbox_id).await? => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether a sandbox of the caller's was deleted not long ago.
+    async fn was_deleted(&self, caller: &Caller, sandbox_id: &str) -> Result<bool> {
+        let Some(row) = self.store().sandbox(sandbox_id).await? else { return Ok(false) };
+        let lately = row.end_time.is_some_and(|at| at + DELETED_KEPT > self.clock().now());
+        Ok(lately && row.tenant == caller.tenant() && row.state == SandboxState::Deleted)
+    }
+
+    /// Refuses new sandboxes and deletes all.
+    pub async fn shut_down(&self) {
+        let entries = {
+            let mut registry = self.registry();
+            registry.close();
+            registry.all()
+        };
+        stream::iter(entries)
+            .for_each_concurrent(PARALLEL_REMOVALS, async |entry| {
+                if let Err(error) = self.end(&entry, EndReason::ServerStopped).await {
+                    tracing::error!(sandbox = entry.id(), %error, "a sandbox is left behind");
+                }
+            })
+            .await;
+    }
+
+    /// Ends a sandbox, unless that is already under way, and waits until nothing is left of it.
+    pub(super) async fn end(&self, entry: &Arc<Entry>, reason: EndReason) -> Result<()> {
+        entry.wait_for(|state| state != State::Starting).await;
+        self.begin_end(entry, reason, |state| matches!(state, State::Running | State::Failed));
+        match entry.wait_for(|state| matches!(state, State::Gone | State::Failed)).await {
+            State::Gone => Ok(()),
+            _ => Err(Error::internal("delete a sandbox", "it could not be removed; the reason was logged before")),
+        }
+    }
+
+    /// Begins to end a sandbox if `may` says so of its state. Goes on without the caller.
+    pub(super) fn begin_end(&self, entry: &Arc<Entry>, reason: EndReason, may: impl Fn(State) -> bool) {
+        let ran = entry.state() == State::Running;
+        if entry.change(State::Stopping, Some(reason), may) {
+            let (this, entry) = (self.clone(), entry.clone());
+            tokio::spawn(async move { this.stop(&entry, ran).await }.in_current_span());
+        }
+    }
+
+    async fn stop(&self, entry: &Arc<Entry>, ran: bool) {
+        // A server that is killed from here on finishes it when it starts again.
+        self.note(entry, SandboxState::Stopping).await;
+        if ran {
+            // A task of its own: what the agent answers is not trusted, and a panic over it must not stop a deletion.
+            let told = {
+                let entry = entry.clone();
+                tokio::spawn(async move { timeout(STOP_TIMEOUT, entry.link.stop()).await })
+            };
+            match told.await {
+                Ok(Ok(Ok(()))) => drop(timeout(FLUSH_TIMEOUT, entry.streams_ended()).await),
+                other => tracing::warn!(sandbox = entry.id(), ?other, "an agent did not stop when asked; it is killed"),
+            }
+        }
+        if let Err(error) = self.runtime().remove(entry.id()).await {
+            tracing::error!(sandbox = entry.id(), %error, "a sandbox could not be removed");
+            entry.change(State::Failed, None, |_| true);
+            return;
+        }
+        if self.note(entry, SandboxState::Deleted).await {
+            self.registry().remove(entry.id());
+            entry.change(State::Gone, None, |_| true);
+        } else {
+            entry.change(State::Failed, None, |_| true);
+        }
+    }
+
+    /// The agent of a sandbox is dead: what is left of the sandbox is removed, and who asks is told.
+    pub(super) async fn fail(&self, entry: &Arc<Entry>) {
+        if !entry.change(State::Failed, Some(EndReason::AgentEnded), |state| state == State::Running) {
+            return;
+        }
+        tracing::warn!(sandbox = entry.id(), "an agent died");
+        self.note(entry, SandboxState::Failed).await;
+        if let Err(error) = self.runtime().remove(entry.id()).await {
+            tracing::error!(sandbox = entry.id(), %error, "a dead sandbox could not be removed");
+        }
+    }
+
+    /// Writes a state down. A failure is logged: the next start of the server sees what is true.
+    async fn note(&self, entry: &Entry, state: SandboxState) -> bool {
+        let written = self.store().set_sandbox_state(entry.id(), state, self.clock().now()).await;
+        if let Err(error) = &written {
+            tracing::error!(sandbox = entry.id(), %error, ?state, "a state could not be written down");
+        }
+        written.is_ok()
+    }
+}

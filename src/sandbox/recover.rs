@@ -1,0 +1,129 @@
+//! Taking over what an earlier server left, however it ended.
+//!
+//! | row      | sandbox | what is done                                         |
+//! |----------|---------|------------------------------------------------------|
+//! | none     | there   | removed: nobody was told of it                       |
+//! | starting | any     | both are removed: nobody was told of it              |
+//! | stopping | any     | the deletion is finished                             |
+//! | running  | alive   | it goes on; nothing in it has noticed                |
+//! | running  | dead    | what is left is removed; it is reported as failed    |
+//! | failed   | any     | what is left is removed; it is reported as failed    |
+
+use super::{
+    EndReason, Entry, Sandboxes, State,
+    create::REQUEST_KEPT,
+    delete::{DELETED_KEPT, PARALLEL_REMOVALS},
+    keeper,
+    link::Link,
+    row,
+};
+use crate::{
+    error::{Error, Result},
+    store::{SandboxRow, SandboxState},
+};
+use futures_util::{StreamExt, stream};
+use std::{collections::HashSet, sync::Arc, time::Duration};
+use tokio::time::{sleep, timeout};
+
+/// How long an agent of an earlier server may take to say since when it is idle.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How often what is not needed any more is removed from the store.
+const CLEAN_EVERY: Duration = Duration::from_secs(60);
+
+/// What an earlier server left.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Recovered {
+    /// Sandboxes that go on.
+    pub adopted: usize,
+    /// Sandboxes whose agent had died.
+    pub failed: usize,
+    /// Sandboxes that were half made, half deleted, or of nobody.
+    pub removed: usize,
+}
+
+impl Sandboxes {
+    /// Takes over what an earlier server left, and keeps the store clean from now on. To be called once, before the first
+    /// call is served.
+    pub async fn recover(&self) -> Result<Recovered> {
+        let rows = self.store().sandboxes_of_server(self.server()).await?;
+        let there = self.runtime().list().await.map_err(|error| Error::internal("list sandboxes", error))?;
+        let known: HashSet<_> = rows.iter().map(|row| row.id.clone()).collect();
+        let there: HashSet<_> = there.into_iter().collect();
+        let orphans: Vec<_> = there.difference(&known).cloned().collect();
+        let mut recovered = Recovered { removed: orphans.len(), ..Recovered::default() };
+        stream::iter(orphans).for_each_concurrent(PARALLEL_REMOVALS, async |id| self.remove_left(&id).await).await;
+        let outcomes = stream::iter(rows).map(|row| self.take_over(row)).buffer_unordered(PARALLEL_REMOVALS);
+        for outcome in outcomes.collect::<Vec<_>>().await {
+            match outcome? {
+                State::Running => recovered.adopted += 1,
+                State::Failed => recovered.failed += 1,
+                _ => recovered.removed += 1,
+            }
+        }
+        self.clean_now_and_then();
+        Ok(recovered)
+    }
+
+    /// Takes over the sandbox of one row. Returns its state.
+    async fn take_over(&self, row: SandboxRow) -> Result<State> {
+        let id = row.id.clone();
+        match row.state {
+            SandboxState::Starting => {
+                self.remove_left(&id).await;
+                self.store().forget_sandbox(&id).await?;
+                return Ok(State::Gone);
+            }
+            SandboxState::Stopping | SandboxState::Deleted => {
+                self.remove_left(&id).await;
+                self.store().set_sandbox_state(&id, SandboxState::Deleted, self.clock().now()).await?;
+                return Ok(State::Gone);
+            }
+            SandboxState::Running | SandboxState::Failed => {}
+        }
+        let (about, mut status) = row::read(row)?;
+        if status.state == State::Running && !self.is_alive(&id).await {
+            self.store().set_sandbox_state(&id, SandboxState::Failed, self.clock().now()).await?;
+            (status.state, status.end_reason) = (State::Failed, Some(EndReason::AgentEnded));
+        }
+        let state = status.state;
+        if state == State::Failed {
+            self.remove_left(&id).await;
+        }
+        let entry = Arc::new(Entry::new(about, status, Link::new(self.runtime().clone(), &id)));
+        if state == State::Running
+            && let Ok(Some(activity)) = timeout(ANSWER_TIMEOUT, keeper::ask(&entry)).await
+        {
+            match keeper::idle(&activity) {
+                Some(idle) => entry.idle_since_at_most(idle),
+                None => entry.commands_idle(None),
+            }
+        }
+        self.registry().take_back(id, entry.clone());
+        self.keep(entry);
+        Ok(state)
+    }
+
+    async fn is_alive(&self, id: &str) -> bool {
+        self.runtime().inspect(id).await.is_ok_and(|inspection| inspection.alive)
+    }
+
+    async fn remove_left(&self, id: &str) {
+        if let Err(error) = self.runtime().remove(id).await {
+            tracing::warn!(sandbox = id, %error, "what an earlier server left could not be removed");
+        }
+    }
+
+    fn clean_now_and_then(&self) {
+        let this = self.clone();
+        tokio::spawn(async move {
+            loop {
+                let now = this.clock().now();
+                if let Err(error) = this.store().clean(now - DELETED_KEPT, now - REQUEST_KEPT).await {
+                    tracing::warn!(%error, "the store could not be cleaned");
+                }
+                sleep(CLEAN_EVERY).await;
+            }
+        });
+    }
+}

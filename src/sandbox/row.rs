@@ -1,0 +1,42 @@
+//! Between a sandbox and its row in the store.
+
+use super::{
+    EndReason, State,
+    entry::{About, Condition, Details},
+};
+use crate::{
+    error::{Error, Result},
+    store::{SandboxRow, SandboxState},
+};
+
+/// The row of a sandbox that is about to be made.
+pub(super) fn new(about: &About, status: &Condition, server: &str) -> Result<SandboxRow> {
+    let details =
+        serde_json::to_string(&about.details).map_err(|error| Error::internal("write a sandbox's details", error))?;
+    Ok(SandboxRow {
+        id: about.id.clone(),
+        tenant: about.tenant.clone(),
+        server: server.to_owned(),
+        state: SandboxState::Starting,
+        create_time: about.create_time,
+        settings: status.settings.clone(),
+        memory_bytes: about.details.limits.memory_bytes.unwrap_or(0),
+        details,
+        end_time: None,
+    })
+}
+
+/// The sandbox of a row.
+pub(super) fn read(row: SandboxRow) -> Result<(About, Condition)> {
+    let details: Details =
+        serde_json::from_str(&row.details).map_err(|error| Error::internal("read a sandbox's details", error))?;
+    let (state, end_reason) = match row.state {
+        SandboxState::Starting => (State::Starting, None),
+        SandboxState::Running => (State::Running, None),
+        SandboxState::Stopping => (State::Stopping, Some(EndReason::Deleted)),
+        SandboxState::Failed => (State::Failed, Some(EndReason::AgentEnded)),
+        SandboxState::Deleted => (State::Gone, Some(EndReason::Deleted)),
+    };
+    let about = About { id: row.id, tenant: row.tenant, create_time: row.create_time, details };
+    Ok((about, Condition { state, end_reason, settings: row.settings }))
+}
