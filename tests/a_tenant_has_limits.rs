@@ -54,3 +54,41 @@ async fn too_many_calls_in_a_second_are_told_when_to_come_back() {
         list(&blue).await.expect("there is no limit");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn what_it_has_is_counted_in_all_its_sandboxes() {
+    let server = Server::start(Options::default());
+    let (blue, red) = (make_key(server.data_dir(), "blue"), make_key(server.data_dir(), "red"));
+    let data = server.data_dir().to_str().unwrap();
+    let limit = |name: &str, most: &str| prints(&["tenant", "limit", "blue", name, most, "--data-dir", data]);
+    let clients = server.connect().await;
+    let create = async |key: &str| -> Result<String, Status> {
+        let resources = Some(v1::Resources { memory_bytes: Some(64 << 20), ..Default::default() });
+        let request = keyed(v1::CreateSandboxRequest { resources, ..Default::default() }, key);
+        clients.sandboxes.clone().create_sandbox(request).await.map(|answer| answer.into_inner().sandbox_id)
+    };
+    let open = async |sandbox_id: &str, key: &str| -> Result<(), Status> {
+        let request = v1::CreateSessionRequest { sandbox_id: sandbox_id.to_owned(), ..Default::default() };
+        clients.sessions.clone().create_session(keyed(request, key)).await.map(drop)
+    };
+
+    limit("--max-sandboxes", "2");
+    let first = create(&blue).await.expect("one of two");
+    let second = create(&blue).await.expect("two of two");
+    let refused = create(&blue).await.expect_err("one too many");
+    expect_error(&refused, Code::ResourceExhausted, "TOO_MANY_SANDBOXES");
+    limit("--max-sandboxes", "none");
+    limit("--max-memory-bytes", &(160 << 20).to_string());
+    let refused = create(&blue).await.expect_err("too much memory");
+    expect_error(&refused, Code::ResourceExhausted, "TOO_MUCH_MEMORY");
+
+    limit("--max-sessions", "2");
+    open(&first, &blue).await.expect("one of two");
+    open(&second, &blue).await.expect("two of two");
+    let refused = open(&first, &blue).await.expect_err("one too many");
+    expect_error(&refused, Code::ResourceExhausted, "TOO_MANY_SESSIONS");
+
+    // Another tenant has limits of its own.
+    let theirs = create(&red).await.expect("no limit");
+    open(&theirs, &red).await.expect("no limit");
+}

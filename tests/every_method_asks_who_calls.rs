@@ -33,8 +33,7 @@ struct Ids {
     command: String,
 }
 
-/// Every method, a request of whom the ids belong to, and what others are answered. What ends
-/// something comes last.
+/// Every method, a request of whom the ids belong to, and what others are answered. What ends something comes last.
 fn table(ids: &Ids) -> Vec<(&'static str, Vec<u8>, Asked)> {
     let (sandbox_id, session_id) = (|| ids.sandbox.clone(), || ids.session.clone());
     let command_id = || ids.command.clone();
@@ -49,6 +48,10 @@ fn table(ids: &Ids) -> Vec<(&'static str, Vec<u8>, Asked)> {
     let create_session = v1::CreateSessionRequest { sandbox_id: sandbox_id(), ..Default::default() };
     let signal = v1::SignalCommandRequest { command_id: command_id(), ..Default::default() };
     let run = v1::RunRequest { start: start(), ..Default::default() };
+    let update = v1::UpdateSandboxRequest {
+        sandbox: Some(v1::Sandbox { sandbox_id: sandbox_id(), ..Default::default() }),
+        update_mask: Some(prost_types::FieldMask { paths: vec!["labels".into()] }),
+    };
     // The same bytes in both versions.
     let services = ServerReflectionRequest {
         message_request: Some(MessageRequest::ListServices(String::new())),
@@ -65,6 +68,17 @@ fn table(ids: &Ids) -> Vec<(&'static str, Vec<u8>, Asked)> {
         (
             "/sandshell.v1.SandboxService/GetSandbox",
             v1::GetSandboxRequest { sandbox_id: sandbox_id() }.encode_to_vec(),
+            NotFound(sandbox),
+        ),
+        ("/sandshell.v1.SandboxService/UpdateSandbox", update.encode_to_vec(), NotFound(sandbox)),
+        (
+            "/sandshell.v1.SandboxService/GetSandboxStats",
+            v1::GetSandboxStatsRequest { sandbox_id: sandbox_id() }.encode_to_vec(),
+            NotFound(sandbox),
+        ),
+        (
+            "/sandshell.v1.SandboxService/WatchSandbox",
+            v1::WatchSandboxRequest { sandbox_id: sandbox_id() }.encode_to_vec(),
             NotFound(sandbox),
         ),
         ("/sandshell.v1.SessionService/CreateSession", create_session.encode_to_vec(), NotFound(sandbox)),
