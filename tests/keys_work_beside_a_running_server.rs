@@ -97,6 +97,8 @@ async fn the_command_line_shows_a_key_and_never_prints_it() {
     let none = sandshell(&run);
     let said = String::from_utf8_lossy(&none.stderr);
     assert!(none.status.code() == Some(125) && said.contains("SANDSHELL_KEY") && said.contains("--key"), "{said}");
+    let empty = sandshell_with(&run, &[("SANDSHELL_KEY", ""), ("SANDSHELL_CA", "")]);
+    assert_eq!(empty.stderr, none.stderr, "empty variables count as none");
     let by_environment = sandshell_with(&run, &[("SANDSHELL_KEY", &key)]);
     assert_eq!((by_environment.stdout.as_slice(), by_environment.status.code()), (&b"ran\n"[..], Some(0)));
     let by_option = sandshell(&[&run[..], &["--key", &key]].concat());

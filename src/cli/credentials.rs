@@ -2,7 +2,12 @@
 
 use super::error::CliError;
 use crate::rpc::pem::{self, PemError, PemFile};
-use std::{fmt, path::PathBuf, str::FromStr};
+use std::{
+    ffi::OsString,
+    fmt,
+    path::{Path, PathBuf},
+    str::FromStr,
+};
 use tonic::{
     Request, Status,
     metadata::{Ascii, MetadataValue},
@@ -13,7 +18,7 @@ use tonic::{
 /// A connection on which every call carries the key.
 pub(super) type Channel = InterceptedService<transport::Channel, Bearer>;
 
-/// What a client shows and believes.
+/// What a client shows and believes. An empty variable counts as none: that is how scripts take one away.
 #[derive(Debug, Clone, clap::Args)]
 pub(super) struct Credentials {
     /// API key. Other users can see it in the list of processes; the environment variable is private
@@ -21,7 +26,7 @@ pub(super) struct Credentials {
     key: Option<Secret>,
     /// Authorities that the server's certificate is checked against, for https:// [default: the system's]
     #[arg(long, value_name = "FILE", env = "SANDSHELL_CA")]
-    ca: Option<PathBuf>,
+    ca: Option<OsString>,
     /// Certificate to show to a server that asks for one
     #[arg(long, value_name = "FILE", requires = "cert_key")]
     cert: Option<PathBuf>,
@@ -33,7 +38,6 @@ pub(super) struct Credentials {
 impl Credentials {
     /// What every call carries.
     pub(super) fn bearer(&self) -> Result<Bearer, CliError> {
-        // An empty variable is how scripts take one away.
         let Some(Secret(key)) = self.key.as_ref().filter(|key| !key.0.is_empty()) else { return Ok(Bearer(None)) };
         let value = MetadataValue::from_str(&format!("Bearer {key}"));
         // Without the key: this is printed.
@@ -44,7 +48,7 @@ impl Credentials {
 
     /// How to encrypt.
     pub(super) fn tls(&self) -> Result<ClientTlsConfig, CliError> {
-        let mut config = match &self.ca {
+        let mut config = match self.ca.as_ref().filter(|ca| !ca.is_empty()).map(Path::new) {
             Some(path) => ClientTlsConfig::new().ca_certificate(pem::authorities(PemFile { option: "--ca", path })?),
             None => ClientTlsConfig::new().with_native_roots(),
         };
