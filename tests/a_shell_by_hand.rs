@@ -43,8 +43,12 @@ fn job_control_works_in_it() {
     t.type_keys("jobs\r");
     t.wait_for("sleep 1000");
     t.wait_for("# ");
-    t.type_keys("kill -9 %1; wait; exit\r");
-    t.wait();
+    t.type_keys("fg\r");
+    t.wait_for("exec sleep 1000");
+    t.type_keys("\x03");
+    t.wait_for("# ");
+    t.type_keys("exit 4\r");
+    assert_eq!(t.wait().code(), Some(4));
     assert!(t.is_cooked(), "the terminal is as it was");
 }
 
