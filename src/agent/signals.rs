@@ -154,13 +154,16 @@ impl UnderWay {
         let copies = processes.copies(group);
         shell::kill_group(group, self.signal);
         self.note(group, copies);
+        // Who began between the look and the signal. Its parent may be gone, so it is not known by that.
+        let new = Processes::now().new_copies(group, processes);
+        self.copies.extend(new.into_iter().map(|(pid, image)| Copy { pid, image, sure: true }));
         self.wait = FIRST_LOOK;
     }
 
     fn note(&mut self, group: i32, copies: Vec<(i32, Image)>) {
         self.had.push(group);
         self.copies.retain(|copy| !copies.iter().any(|(pid, _)| *pid == copy.pid));
-        let noted = |(pid, image)| Copy { pid, image, sure: shell::image(pid) == Some(image) };
+        let noted = |(pid, image)| Copy { pid, image, sure: shell::image(pid) == Some(Some(image)) };
         self.copies.extend(copies.into_iter().map(noted));
     }
 
@@ -168,8 +171,9 @@ impl UnderWay {
     fn follow_copies(&mut self) {
         let signal = self.signal;
         self.copies.retain(|copy| match shell::image(copy.pid) {
-            Some(now) if now == copy.image => true,
-            Some(_) => {
+            Some(None) => true,
+            Some(Some(now)) if now == copy.image => true,
+            Some(Some(_)) => {
                 if copy.sure || !shell::minds(copy.pid, signal) {
                     shell::kill(copy.pid, signal);
                 }

@@ -37,6 +37,12 @@ struct Process {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Image(u64, u64);
 
+impl Process {
+    fn is_young(&self) -> bool {
+        Moment::now().0.saturating_sub(self.began) <= YOUNG_TICKS
+    }
+}
+
 /// All processes, as they are at one time.
 pub(crate) struct Processes(HashMap<i32, Process>);
 
@@ -93,17 +99,24 @@ impl Processes {
         self.members(group).filter_map(|pid| Some((pid, self.copied(pid)?))).collect()
     }
 
+    /// Members of a process group that have come since an earlier look, and execute what a member did then.
+    pub(crate) fn new_copies(&self, group: i32, earlier: &Self) -> Vec<(i32, Image)> {
+        let known: Vec<Image> = earlier.members(group).filter_map(|pid| earlier.0.get(&pid)?.image).collect();
+        let new = self.members(group).filter(|pid| !earlier.0.contains_key(pid));
+        new.filter_map(|pid| Some((pid, self.0.get(&pid)?.image.filter(|image| known.contains(image))?))).collect()
+    }
+
     /// Whether a member of a process group, or a child of a shell, seems to be about to execute a program, or to become a
     /// subshell.
     pub(crate) fn is_starting(&self, group: i32, shell: i32) -> bool {
         let concerned = |process: &Process| process.group == group || process.parent == shell;
         let mut starting = self.0.iter().filter(|(_, process)| process.busy && !process.ended && concerned(process));
-        starting.any(|(pid, _)| self.copied(*pid).is_some())
+        starting.any(|(pid, process)| process.is_young() && (process.image.is_none() || self.copied(*pid).is_some()))
     }
 
     fn copied(&self, pid: i32) -> Option<Image> {
         let process = self.0.get(&pid)?;
-        let image = process.image.filter(|_| Moment::now().0.saturating_sub(process.began) <= YOUNG_TICKS)?;
+        let image = process.image.filter(|_| process.is_young())?;
         (self.0.get(&process.parent)?.image == Some(image)).then_some(image)
     }
 }
@@ -143,9 +156,9 @@ impl Moment {
     }
 }
 
-/// What a process executes. `None` when it has ended, or may not be looked into.
-pub(crate) fn image(pid: i32) -> Option<Image> {
-    process(pid).filter(|process| !process.ended)?.image
+/// What a process executes; `Some(None)` while it is between two images, and when it may not be looked into.
+pub(crate) fn image(pid: i32) -> Option<Option<Image>> {
+    process(pid).filter(|process| !process.ended).map(|process| process.image)
 }
 
 /// Whether a process has a handler for a signal, or has the signal still before it.
