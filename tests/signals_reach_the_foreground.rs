@@ -161,7 +161,7 @@ async fn cancel_at_any_moment(at: At) {
 async fn int_at_any_moment(at: At) {
     let s = at.session().await;
     let mut dice = crate::kit::Dice::new();
-    let endless = ["sleep 1000", "while :; do :; done", "sh -c 'sleep 1000; :'", "true; (sleep 1000); true"];
+    let endless = ["sleep 1000", "while :; do :; done", "sh -c 'exec sleep 1000'", "true; (sleep 1000); true"];
     for round in 0..48 {
         let command = format!("{}; echo no", endless[round % endless.len()]);
         let direct = ExecStart { shell: at.shell.path().into(), ..s.sandbox.start(command.as_str()) };

@@ -45,7 +45,7 @@ async fn forgotten(shell: &Shell) -> Option<i32> {
             return Some(foreground);
         }
         // It comes to the foreground by itself, when it is no background job.
-        if !processes.is_starting(shell.pid, shell.pid) || Instant::now() >= until {
+        if processes.settled(shell.pid, shell.pid).is_some() || Instant::now() >= until {
             return None;
         }
         sleep(LOOK_EVERY).await;

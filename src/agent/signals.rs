@@ -19,8 +19,8 @@ const LAST_LOOK: Duration = Duration::from_millis(256);
 /// How often a signal that cannot be given yet is tried.
 const TRY_EVERY: Duration = Duration::from_millis(1);
 
-/// How long a signal waits for a program that is about to begin, which could lose it until then, and a signal that a shell
-/// may end by for one that the shell may start.
+/// How long a signal waits for programs that are about to begin, which could lose it until then (a shell that is starting
+/// one may, too), and one that a shell may end by for a program that the shell may start.
 const PATIENCE: Duration = Duration::from_millis(100);
 
 /// What became of the signals for a command.
@@ -40,6 +40,8 @@ struct UnderWay {
     /// Whether the command is to end, whatever the program does.
     ending: bool,
     since: Instant,
+    /// What was there at the last look, when nothing seemed to be just starting.
+    settled: Option<Vec<(i32, Option<Image>)>>,
     /// Who got it.
     had: Vec<i32>,
     /// Who got it as a copy of its parent.
@@ -132,12 +134,24 @@ impl Signals {
 impl UnderWay {
     fn new(signal: i32, ending: bool) -> Self {
         let now = Instant::now();
-        Self { signal, ending, since: now, had: Vec::new(), copies: Vec::new(), wait: FIRST_LOOK, at: now }
+        Self {
+            signal,
+            ending,
+            since: now,
+            settled: None,
+            had: Vec::new(),
+            copies: Vec::new(),
+            wait: FIRST_LOOK,
+            at: now,
+        }
     }
 
-    fn is_for(&self, group: i32, shell: &Shell, processes: &Processes) -> bool {
+    fn is_for(&mut self, group: i32, shell: &Shell, processes: &Processes) -> bool {
         let patient = self.since.elapsed() < PATIENCE;
-        if patient && processes.is_starting(group, shell.pid) {
+        let settled = processes.settled(group, shell.pid);
+        let unchanged = settled.is_some() && settled == self.settled;
+        self.settled = settled;
+        if patient && !unchanged {
             return false;
         }
         if group == shell.pid {

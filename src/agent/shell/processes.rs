@@ -16,6 +16,9 @@ static HOLDERS: Mutex<Option<HashSet<i32>>> = Mutex::new(None);
 /// A copy of its parent that is older than this, in ticks of 10 ms, is a subshell and not about to execute something.
 const YOUNG_TICKS: u64 = 50;
 
+/// A program that is busy and older than this is past its start.
+const STARTING_TICKS: u64 = 10;
+
 /// Flag of a process that is on its way out.
 const EXITING: u64 = 4;
 
@@ -38,8 +41,8 @@ struct Process {
 pub(crate) struct Image(u64, u64);
 
 impl Process {
-    fn is_young(&self) -> bool {
-        Moment::now().0.saturating_sub(self.began) <= YOUNG_TICKS
+    fn age(&self) -> u64 {
+        Moment::now().0.saturating_sub(self.began)
     }
 }
 
@@ -106,17 +109,24 @@ impl Processes {
         new.filter_map(|pid| Some((pid, self.0.get(&pid)?.image.filter(|image| known.contains(image))?))).collect()
     }
 
-    /// Whether a member of a process group, or a child of a shell, seems to be about to execute a program, or to become a
-    /// subshell.
-    pub(crate) fn is_starting(&self, group: i32, shell: i32) -> bool {
-        let concerned = |process: &Process| process.group == group || process.parent == shell;
-        let mut starting = self.0.iter().filter(|(_, process)| process.busy && !process.ended && concerned(process));
-        starting.any(|(pid, process)| process.is_young() && (process.image.is_none() || self.copied(*pid).is_some()))
+    /// Members of a process group and children of a shell, and what they execute. `None` when one of them seems to be just
+    /// starting.
+    pub(crate) fn settled(&self, group: i32, shell: i32) -> Option<Vec<(i32, Option<Image>)>> {
+        let concerned = |process: &Process| (process.group == group || process.parent == shell) && !process.ended;
+        let mut settled = Vec::new();
+        for (pid, process) in self.0.iter().filter(|(_, process)| concerned(process)) {
+            if process.busy && process.age() <= STARTING_TICKS && *pid != shell {
+                return None;
+            }
+            settled.push((*pid, process.image));
+        }
+        settled.sort_unstable_by_key(|(pid, _)| *pid);
+        Some(settled)
     }
 
     fn copied(&self, pid: i32) -> Option<Image> {
         let process = self.0.get(&pid)?;
-        let image = process.image.filter(|_| process.is_young())?;
+        let image = process.image.filter(|_| process.age() <= YOUNG_TICKS)?;
         (self.0.get(&process.parent)?.image == Some(image)).then_some(image)
     }
 }
