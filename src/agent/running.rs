@@ -310,6 +310,9 @@ impl Running {
                 }
             }
         }
+        if self.pty {
+            shell.terminal.finish_typing();
+        }
         for _ in 0..MOST_TERMINAL_READS {
             let Ok(Read::Data(data)) = shell.terminal.reader.read() else { break };
             self.command.log.append(Stream::Terminal, data);
