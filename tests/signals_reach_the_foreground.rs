@@ -12,6 +12,8 @@ crate::in_every_shell!(
     a_signal_is_for_that_command_only,
     int_in_a_shell_that_only_computes,
     cancel_at_any_moment,
+    int_at_any_moment,
+    a_trap_runs_once,
 );
 
 async fn signal(s: &Session, command_id: &str, signal: i32) {
@@ -154,4 +156,44 @@ async fn cancel_at_any_moment(at: At) {
         s.run("echo $((40 + 2))").await.expect("42\n", "", 0);
     }
     assert_eq!(s.get().await.generation, 1);
+}
+
+async fn int_at_any_moment(at: At) {
+    let s = at.session().await;
+    let mut dice = crate::kit::Dice::new();
+    let endless = ["sleep 1000", "while :; do :; done", "sh -c 'exec sleep 1000'", "true; (sleep 1000); true"];
+    for round in 0..48 {
+        let command = format!("{}; echo no", endless[round % endless.len()]);
+        let direct = ExecStart { shell: at.shell.path().into(), ..s.sandbox.start(command.as_str()) };
+        let start = if round % 8 < 4 { s.start(command.as_str()) } else { direct };
+        let running = s.exec(start).await;
+        tokio::time::sleep(std::time::Duration::from_micros(dice.below(4_000))).await;
+        running.signal(2).await;
+        let got = running.finish().await;
+        assert!(got.stdout.is_empty() && !got.exited.shell_exited, "round {round}, `{command}`: {got:?}");
+        let how = (got.reason(), got.exit_code(), got.exited.signal);
+        assert_eq!(how, (Reason::Signaled, 130, 2), "round {round}, `{command}`: {got:?}");
+        s.run("echo $((40 + 2))").await.expect("42\n", "", 0);
+    }
+    assert_eq!(s.get().await.generation, 1);
+}
+
+async fn a_trap_runs_once(at: At) {
+    let s = at.session().await;
+    let mut dice = crate::kit::Dice::new();
+    for round in 0..20 {
+        // It has new children all the time, one of which may be just starting.
+        let mut running = s
+            .exec_text(
+                "sh -c 'trap \"echo int; n=0\" INT; echo up; while [ \"$n\" != 20 ]; do /bin/true; n=$((n + 1)); done'",
+            )
+            .await;
+        running.until_out("up\n").await;
+        tokio::time::sleep(std::time::Duration::from_micros(dice.below(10_000))).await;
+        running.signal(2).await;
+        let got = running.finish().await;
+        let once = got.out() == "up\nint\n" || got.out() == "up\n";
+        assert!(once && !got.exited.shell_exited, "round {round}: {got:?}");
+        s.run("echo $((40 + 2))").await.expect("42\n", "", 0);
+    }
 }
