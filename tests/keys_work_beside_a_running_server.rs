@@ -137,8 +137,8 @@ fn what_is_not_there_is_named() {
     refuses(&["tenant", "limit", "blue", "--data-dir", data], &["--max-sandboxes"]);
     refuses(&["tenant", "limit", "blue", "--max-sandboxes", "many", "--data-dir", data], &["many", "none"]);
     refuses(&["tenant", "limit", "blue", "--max-requests-per-second", "0", "--data-dir", data], &["1 or more"]);
-    refuses(&["key", "list", "--data-dir", data, "--database", "sqlite::memory:"], &["--database"]);
-    let output = sandshell(&["key", "list", "--database", "postgres://u:secret@127.0.0.1:1/d"]);
+    // It wins over the directory, as with `serve`.
+    let output = sandshell(&["key", "list", "--data-dir", data, "--database", "postgres://u:secret@127.0.0.1:1/d"]);
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success() && said.contains("127.0.0.1:1") && !said.contains("secret"), "{said}");
 }

@@ -7,14 +7,14 @@ use crate::{
 };
 use std::{fs::DirBuilder, os::unix::fs::DirBuilderExt, path::PathBuf};
 
-/// Which database.
+/// Which database, in the words of `serve`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Database {
     /// The server's data directory [default: /var/lib/sandshell as root, else ~/.local/share/sandshell]
-    #[arg(long, value_name = "DIR", conflicts_with = "database")]
+    #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
-    /// The server's database, where it is not in its data directory
-    #[arg(long, value_name = "URL")]
+    /// The server's database, if it is not in its data directory: postgres://…
+    #[arg(long, value_name = "URL", env = "SANDSHELL_DATABASE", hide_env_values = true)]
     database: Option<String>,
 }
 

@@ -17,7 +17,7 @@ pub fn sandshell(arguments: &[&str]) -> Output {
 /// The same, with more environment.
 pub fn sandshell_with(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
     let mut command = Command::new(BINARY);
-    for name in ["SANDSHELL_SERVER", "SANDSHELL_KEY", "SANDSHELL_CA"] {
+    for name in ["SANDSHELL_SERVER", "SANDSHELL_KEY", "SANDSHELL_CA", "SANDSHELL_DATABASE"] {
         command.env_remove(name);
     }
     command.args(arguments).envs(environment.iter().copied());
