@@ -35,16 +35,17 @@ fn a_person_can_work_in_it() {
 fn job_control_works_in_it() {
     let mut t = Terminal::start(&["shell", "--server", &shared().url(), "--shell", "bash"], 24, 80);
     t.wait_for("# ");
-    t.type_keys("sh -c 'echo u''p; exec sleep 1000'\r");
+    t.type_keys("sh -c 'trap \"echo ba''ck\" CONT; echo u''p; while :; do sleep 0.05; done'\r");
     t.wait_for("up\r\n");
     t.type_keys("\x1a");
     t.wait_for("Stopped");
     t.wait_for("# ");
     t.type_keys("jobs\r");
-    t.wait_for("sleep 1000");
+    t.wait_for("sleep 0.05");
     t.wait_for("# ");
     t.type_keys("fg\r");
-    t.wait_for("exec sleep 1000");
+    // bash names the job before it has the terminal.
+    t.wait_for("back\r\n");
     t.type_keys("\x03");
     t.wait_for("# ");
     t.type_keys("exit 4\r");

@@ -14,6 +14,7 @@ crate::in_every_shell!(
     cancel_at_any_moment,
     int_at_any_moment,
     a_trap_runs_once,
+    signals_come_in_order,
 );
 
 async fn signal(s: &Session, command_id: &str, signal: i32) {
@@ -181,19 +182,33 @@ async fn int_at_any_moment(at: At) {
 async fn a_trap_runs_once(at: At) {
     let s = at.session().await;
     let mut dice = crate::kit::Dice::new();
+    // It has new children all the time, one of which may be just starting; and goes on for a while.
+    let program = "trap \"echo int; t=1\" INT; echo up; n=0
+while [ $n -lt 20 ]; do /bin/true; [ -z \"$t\" ] || n=$((n + 1)); done";
     for round in 0..20 {
-        // It has new children all the time, one of which may be just starting.
-        let mut running = s
-            .exec_text(
-                "sh -c 'trap \"echo int; n=0\" INT; echo up; while [ \"$n\" != 20 ]; do /bin/true; n=$((n + 1)); done'",
-            )
-            .await;
+        let mut running = s.exec_text(format!("sh -c '{program}'")).await;
         running.until_out("up\n").await;
         tokio::time::sleep(std::time::Duration::from_micros(dice.below(10_000))).await;
         running.signal(2).await;
         let got = running.finish().await;
-        let once = got.out() == "up\nint\n" || got.out() == "up\n";
-        assert!(once && !got.exited.shell_exited, "round {round}: {got:?}");
+        assert_eq!(got.out(), "up\nint\n", "round {round}: {got:?}");
+        assert!(!got.exited.shell_exited, "round {round}: {got:?}");
         s.run("echo $((40 + 2))").await.expect("42\n", "", 0);
     }
+}
+
+async fn signals_come_in_order(at: At) {
+    let s = at.session().await;
+    let program = "import signal, sys
+signal.signal(signal.SIGUSR1, lambda *_: print('usr1', flush=True))
+signal.signal(signal.SIGTERM, lambda *_: (print('term', flush=True), sys.exit(3)))
+print('up', flush=True)
+while True: signal.pause()";
+    let mut running = s.exec_text(format!("/usr/bin/python3 -c \"{program}\"")).await;
+    running.until_out("up\n").await;
+    running.signal(10).await;
+    running.signal(15).await;
+    let got = running.finish().await;
+    assert_eq!((got.out().as_str(), got.exit_code(), got.reason()), ("up\nusr1\nterm\n", 3, Reason::Exited), "{got:?}");
+    s.alive().await;
 }

@@ -7,7 +7,7 @@
 //! moment between a look and a signal; so who has had one is remembered, as what it had it, and looked at again.
 
 use super::shell::{self, Image, Processes, Shell};
-use std::time::Duration;
+use std::{collections::VecDeque, time::Duration};
 use tokio::time::Instant;
 
 /// The first look after a signal; each further one waits twice as long.
@@ -28,6 +28,8 @@ const PATIENCE: Duration = Duration::from_millis(100);
 pub(super) struct Signals {
     /// The one on its way.
     under_way: Option<UnderWay>,
+    /// Those to be given after it, in order.
+    waiting: VecDeque<(i32, bool)>,
     /// Whether the shell itself got an INT.
     shell_had: bool,
     /// All groups that got one, but for the shell's.
@@ -58,10 +60,17 @@ struct Copy {
 }
 
 impl Signals {
-    /// Sends one, now or as soon as it can be taken.
+    /// Sends one, as soon as it can be taken.
     pub(super) fn send(&mut self, signal: i32, ending: bool, shell: &Shell) {
-        self.under_way = Some(UnderWay::new(signal, ending));
-        self.look(shell);
+        match &mut self.under_way {
+            // A signal that waits already comes once, as the kernel does it.
+            Some(first) if first.had.is_empty() && first.signal == signal => first.ending |= ending,
+            Some(first) if first.had.is_empty() => self.waiting.push_back((signal, ending)),
+            _ => {
+                self.under_way = Some(UnderWay::new(signal, ending));
+                self.look(shell);
+            }
+        }
     }
 
     /// Notes one that the terminal is about to send, because its key is typed.
@@ -96,6 +105,7 @@ impl Signals {
     /// What was on its way is overtaken by something stronger.
     pub(super) fn forget(&mut self) {
         self.under_way = None;
+        self.waiting.clear();
     }
 
     /// When to look.
@@ -127,7 +137,11 @@ impl Signals {
             }
         }
         under_way.follow_copies();
-        self.under_way = under_way.again(shell);
+        let given = !under_way.had.is_empty();
+        self.under_way = match given.then(|| self.waiting.pop_front()).flatten() {
+            Some((signal, ending)) => Some(UnderWay::new(signal, ending)),
+            None => under_way.again(shell),
+        };
     }
 }
 
@@ -200,7 +214,8 @@ impl UnderWay {
     /// The next look while one may still be of use.
     fn again(mut self, shell: &Shell) -> Option<Self> {
         if self.had.is_empty() {
-            self.at = Instant::now() + TRY_EVERY;
+            let now = Instant::now();
+            self.at = now + if now - self.since < PATIENCE * 10 { TRY_EVERY } else { PATIENCE };
             return Some(self);
         }
         let open = self.had == [shell.pid] || !self.copies.is_empty();
