@@ -10,6 +10,7 @@
 mod commands;
 mod create;
 mod density;
+mod list;
 mod processes;
 mod report;
 mod server;
@@ -37,6 +38,9 @@ async fn main() {
     }
     if options.wants("density") {
         density::measure(&server, &options, &mut table).await;
+    }
+    if options.wants("list") {
+        list::measure(&server, &options, &mut table).await;
     }
     server.stop();
     println!("{}\n\n{table}", report::machine());

@@ -7,6 +7,7 @@ use sandshell::api::v1::{
 use sandshell::rpc::transport;
 use std::{
     io::{BufRead, BufReader},
+    path::Path,
     process::{Child, Command, Stdio},
 };
 use tonic::transport::{Channel, Endpoint};
@@ -16,14 +17,14 @@ pub(crate) struct Server {
     child: Child,
     address: String,
     pub(crate) client: Client,
-    _data: tempfile::TempDir,
+    data: tempfile::TempDir,
 }
 
 impl Server {
     pub(crate) async fn start() -> Self {
         let data = tempfile::tempdir().unwrap();
         let mut child = Command::new(env!("CARGO_BIN_EXE_sandshell"))
-            .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
+            .args(["serve", "--ephemeral", "--listen", "127.0.0.1:0", "--data-dir"])
             .arg(data.path())
             .stderr(Stdio::piped())
             .spawn()
@@ -33,7 +34,12 @@ impl Server {
         let address = address.expect("the server ended before it listened");
         std::thread::spawn(move || log.for_each(|line| eprintln!("server: {line}")));
         let client = Client::connect(&address).await;
-        Self { child, address, client, _data: data }
+        Self { child, address, client, data }
+    }
+
+    /// Where it keeps its data.
+    pub(crate) fn data_dir(&self) -> &Path {
+        self.data.path()
     }
 
     /// A client with a connection of its own.

@@ -158,6 +158,11 @@ impl Error {
         Self::Exhausted { reason, message: message.into(), retry_after: None }
     }
 
+    /// A tenant has as much as it may, until it ends something.
+    pub fn quota(reason: Reason, message: impl Into<String>) -> Self {
+        Self::Exhausted { reason, message: message.into(), retry_after: Some(Duration::from_secs(5)) }
+    }
+
     /// The server is being stopped.
     pub fn stopping() -> Self {
         let message = "the server is stopping; use another or try again when it is back".to_owned();

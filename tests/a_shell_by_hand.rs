@@ -15,9 +15,11 @@ fn a_person_can_work_in_it() {
     // The new size arrives by a signal, some time.
     t.type_keys("until [ \"$(stty size)\" = '50 132' ]; do sleep 0.05; done; echo new $((1 + 1)) size\r");
     t.wait_for("new 2 size\r\n");
-    t.type_keys("echo go$((1 + 1)); sleep 1000; echo no\r");
+    t.wait_for("# ");
+    t.type_keys("sh -c 'echo go$((1 + 1)); exec sleep 1000'; echo no\r");
     t.wait_for("go2\r\n");
     t.type_keys("\x03");
+    t.wait_for("^C");
     t.wait_for("# ");
     t.type_keys("echo code $?\r");
     t.wait_for("code 130\r\n");
@@ -33,15 +35,21 @@ fn a_person_can_work_in_it() {
 fn job_control_works_in_it() {
     let mut t = Terminal::start(&["shell", "--server", &shared().url(), "--shell", "bash"], 24, 80);
     t.wait_for("# ");
-    t.type_keys("sleep 1000\r");
-    t.wait_for("sleep 1000\r\n");
+    t.type_keys("sh -c 'trap \"echo ba''ck\" CONT; echo u''p; while :; do sleep 0.05; done'\r");
+    t.wait_for("up\r\n");
     t.type_keys("\x1a");
     t.wait_for("Stopped");
+    t.wait_for("# ");
     t.type_keys("jobs\r");
-    t.wait_for("sleep 1000");
-    t.type_keys("kill %1; exit\r");
-    t.type_keys("\x04");
-    t.wait();
+    t.wait_for("sleep 0.05");
+    t.wait_for("# ");
+    t.type_keys("fg\r");
+    // bash names the job before it has the terminal.
+    t.wait_for("back\r\n");
+    t.type_keys("\x03");
+    t.wait_for("# ");
+    t.type_keys("exit 4\r");
+    assert_eq!(t.wait().code(), Some(4));
     assert!(t.is_cooked(), "the terminal is as it was");
 }
 

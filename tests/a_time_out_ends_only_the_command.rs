@@ -9,6 +9,7 @@ crate::in_every_shell!(
     the_whole_list_is_aborted,
     loops_are_aborted,
     pipes_and_subshells_are_aborted,
+    no_process_is_left,
     what_ignores_signals_is_killed,
     what_handles_int_may_finish,
     a_program_that_lingers_in_a_trap,
@@ -99,6 +100,26 @@ async fn pipes_and_subshells_are_aborted(at: At) {
         assert_eq!(after, "", "`{command}` went on after its time was over");
     }
     s.run("ls /tmp/after").await.expect_complaint();
+}
+
+async fn no_process_is_left(at: At) {
+    let s = at.session().await;
+    let (job, word) = (token(), token());
+    // Shells that are not interactive start background processes with INT ignored.
+    for command in [
+        "sh -c 'sleep 1000 & sleep 1000; wait' WORD",
+        "sh -c 'sh -c \"sleep 1000; :\" WORD & sh -c \"sleep 1000; :\" WORD & sleep 1000'",
+        "sh -c 'trap \"\" INT; sh -c \"sleep 1000; :\" WORD & exit 3' | sleep 1000",
+        "(trap '' INT TERM; sh -c 'sleep 1000; :' WORD & sleep 1000) | sleep 1000",
+        "sh -c 'sh -c \"kill -STOP \\$\\$\" WORD & exec sleep 1000'",
+    ] {
+        let command = format!("sh -c 'sleep 1000; :' {job} & {}", command.replace("WORD", &word));
+        timed_out(&s, &command).await;
+        let left: Vec<_> = host::with_argument(&word).into_iter().map(host::arguments).collect();
+        assert!(left.is_empty(), "`{command}` left {left:?}");
+    }
+    let jobs = host::with_argument(&job).len();
+    assert_eq!(jobs, 5, "what the user has put into the background lives on");
 }
 
 async fn what_ignores_signals_is_killed(at: At) {

@@ -12,6 +12,9 @@ crate::in_every_shell!(
     a_signal_is_for_that_command_only,
     int_in_a_shell_that_only_computes,
     cancel_at_any_moment,
+    int_at_any_moment,
+    a_trap_runs_once,
+    signals_come_in_order,
 );
 
 async fn signal(s: &Session, command_id: &str, signal: i32) {
@@ -154,4 +157,58 @@ async fn cancel_at_any_moment(at: At) {
         s.run("echo $((40 + 2))").await.expect("42\n", "", 0);
     }
     assert_eq!(s.get().await.generation, 1);
+}
+
+async fn int_at_any_moment(at: At) {
+    let s = at.session().await;
+    let mut dice = crate::kit::Dice::new();
+    let endless = ["sleep 1000", "while :; do :; done", "sh -c 'exec sleep 1000'", "true; (sleep 1000); true"];
+    for round in 0..48 {
+        let command = format!("{}; echo no", endless[round % endless.len()]);
+        let direct = ExecStart { shell: at.shell.path().into(), ..s.sandbox.start(command.as_str()) };
+        let start = if round % 8 < 4 { s.start(command.as_str()) } else { direct };
+        let running = s.exec(start).await;
+        tokio::time::sleep(std::time::Duration::from_micros(dice.below(4_000))).await;
+        running.signal(2).await;
+        let got = running.finish().await;
+        assert!(got.stdout.is_empty() && !got.exited.shell_exited, "round {round}, `{command}`: {got:?}");
+        let how = (got.reason(), got.exit_code(), got.exited.signal);
+        assert_eq!(how, (Reason::Signaled, 130, 2), "round {round}, `{command}`: {got:?}");
+        s.run("echo $((40 + 2))").await.expect("42\n", "", 0);
+    }
+    assert_eq!(s.get().await.generation, 1);
+}
+
+async fn a_trap_runs_once(at: At) {
+    let s = at.session().await;
+    let mut dice = crate::kit::Dice::new();
+    // It has new children all the time, one of which may be just starting; and goes on for a while.
+    let program = "trap \"echo int; t=1\" INT; echo up; n=0
+while [ $n -lt 20 ]; do /bin/true; [ -z \"$t\" ] || n=$((n + 1)); done";
+    for round in 0..20 {
+        let mut running = s.exec_text(format!("sh -c '{program}'")).await;
+        running.until_out("up\n").await;
+        tokio::time::sleep(std::time::Duration::from_micros(dice.below(10_000))).await;
+        running.signal(2).await;
+        let got = running.finish().await;
+        assert_eq!(got.out(), "up\nint\n", "round {round}: {got:?}");
+        assert!(!got.exited.shell_exited, "round {round}: {got:?}");
+        s.run("echo $((40 + 2))").await.expect("42\n", "", 0);
+    }
+}
+
+async fn signals_come_in_order(at: At) {
+    let s = at.session().await;
+    let program = "import signal, sys
+signal.signal(signal.SIGUSR1, lambda *_: print('usr1', flush=True))
+signal.signal(signal.SIGTERM, lambda *_: (print('term', flush=True), sys.exit(3)))
+print('up', flush=True)
+while True: signal.pause()";
+    let mut running = s.exec_text(format!("/usr/bin/python3 -c \"{program}\"")).await;
+    running.until_out("up\n").await;
+    running.signal(10).await;
+    running.signal(15).await;
+    let got = running.finish().await;
+    assert_eq!((got.out().as_str(), got.exit_code(), got.reason()), ("up\nusr1\nterm\n", 3, Reason::Exited), "{got:?}");
+    s.alive().await;
 }

@@ -139,6 +139,7 @@ impl Driver {
         if verdict.signal_under_way && verdict.shell_end.is_none() {
             verdict.shell_end = self.settle().await;
         }
+        running.end_leftovers(verdict.reason.is_some(), &self.shell).await;
         running.drain(&self.shell);
         let shell_ended = verdict.shell_end.is_some();
         if shell_ended {

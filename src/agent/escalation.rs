@@ -3,7 +3,10 @@
 //! INT comes first and alone, so that a program that handles it ends in its own way, and shells abort the whole list
 //! when it does not. Later steps tell the shell too, because a program ended by TERM or KILL would let the list go on.
 
-use super::shell::{self, Moment, Shell};
+use super::{
+    shell::{self, Moment, Shell},
+    signals::Signals,
+};
 use crate::api::v1::exited::Reason;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -48,8 +51,8 @@ impl Escalation {
         self.reason
     }
 
-    /// Takes the step. Returns the group that got INT, the shell's own if the shell did.
-    pub(super) fn step(&mut self, shell: &Shell) -> Option<i32> {
+    /// Takes the step.
+    pub(super) fn step(&mut self, shell: &Shell, signals: &mut Signals) {
         let now = Instant::now();
         let foreground = shell.foreground();
         let others = |signal| {
@@ -57,28 +60,23 @@ impl Escalation {
                 shell::kill(pid, signal);
             }
         };
-        let told = match self.stage {
+        match self.stage {
             Stage::Interrupt => {
-                shell::kill_group(foreground, libc::SIGINT);
+                signals.send(libc::SIGINT, true, shell);
                 self.stage = Stage::Terminate;
-                if shell.forgets_interrupts() && shell::is_pipeline(foreground, shell.pid) {
-                    // zsh may go on with the list when a pipeline is interrupted, depending on who ended first.
-                    shell::kill(shell.pid, libc::SIGINT);
-                    Some(shell.pid)
-                } else {
-                    Some(foreground)
-                }
             }
             Stage::Terminate => {
-                shell::kill(shell.pid, libc::SIGINT);
+                signals.forget();
+                signals.got(libc::SIGTERM, foreground, shell);
+                signals.interrupt_shell(shell);
                 others(libc::SIGTERM);
                 // What is stopped takes no other signal.
                 others(libc::SIGCONT);
                 self.stage = Stage::Kill;
-                Some(shell.pid)
             }
             Stage::Kill | Stage::KillUntil(_) => {
-                shell::kill(shell.pid, libc::SIGINT);
+                signals.got(libc::SIGKILL, foreground, shell);
+                signals.interrupt_shell(shell);
                 others(libc::SIGKILL);
                 let until = match self.stage {
                     Stage::KillUntil(until) => until,
@@ -90,14 +88,12 @@ impl Escalation {
                         shell::kill(pid, libc::SIGKILL);
                     }
                 }
-                if now >= until {
+                if now >= until && shell.is_inside_command() {
                     shell::kill(shell.pid, libc::SIGKILL);
                 }
                 self.stage = Stage::KillUntil(until);
-                Some(shell.pid)
             }
-        };
+        }
         self.next = now + if matches!(self.stage, Stage::KillUntil(_)) { AGAIN } else { self.grace };
-        told
     }
 }

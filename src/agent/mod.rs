@@ -9,9 +9,9 @@ pub mod config;
 mod driver;
 mod environment;
 mod escalation;
-mod follow_up;
 mod follower;
 mod input;
+mod leftovers;
 mod log;
 mod oom;
 mod request_ids;
@@ -21,6 +21,7 @@ mod service;
 mod session;
 mod sessions;
 mod shell;
+mod signals;
 
 use crate::{api::agent::v1::agent_service_server::AgentServiceServer, rpc::transport};
 use config::AgentConfig;

@@ -3,9 +3,10 @@
 use super::{
     command::{Command, Control, Job, Pty},
     escalation::Escalation,
-    follow_up::FollowUp,
     input::Feed,
+    leftovers,
     shell::{self, Call, Event, Fifo, Holder, Moment, Read, Report, Saved, Shell},
+    signals::Signals,
 };
 use crate::api::v1::{Exited, Stream, exited::Reason};
 use bytes::Bytes;
@@ -18,8 +19,8 @@ const MOST_TERMINAL_READS: usize = 64;
 /// After this time of silence the agent looks whether the report can still come.
 const LOOK_AFTER: Duration = Duration::from_millis(300);
 
-/// Time after a signal to the shell in which the report of an ended command has come, if it was not interrupted.
-const ASK_AGAIN: Duration = Duration::from_millis(200);
+/// How often a shell that an INT has confused is asked for its report.
+const MOST_ASKED: u32 = 10;
 
 /// A command that runs.
 pub(super) struct Running {
@@ -37,16 +38,12 @@ pub(super) struct Running {
     tag: u64,
     /// The last signal that the client sent.
     signalled: i32,
-    /// Whether a signal may still be on its way to the shell.
-    signal_under_way: bool,
-    /// A signal that the shell itself got.
-    follow_up: Option<FollowUp>,
-    /// Whether the shell itself got an INT.
-    interrupted: bool,
-    /// Whether a shell that seems to ignore our lines was asked for its report again.
-    asked_again: bool,
-    /// When to ask for the report again.
-    ask_again_at: Option<Instant>,
+    /// Where the signals went.
+    signals: Signals,
+    /// Whether the shell ends after it.
+    leaves: bool,
+    /// How often a shell that seems to ignore our lines was asked for its report again.
+    asked_again: u32,
     /// Whether the last output was on the terminal of a command that has other output.
     terminal_spoke: bool,
 }
@@ -154,11 +151,9 @@ impl Running {
             input,
             tag,
             signalled: 0,
-            signal_under_way: false,
-            follow_up: None,
-            interrupted: false,
-            asked_again: false,
-            ask_again_at: None,
+            signals: Signals::default(),
+            leaves: direct,
+            asked_again: 0,
             terminal_spoke: false,
         })
     }
@@ -168,13 +163,16 @@ impl Running {
         let mut escalation: Option<Escalation> = None;
         let mut aborted = false;
         let deadline = self.timeout.map(|timeout| self.since + timeout);
+        let mut look_at = Some(self.since + LOOK_AFTER);
         loop {
             let room = self.command.log.has_room();
             let next_step = escalation.as_ref().map(Escalation::next).or(deadline);
             tokio::select! {
                 report = shell.reports.next() => match report {
                     Ok(Report::Done { tag, status, directory }) if tag == self.tag => {
-                        let aborted = aborted || status == 0 && self.interrupted && shell.forgets_interrupts();
+                        // A shell that had to be asked again has forgotten its status over the INT, as zsh always does.
+                        let forgotten = self.signals.shell_had() && (self.asked_again > 0 || shell.forgets_interrupts());
+                        let aborted = aborted || status == 0 && forgotten;
                         let status = if aborted { 128 + libc::SIGINT } else { status };
                         return self.verdict(status, Some(directory), escalation, None);
                     }
@@ -190,7 +188,14 @@ impl Running {
                             ShellEnd::killed()
                         }
                     };
-                    return self.verdict(end.code, None, escalation, Some(end));
+                    while let Some(report) = shell.reports.take() {
+                        aborted |= matches!(report, Report::Aborted);
+                    }
+                    // A shell that leaves after its only command says nothing of an INT either.
+                    let forgotten = end.code == 0 && self.signals.shell_had() && shell.forgets_interrupts();
+                    let interrupted = self.leaves && end.signal == 0 && (aborted || forgotten);
+                    let status = if interrupted { 128 + libc::SIGINT } else { end.code };
+                    return self.verdict(status, None, escalation, Some(end));
                 }
                 data = read(&self.output), if room => self.bring(Stream::Stdout, data),
                 data = read(&self.error), if room => self.bring(Stream::Stderr, data),
@@ -201,14 +206,17 @@ impl Running {
                 () = self.command.log.wait_for_room(), if !room => {}
                 Some(control) = self.control.recv() => match control {
                     Control::Resize(size) => shell.terminal.resize(&size),
-                    Control::Signal(signal) => self.signal(shell, signal),
+                    Control::Signal(signal) => {
+                        self.signalled = signal;
+                        self.signals.send(signal, false, shell);
+                    }
                     Control::Cancel => {
                         escalation.get_or_insert_with(|| Escalation::new(Reason::Cancelled, self.grace, self.moment));
                     }
                 },
                 Some(piece) = self.input.recv(), if self.feed.wants_more() => {
                     if let Some(signal) = self.feed.signal(&piece, &shell.terminal) {
-                        self.told(signal, shell.foreground(), shell);
+                        self.signals.typed(signal, shell);
                     }
                     self.feed.take(piece, &shell.terminal, self.terminal_spoke).await;
                 }
@@ -217,31 +225,12 @@ impl Running {
                 state = shell.keeper.next() => if let Ok(Some(state)) = state { *saved = Some(state) },
                 () = until(next_step) => {
                     let escalation = escalation.get_or_insert_with(|| Escalation::new(Reason::TimedOut, self.grace, self.moment));
-                    if let Some(group) = escalation.step(shell) {
-                        self.told(libc::SIGINT, group, shell);
-                    }
+                    escalation.step(shell, &mut self.signals);
                 }
-                () = until(self.ask_again_at) => {
-                    self.ask_again_at = None;
-                    // A report that a signal has interrupted does not come again by itself.
-                    let _ = shell.ask_again(self.tag);
-                }
-                () = until(self.follow_up.as_ref().map(FollowUp::at)) => {
-                    self.follow_up = self.follow_up.take().and_then(|follow_up| follow_up.look(shell));
-                }
-                () = tokio::time::sleep(LOOK_AFTER) => {
-                    if shell.is_damaged() {
-                        // What the shell reports to was removed from inside: it may have ended long ago.
-                        let _ = shell.repair();
-                        let _ = shell.ask_again(self.tag);
-                    } else if shell.waits_for_lines() {
-                        // It has read all our lines and reported nothing: it is not executing any (`set -n`).
-                        if std::mem::replace(&mut self.asked_again, true) {
-                            shell::kill(shell.pid, libc::SIGKILL);
-                        } else {
-                            let _ = shell.ask_again(self.tag);
-                        }
-                    }
+                () = until(self.signals.at()) => self.signals.look(shell),
+                () = until(look_at) => {
+                    look_at = Some(Instant::now() + LOOK_AFTER);
+                    self.look_for_report(shell);
                 }
             }
         }
@@ -259,25 +248,28 @@ impl Running {
             directory,
             reason: escalation.map(|escalation| escalation.reason()),
             signalled: if self.signalled != 0 && status == 128 + self.signalled { self.signalled } else { 0 },
-            signal_under_way: self.signal_under_way,
+            signal_under_way: self.signals.shell_had(),
             shell_end,
         }
     }
 
-    fn signal(&mut self, shell: &Shell, signal: i32) {
-        let group = shell.foreground();
-        self.signalled = signal;
-        self.told(signal, group, shell);
-        shell::kill_group(group, signal);
-    }
-
-    /// A group gets a signal.
-    fn told(&mut self, signal: i32, group: i32, shell: &Shell) {
-        self.follow_up = Some(FollowUp::new(signal, group, shell, self.since.elapsed()));
-        if group == shell.pid {
-            self.interrupted |= signal == libc::SIGINT;
-            self.signal_under_way = true;
-            self.ask_again_at = Some(Instant::now() + ASK_AGAIN);
+    /// Looks whether the report can still come.
+    fn look_for_report(&mut self, shell: &mut Shell) {
+        if shell.is_damaged() {
+            // What the shell reports to was removed from inside: it may have ended long ago.
+            let _ = shell.repair();
+            let _ = shell.ask_again(self.tag);
+        } else if shell.waits_for_lines() {
+            // It has read all our lines and reported nothing: an INT has made it drop one, or it is not executing any
+            // (`set -n`).
+            match (self.asked_again, self.signals.shell_had()) {
+                (0, _) => {}
+                // What an INT tore in two may have opened a quotation, which another one ends.
+                (1..MOST_ASKED, true) => shell::kill(shell.pid, libc::SIGINT),
+                _ => shell::kill(shell.pid, libc::SIGKILL),
+            }
+            self.asked_again += 1;
+            let _ = shell.ask_again(self.tag);
         }
     }
 
@@ -318,6 +310,9 @@ impl Running {
                 }
             }
         }
+        if self.pty {
+            shell.terminal.finish_typing();
+        }
         for _ in 0..MOST_TERMINAL_READS {
             let Ok(Read::Data(data)) = shell.terminal.reader.read() else { break };
             self.command.log.append(Stream::Terminal, data);
@@ -333,6 +328,11 @@ impl Running {
             self.command.log.append(Stream::Stdout, output.into());
             self.command.log.append(Stream::Stderr, error.into());
         }
+    }
+
+    /// Ends what its programs and the shell have left in the foreground. `ended` tells whether it was us who ended it.
+    pub(super) async fn end_leftovers(&self, ended: bool, shell: &Shell) {
+        leftovers::end(&self.signals, ended, shell, self.grace).await;
     }
 
     /// Leaves the pipes that are still open to a task of their own: what comes belongs to this command.

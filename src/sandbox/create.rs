@@ -114,7 +114,7 @@ impl Sandboxes {
                 caller.tenant(),
                 limit.unwrap_or_default()
             );
-            Err(Error::exhausted(reason, message))
+            Err(Error::quota(reason, message))
         };
         match inserted {
             Inserted::New => Ok(Reserved::Place(place)),

@@ -32,7 +32,7 @@ impl Sandboxes {
         let open: u64 = join_all(own.map(|entry| sessions(entry))).await.into_iter().sum();
         if open >= most {
             let message = format!("tenant \"{}\" has its limit of {most} sessions; close one", caller.tenant());
-            return Err(Error::exhausted(Reason::TooManySessions, message));
+            return Err(Error::quota(Reason::TooManySessions, message));
         }
         Ok(SessionPlace(Some(turn)))
     }

@@ -5,6 +5,7 @@ pub mod cli;
 pub mod errors;
 pub mod expected;
 pub mod host;
+pub mod postgres;
 pub mod python;
 pub mod raw;
 pub mod running;

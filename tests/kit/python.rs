@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, process::Command, sync::LazyLock};
 
-const PACKAGES: &str = "grpcio==1.85.1 grpcio-tools==1.85.1 grpcio-reflection==1.85.1 grpcio-health-checking==1.85.1";
+const REQUIREMENTS: &str = include_str!("../python/requirements.txt");
 
 /// Runs a script of `tests/python` with these arguments; fails with all it said when it does.
 pub fn run_script(script: &str, arguments: &[&str]) -> String {
@@ -15,20 +15,20 @@ pub fn run_script(script: &str, arguments: &[&str]) -> String {
 /// Made once, by `./test` or here.
 static ENVIRONMENT: LazyLock<PathBuf> = LazyLock::new(|| {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/python-venv");
-    let note = root.join("packages");
+    let installed = root.join("requirements.txt");
     // One process at a time: a test runner may start several.
     let lock = std::fs::File::create(root.with_extension("lock")).expect("a lock");
     lock.lock().expect("the lock");
-    if std::fs::read_to_string(&note).is_ok_and(|had| had.trim() == PACKAGES) {
+    if std::fs::read_to_string(&installed).is_ok_and(|had| had == REQUIREMENTS) {
         return root;
     }
     let mut venv = Command::new("/usr/bin/python3");
     venv.args(["-m", "venv", "--clear"]).arg(&root);
     run(venv);
     let mut pip = Command::new(root.join("bin/pip"));
-    pip.args(["install", "--quiet", "--disable-pip-version-check"]).args(PACKAGES.split(' '));
+    pip.args(["install", "--quiet", "--disable-pip-version-check"]).args(REQUIREMENTS.lines());
     run(pip);
-    std::fs::write(&note, PACKAGES).expect("a note of what was installed");
+    std::fs::write(&installed, REQUIREMENTS).expect("a note of what was installed");
     root
 });
 

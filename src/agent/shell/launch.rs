@@ -127,7 +127,7 @@ impl Launch {
             keeper: Keeper::new(saved, self.dialect),
             own_output: ReadEnd::new(own_output)?,
             own_error: ReadEnd::new(own_error)?,
-            _own_ends: own_ends,
+            own_ends,
             terminal,
             pid: 0,
             // Random, so that nothing inside can guess a tag and end a command before its time.

@@ -20,7 +20,7 @@ pub(crate) use fifo::{Fifo, InputFifo, Read, ReadEnd, write};
 pub(crate) use holder::{Event, Holder};
 pub(crate) use launch::{Launch, LaunchError};
 pub(crate) use processes::{
-    Moment, copies_of_their_parents, descendants_since, group_members, is_pipeline, program, reads_terminal, reap,
+    Image, Moment, Processes, descendants_since, group_members, image, minds, reads_terminal, reap,
 };
 pub(crate) use reports::{Keeper, Report, Reports, Saved};
 pub(crate) use sys::{kill, kill_group, protect};
@@ -47,7 +47,7 @@ pub(crate) struct Shell {
     pub(crate) own_output: ReadEnd,
     /// As `own_output`.
     pub(crate) own_error: ReadEnd,
-    _own_ends: [OwnedFd; 2],
+    own_ends: [OwnedFd; 2],
     /// Its terminal.
     pub(crate) terminal: Terminal,
     /// Its process id.
@@ -86,7 +86,7 @@ impl Shell {
 
     /// Asks for a report that did not come. `$?` is lost.
     pub(crate) fn ask_again(&self, tag: u64) -> io::Result<()> {
-        self.say(&self.dialect.report(tag, &self.directory))
+        self.say(&self.dialect.settle(tag, &self.directory))
     }
 
     /// Whether somebody inside removed what the shell reports to.
@@ -97,6 +97,12 @@ impl Shell {
     /// Whether `$?` may be 0 after an INT has aborted what it did itself.
     pub(crate) fn forgets_interrupts(&self) -> bool {
         self.dialect == Dialect::Zsh
+    }
+
+    /// Whether the shell executes a command's text. Before and after it, when it reads our lines, its standard output is
+    /// its own and not the command's; a signal that came then would be lost, or tear a line.
+    pub(crate) fn is_inside_command(&self) -> bool {
+        !processes::output(self.pid).is_some_and(|file| processes::is_same_pipe(&file, &self.own_ends[0]))
     }
 
     /// Whether the shell is blocked reading its next line.

@@ -50,6 +50,14 @@ impl Reports {
         }
     }
 
+    /// A report that is already there.
+    pub(crate) fn take(&mut self) -> Option<Report> {
+        while let Ok(Read::Data(data)) = self.fifo.reader.read() {
+            self.bytes.extend_from_slice(&data);
+        }
+        self.parse()
+    }
+
     fn parse(&mut self) -> Option<Report> {
         loop {
             let record = take_until(&mut self.bytes, 0)?;

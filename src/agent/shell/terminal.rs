@@ -71,6 +71,13 @@ impl Terminal {
         super::fifo::write(&self.writer, data).await
     }
 
+    /// Waits until the kernel has gone through what was typed: it echoes a `^C` only after it has sent the signal. Asking
+    /// whether there is input does that.
+    pub(crate) fn finish_typing(&self) {
+        let mut device = [rustix::event::PollFd::new(&self.device, rustix::event::PollFlags::IN)];
+        let _ = rustix::event::poll(&mut device, Some(&rustix::event::Timespec::default()));
+    }
+
     /// The byte that means end of input.
     pub(crate) fn end_of_input(&self) -> u8 {
         self.modes.special_codes[SpecialCodeIndex::VEOF]
