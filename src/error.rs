@@ -140,6 +140,8 @@ pub enum Reason {
     OnOtherServer,
     /// The database does not answer.
     DatabaseUnreachable,
+    /// What makes the sandboxes, or gives the images, does not answer.
+    RuntimeUnreachable,
 }
 
 impl Error {

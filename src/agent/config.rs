@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 pub struct AgentConfig {
     /// The sandbox it is started for; the first part of every id it gives.
     pub sandbox_id: String,
-    /// Environment of every session, on top of a plain `PATH`, `HOME`, `LANG`, `USER`, `LOGNAME`.
+    /// Environment of every session, on top of a plain `PATH`, `HOME`, `LANG`, `USER`, `LOGNAME` and the agent's own.
     pub env: BTreeMap<String, String>,
-    /// Where sessions start.
+    /// Where sessions start; empty for the directory in which the agent itself was started.
     pub working_directory: String,
     /// The sandbox's memory limit in bytes, which bounds what the agent keeps of output.
     pub memory_bytes: Option<u64>,

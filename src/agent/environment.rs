@@ -1,6 +1,6 @@
 //! The environment that a shell starts with.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ffi::OsString};
 
 /// `TERM` of every session: what most terminals and all our clients speak. Programs print colours only on a terminal.
 pub(super) const TERM: &str = "xterm-256color";
@@ -8,14 +8,21 @@ pub(super) const TERM: &str = "xterm-256color";
 /// Environment variables by name.
 pub(super) type Variables = BTreeMap<String, String>;
 
-/// A plain environment with `sets` on top, later ones first.
+/// What the agent itself was started with: what the image says.
+pub(super) fn inherited() -> Variables {
+    let text = |text: OsString| text.into_string().ok();
+    std::env::vars_os().filter_map(|(name, value)| Some((text(name)?, text(value)?))).collect()
+}
+
+/// A plain environment of the agent's user with `sets` on top, later ones first.
 pub(super) fn compose(shell: &str, sets: &[&Variables]) -> Variables {
+    let (user, home) = account();
     let plain = [
         ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
-        ("HOME", "/root"),
+        ("HOME", &home),
         ("LANG", "C.UTF-8"),
-        ("USER", "root"),
-        ("LOGNAME", "root"),
+        ("USER", &user),
+        ("LOGNAME", &user),
         ("TERM", TERM),
         ("SHELL", shell),
     ];
@@ -24,4 +31,34 @@ pub(super) fn compose(shell: &str, sets: &[&Variables]) -> Variables {
         all.extend(set.iter().map(|(name, value)| (name.clone(), value.clone())));
     }
     all
+}
+
+/// Name and home of the user that the agent runs as. Read here: a static program has no libc in a foreign image to ask.
+fn account() -> (String, String) {
+    let uid = rustix::process::getuid();
+    if uid.is_root() {
+        return ("root".to_owned(), "/root".to_owned());
+    }
+    let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    named(&users, uid.as_raw()).unwrap_or_else(|| (uid.to_string(), "/".to_owned()))
+}
+
+fn named(users: &str, uid: u32) -> Option<(String, String)> {
+    users.lines().find_map(|line| {
+        let fields: Vec<_> = line.split(':').collect();
+        let found = fields.len() >= 6 && fields[2].parse() == Ok(uid);
+        found.then(|| (fields[0].to_owned(), fields[5].to_owned()))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::named;
+
+    #[test]
+    fn a_user_is_found_by_number() {
+        let users = "root:x:0:0:root:/root:/bin/sh\nbroken\napp:x:1000:1000::/home/app:/bin/sh\n";
+        assert_eq!(named(users, 1000), Some(("app".to_owned(), "/home/app".to_owned())));
+        assert_eq!(named(users, 1), None);
+    }
 }

@@ -14,6 +14,7 @@ mod input;
 mod leftovers;
 mod log;
 mod oom;
+mod peers;
 mod request_ids;
 mod retention;
 mod running;
@@ -25,6 +26,8 @@ mod signals;
 
 use crate::{api::agent::v1::agent_service_server::AgentServiceServer, rpc::transport};
 use config::AgentConfig;
+use futures_util::StreamExt;
+pub use peers::Peers;
 use std::{fs::File, io, io::Read, os::unix::net::UnixListener, process::ExitCode, sync::Arc};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -42,6 +45,8 @@ pub struct Handed {
     pub config: File,
     /// The cgroup file that counts out-of-memory kills.
     pub oom: Option<File>,
+    /// Who may connect.
+    pub peers: Peers,
 }
 
 /// Why the agent cannot serve.
@@ -84,6 +89,9 @@ fn serve(handed: Handed) -> Result<(), Failure> {
         });
         let listener = tokio::net::UnixListener::from_std(handed.listener)?;
         let sessions = Arc::new(sessions::Sessions::new(config, oom::OomCounter::new(handed.oom)));
+        let peers = handed.peers;
+        let incoming = tokio_stream::wrappers::UnixListenerStream::new(listener)
+            .filter(move |stream| std::future::ready(stream.as_ref().map_or(true, |stream| peers.allow(stream))));
         let service = AgentServiceServer::new(service::Service { sessions })
             .max_decoding_message_size(transport::MAX_MESSAGE_BYTES)
             .max_encoding_message_size(usize::MAX);
@@ -93,7 +101,7 @@ fn serve(handed: Handed) -> Result<(), Failure> {
             .max_frame_size(transport::MAX_FRAME_BYTES)
             .max_concurrent_streams(MOST_STREAMS)
             .add_service(service)
-            .serve_with_incoming(tokio_stream::wrappers::UnixListenerStream::new(listener))
+            .serve_with_incoming(incoming)
             .await?;
         Ok(())
     })

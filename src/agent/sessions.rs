@@ -43,6 +43,8 @@ const MOST_RETAINED: usize = 128 << 20;
 /// All sessions of the sandbox.
 pub(super) struct Sessions {
     config: AgentConfig,
+    /// The environment that the agent was started with.
+    inherited: Variables,
     oom: Arc<OomCounter>,
     retention: Arc<Retention>,
     activity: Activity,
@@ -82,10 +84,15 @@ struct Wanted<'a> {
 
 impl Sessions {
     /// None yet.
-    pub(super) fn new(config: AgentConfig, oom: OomCounter) -> Self {
+    pub(super) fn new(mut config: AgentConfig, oom: OomCounter) -> Self {
+        if config.working_directory.is_empty() {
+            let own = std::env::current_dir().ok().and_then(|own| own.into_os_string().into_string().ok());
+            config.working_directory = own.unwrap_or_else(|| "/".to_owned());
+        }
         let share = config.memory_bytes.map_or(usize::MAX, |bytes| (bytes / 4) as usize);
         Self {
             config,
+            inherited: environment::inherited(),
             oom: Arc::new(oom),
             retention: Arc::new(Retention::new(MOST_RETAINED.min(share))),
             activity: Activity::new(),
@@ -243,7 +250,7 @@ impl Sessions {
                 format!("\"{directory}\" is not a directory in this sandbox"),
             ));
         }
-        let mut environment = environment::compose(shell, &[&self.config.env, wanted.env]);
+        let mut environment = environment::compose(shell, &[&self.inherited, &self.config.env, wanted.env]);
         let private = Path::new(PRIVATE_DIRECTORY).join(&name);
         let launch = match Launch::new(shell, environment.clone(), wanted.login, private) {
             Ok(launch) if violations.is_empty() => launch,

@@ -3,7 +3,7 @@
 use super::{
     credentials::{Bearer, Channel, Credentials},
     error::CliError,
-    launch::{self, RuntimeKind},
+    launch::{self, RuntimeKind, RuntimeOption},
 };
 use crate::{
     api::v1::{
@@ -11,7 +11,7 @@ use crate::{
         session_service_client::SessionServiceClient,
     },
     rpc::transport::{CONNECTION_WINDOW, MAX_FRAME_BYTES, STREAM_WINDOW},
-    runtime::Runtime,
+    runtime::{ImageNames, Runtime},
     sandbox::{Lifetimes, Policy, Sandboxes},
     server::{AtStop, DataDir, Server, ServerError},
     store::{Durability, Store},
@@ -35,9 +35,16 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Which server, which image.
 #[derive(Debug, clap::Args)]
 pub(super) struct Place {
-    /// Image: `host`, or the path of a root file system directory
-    #[arg(long, default_value = "host")]
+    /// Image: `host` (the default), the path of a root file system directory, or a name as debian:bookworm, as the runtime
+    /// has it
+    #[arg(long, default_value = "", hide_default_value = true)]
     pub(super) image: String,
+    /// What makes the sandbox, without a server [default: linux]
+    #[arg(long, conflicts_with = "server")]
+    runtime: Option<RuntimeKind>,
+    /// Option of that runtime; may be repeated
+    #[arg(long, value_name = "NAME=VALUE", value_parser = launch::runtime_option, conflicts_with = "server")]
+    runtime_option: Vec<RuntimeOption>,
     /// Server to use, as http://HOST:PORT or https://HOST:PORT; without it a private one is started for the occasion
     #[arg(long, value_name = "URL", env = "SANDSHELL_SERVER")]
     pub(super) server: Option<String>,
@@ -79,14 +86,14 @@ impl Place {
         }
         // It lives as long as this command.
         let mut policy = Policy { lifetimes: Lifetimes::unlimited(), ..Policy::default() };
-        if self.image.contains('/') {
+        let dir = TemporaryDir::new()?;
+        let runtime = launch::start(self.runtime.unwrap_or_default(), dir.path(), &self.runtime_option)?;
+        if self.image.contains('/') && runtime.image_names() == ImageNames::Files {
             let found = fs::canonicalize(&self.image);
             let root = found.map_err(|error| CliError::option(format!("--image {}: {error}", self.image)))?;
             self.image = root.display().to_string();
             policy.image_roots.push(root);
         }
-        let dir = TemporaryDir::new()?;
-        let runtime = launch::start(RuntimeKind::default(), dir.data.path())?;
         Ok(Prepared::Private(Box::new(Private { runtime, policy, _dir: dir })))
     }
 }
@@ -176,13 +183,13 @@ async fn serve(private: &Private) -> Result<Client, CliError> {
 }
 
 /// A data directory that is removed with the value.
-struct TemporaryDir {
+pub(super) struct TemporaryDir {
     path: PathBuf,
     data: DataDir,
 }
 
 impl TemporaryDir {
-    fn new() -> Result<Self, CliError> {
+    pub(super) fn new() -> Result<Self, CliError> {
         // Short: socket paths, which start with it, end at 107 bytes.
         let name = format!("sandshell-{:08x}", uuid::Uuid::new_v4().as_fields().0);
         let path = env::temp_dir().join(name);
@@ -190,6 +197,10 @@ impl TemporaryDir {
         fs::create_dir(&path).map_err(|source| CliError::io("make a temporary directory", source))?;
         let data = DataDir::open(&path)?;
         Ok(Self { path, data })
+    }
+
+    pub(super) fn path(&self) -> &std::path::Path {
+        self.data.path()
     }
 }
 

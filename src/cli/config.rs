@@ -1,13 +1,19 @@
 //! Options of `serve`: flags win over the configuration file, which wins over defaults.
 
 pub(super) use super::span::Span;
-use super::{error::CliError, launch::RuntimeKind, log::LogFormat, serve::Args};
+use super::{
+    error::CliError,
+    launch::{RuntimeKind, RuntimeOption},
+    log::LogFormat,
+    serve::Args,
+};
 use crate::{
     sandbox::{Lifetimes, Policy},
     server::{AtStop, Tls},
 };
 use serde::de::DeserializeOwned;
 use std::{
+    collections::BTreeMap,
     env, fs,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
@@ -24,6 +30,7 @@ pub(super) struct Config {
     pub(super) tls: Option<Tls>,
     pub(super) data_dir: PathBuf,
     pub(super) runtime: RuntimeKind,
+    pub(super) runtime_options: Vec<RuntimeOption>,
     /// URL of the database; none for the one in the data directory.
     pub(super) database: Option<String>,
     pub(super) at_stop: AtStop,
@@ -38,6 +45,8 @@ struct File {
     listen: Option<SocketAddr>,
     data_dir: Option<PathBuf>,
     runtime: Option<RuntimeKind>,
+    runtime_option: Option<BTreeMap<String, String>>,
+    allow_image: Option<Vec<String>>,
     image_root: Option<Vec<PathBuf>>,
     allow_host_network: Option<bool>,
     insecure: Option<bool>,
@@ -93,6 +102,8 @@ impl Config {
             tls,
             data_dir: data_dir.unwrap_or_default(),
             runtime: args.runtime.or(file.runtime).unwrap_or_default(),
+            // Later ones win.
+            runtime_options: file.runtime_option.into_iter().flatten().chain(args.runtime_option).collect(),
             database: args.database.or(file.database),
             at_stop: if ephemeral { AtStop::Delete } else { AtStop::Keep },
             policy: Policy {
@@ -104,6 +115,11 @@ impl Config {
                     .unwrap_or(standard.waiting_creations),
                 creations_at_once: standard.creations_at_once,
                 image_roots,
+                allowed_images: if args.allow_image.is_empty() {
+                    file.allow_image.unwrap_or_default()
+                } else {
+                    args.allow_image
+                },
                 allow_host_network: args.allow_host_network || file.allow_host_network.unwrap_or(false),
             },
             log: args.log.or(file.log),
@@ -130,6 +146,8 @@ impl File {
             listen: take(&mut table, "listen", path, mistakes),
             data_dir: take(&mut table, "data_dir", path, mistakes),
             runtime: take(&mut table, "runtime", path, mistakes),
+            runtime_option: take(&mut table, "runtime_option", path, mistakes),
+            allow_image: take(&mut table, "allow_image", path, mistakes),
             image_root: take(&mut table, "image_root", path, mistakes),
             allow_host_network: take(&mut table, "allow_host_network", path, mistakes),
             insecure: take(&mut table, "insecure", path, mistakes),

@@ -27,7 +27,7 @@ pub(super) enum CliError {
     #[error("the {name} runtime cannot start: {reason}")]
     Runtime {
         /// Which.
-        name: &'static str,
+        name: String,
         /// Why, and what to do.
         reason: String,
     },

@@ -1,23 +1,38 @@
 //! Hidden subcommands: what Sandshell starts of itself.
 
+use crate::{
+    agent::{self, Handed, Peers},
+    runtime::docker,
+};
 use clap::Args;
 use std::{
+    io,
     os::fd::{FromRawFd, OwnedFd, RawFd},
+    path::PathBuf,
     process::ExitCode,
 };
 
-/// Descriptors of the agent, opened by the runtime.
+/// What a runtime gives the agent, in one of three ways: descriptors, a socket that gives them, or files.
 #[derive(Debug, Args)]
 pub(super) struct AgentArgs {
     /// The listening socket.
-    #[arg(long)]
-    listen_fd: RawFd,
+    #[arg(long, requires = "config_fd", required_unless_present_any = ["start_socket", "start_config"])]
+    listen_fd: Option<RawFd>,
     /// Its configuration.
     #[arg(long)]
-    config_fd: RawFd,
+    config_fd: Option<RawFd>,
     /// Where the kernel counts processes killed for memory.
     #[arg(long)]
     oom_fd: Option<RawFd>,
+    /// Where the server hands both over.
+    #[arg(long, conflicts_with = "listen_fd")]
+    start_socket: Option<PathBuf>,
+    /// The configuration as a file.
+    #[arg(long, requires = "socket", conflicts_with = "listen_fd")]
+    start_config: Option<PathBuf>,
+    /// Where to listen then.
+    #[arg(long)]
+    socket: Option<PathBuf>,
 }
 
 /// Descriptors of the zygote, opened by the server.
@@ -28,15 +43,46 @@ pub(super) struct ZygoteArgs {
     control_fd: RawFd,
 }
 
+/// What a relay connects to.
+#[derive(Debug, Args)]
+pub(super) struct RelayArgs {
+    /// The agent's socket.
+    socket: PathBuf,
+}
+
 /// Runs the agent.
-pub(super) fn agent(args: &AgentArgs) -> ExitCode {
-    // Its standard error is a file of the sandbox, on the host.
-    tracing_subscriber::fmt().with_max_level(tracing::Level::WARN).with_ansi(false).with_writer(std::io::stderr).init();
-    crate::agent::main(crate::agent::Handed {
-        listener: handed(args.listen_fd).into(),
-        config: handed(args.config_fd).into(),
-        oom: args.oom_fd.map(|fd| handed(fd).into()),
-    })
+pub(super) fn agent(args: AgentArgs) -> ExitCode {
+    // Its standard error is kept for the operator.
+    tracing_subscriber::fmt().with_max_level(tracing::Level::WARN).with_ansi(false).with_writer(io::stderr).init();
+    match given(args) {
+        Ok(handed) => agent::main(handed),
+        Err(error) => {
+            tracing::error!(%error, "the agent was given nothing to start from");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn given(args: AgentArgs) -> io::Result<Handed> {
+    let from = |received: docker::Received, peers| Handed {
+        listener: received.listener,
+        config: received.config,
+        oom: received.oom,
+        peers,
+    };
+    match args {
+        AgentArgs { listen_fd: Some(listen), config_fd: Some(config), oom_fd, .. } => Ok(Handed {
+            listener: handed(listen).into(),
+            config: handed(config).into(),
+            oom: oom_fd.map(|fd| handed(fd).into()),
+            peers: Peers::Any,
+        }),
+        AgentArgs { start_socket: Some(path), .. } => Ok(from(docker::receive(&path)?, Peers::Any)),
+        AgentArgs { start_config: Some(config), socket: Some(socket), .. } => {
+            Ok(from(docker::unpack(&config, &socket)?, Peers::FromOutside))
+        }
+        _ => Err(io::ErrorKind::InvalidInput.into()),
+    }
 }
 
 fn handed(fd: RawFd) -> OwnedFd {
@@ -47,4 +93,9 @@ fn handed(fd: RawFd) -> OwnedFd {
 /// Runs the zygote.
 pub(super) fn zygote(args: &ZygoteArgs) -> ExitCode {
     crate::runtime::linux::zygote_main(args.control_fd)
+}
+
+/// Runs a relay.
+pub(super) fn relay(args: &RelayArgs) -> ExitCode {
+    docker::relay_main(&args.socket)
 }

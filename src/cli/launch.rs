@@ -2,7 +2,8 @@
 
 use super::error::CliError;
 use crate::runtime::{
-    Runtime,
+    Runtime, RuntimeError,
+    docker::{DockerConfig, DockerRuntime},
     linux::{LinuxConfig, LinuxRuntime},
 };
 use clap::ValueEnum;
@@ -16,12 +17,33 @@ pub(super) enum RuntimeKind {
     /// Namespaces of this host.
     #[default]
     Linux,
+    /// Containers of a Docker daemon: DOCKER_HOST's, else this host's.
+    Docker,
 }
 
-/// Starts a runtime. To be called while this process has one thread: it forks.
-pub(super) fn start(kind: RuntimeKind, data_dir: &Path) -> Result<Arc<dyn Runtime>, CliError> {
-    let RuntimeKind::Linux = kind;
-    let runtime = LinuxRuntime::start(LinuxConfig::new(data_dir))
-        .map_err(|error| CliError::Runtime { name: "linux", reason: error.to_string() })?;
-    Ok(Arc::new(runtime))
+/// An option that one runtime knows: name and value.
+pub(super) type RuntimeOption = (String, String);
+
+/// Starts a runtime. To be called while this process has one thread: it may fork.
+pub(super) fn start(
+    kind: RuntimeKind,
+    data_dir: &Path,
+    options: &[RuntimeOption],
+) -> Result<Arc<dyn Runtime>, CliError> {
+    let started = match kind {
+        RuntimeKind::Linux => LinuxConfig::new(data_dir).with(options).and_then(LinuxRuntime::start).map(shared),
+        RuntimeKind::Docker => DockerConfig::new(data_dir).with(options).and_then(DockerRuntime::start).map(shared),
+    };
+    let name = kind.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned());
+    started.map_err(|error: RuntimeError| CliError::Runtime { name, reason: error.to_string() })
+}
+
+fn shared(runtime: impl Runtime) -> Arc<dyn Runtime> {
+    Arc::new(runtime)
+}
+
+/// Reads `NAME=VALUE`.
+pub(super) fn runtime_option(text: &str) -> Result<RuntimeOption, String> {
+    let (name, value) = text.split_once('=').ok_or("must be NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
 }

@@ -55,14 +55,18 @@ enum Command {
     /// The process that makes sandboxes.
     #[command(hide = true)]
     Zygote(internal::ZygoteArgs),
+    /// The program that carries bytes to an agent that is elsewhere.
+    #[command(hide = true)]
+    Relay(internal::RelayArgs),
 }
 
 /// Runs the command line.
 pub fn main() -> ExitCode {
     // No thread and no tokio runtime exists here: the agent and the zygote fork, and need it so.
     let outcome = match Cli::parse().command {
-        Command::Agent(args) => return internal::agent(&args),
+        Command::Agent(args) => return internal::agent(args),
         Command::Zygote(args) => return internal::zygote(&args),
+        Command::Relay(args) => return internal::relay(&args),
         Command::Serve(args) => serve::main(args).map(|()| ExitCode::SUCCESS),
         Command::Run(args) => run::main(args),
         Command::Shell(args) => shell::main(args),

@@ -4,7 +4,7 @@ use super::{
     config::{Config, Span},
     error::CliError,
     exposure,
-    launch::{self, RuntimeKind},
+    launch::{self, RuntimeKind, RuntimeOption},
     log::{self, LogFormat},
 };
 use crate::{
@@ -29,12 +29,18 @@ pub(super) struct Args {
     /// What makes sandboxes [default: linux]
     #[arg(long)]
     pub(super) runtime: Option<RuntimeKind>,
+    /// Option of that runtime; may be repeated
+    #[arg(long, value_name = "NAME=VALUE", value_parser = launch::runtime_option)]
+    pub(super) runtime_option: Vec<RuntimeOption>,
     /// TOML file with these options, `_` for `-`; flags win
     #[arg(long, value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
     /// Directory of root file systems that clients may name as image; may be repeated
     #[arg(long, value_name = "DIR")]
     pub(super) image_root: Vec<PathBuf>,
+    /// Image that clients may name where images come from registries, `*` for any part; may be repeated [default: all]
+    #[arg(long, value_name = "NAME")]
+    pub(super) allow_image: Vec<String>,
     /// Let clients give sandboxes the host's network
     #[arg(long)]
     pub(super) allow_host_network: bool,
@@ -87,7 +93,7 @@ pub(super) fn main(args: Args) -> Result<(), CliError> {
     let config = Config::new(args)?;
     log::start(config.log.as_deref(), "warn", config.log_format)?;
     let data_dir = DataDir::open(&config.data_dir)?;
-    let runtime = launch::start(config.runtime, data_dir.path())?;
+    let runtime = launch::start(config.runtime, data_dir.path(), &config.runtime_options)?;
     for warning in runtime.warnings() {
         tracing::warn!("{warning}");
     }

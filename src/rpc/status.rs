@@ -162,6 +162,7 @@ fn reason_name(reason: Reason) -> &'static str {
         Reason::TooManyCreations => "TOO_MANY_CREATIONS",
         Reason::OnOtherServer => "ON_OTHER_SERVER",
         Reason::DatabaseUnreachable => "DATABASE_UNREACHABLE",
+        Reason::RuntimeUnreachable => "RUNTIME_UNREACHABLE",
     }
 }
 

@@ -1,6 +1,8 @@
 //! Runtimes: they start the agent somewhere, reach it, and end it. Everything else is the agent's.
 
+pub mod docker;
 pub mod linux;
+mod packet;
 
 use serde::{Deserialize, Serialize};
 use std::{io, path::PathBuf, pin::Pin, time::Duration};
@@ -28,9 +30,14 @@ pub trait Runtime: Send + Sync + 'static {
         SupportedLimits::default()
     }
 
-    /// Starts a sandbox. When it returns, the agent's socket can be connected to.
+    /// What a client may name as image.
+    fn image_names(&self) -> ImageNames {
+        ImageNames::Files
+    }
+
+    /// Starts a sandbox. When it returns, the agent can be connected to.
     /// An error leaves nothing behind.
-    async fn create(&self, spec: SandboxSpec) -> Result<(), RuntimeError>;
+    async fn create(&self, spec: SandboxSpec) -> Result<Created, RuntimeError>;
 
     /// A new byte stream to the agent of a sandbox.
     async fn connect(&self, sandbox_id: &str) -> Result<BoxedStream, RuntimeError>;
@@ -70,6 +77,24 @@ pub enum Image {
     Host,
     /// A directory that holds a root file system; used copy-on-write (read-only without root), never changed.
     Directory(PathBuf),
+    /// What a registry knows by this name: `debian:bookworm`.
+    Reference(String),
+}
+
+/// What the names of images mean to a runtime.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ImageNames {
+    /// [`Image::Host`] and [`Image::Directory`].
+    Files,
+    /// [`Image::Reference`].
+    References,
+}
+
+/// What is known of a sandbox once it was started.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Created {
+    /// Where its image says that sessions start. `None`: it says nothing.
+    pub working_directory: Option<String>,
 }
 
 /// Limits of one sandbox. `None` is unlimited.
@@ -139,6 +164,9 @@ pub enum RuntimeError {
     /// The image does not exist or cannot be used.
     #[error("{0}")]
     Image(String),
+    /// An option of the operator's is wrong or unknown: which, and what there is.
+    #[error("{0}")]
+    Option(String),
     /// This host cannot give what was asked for: which field, why, and what to do.
     #[error("{field}: {message}")]
     NotSupported {
@@ -147,6 +175,12 @@ pub enum RuntimeError {
         /// Why, and what to do.
         message: String,
     },
+    /// What makes the sandboxes refused, with its own words. Asking again changes nothing.
+    #[error("{0}")]
+    Refused(String),
+    /// What makes the sandboxes, or gives the images, does not answer now: which, and what to do.
+    #[error("{0}")]
+    Unavailable(String),
     /// The sandbox could not be made: at which step.
     #[error("{step}: {source}")]
     Failed {

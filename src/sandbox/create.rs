@@ -14,7 +14,7 @@ use super::{
 use crate::{
     agent::config::AgentConfig,
     error::{Error, Kind, Reason, Result},
-    runtime::{Image, RuntimeError, SandboxSpec},
+    runtime::{Image, ImageNames, RuntimeError, SandboxSpec},
     store::{Inserted, Quota, RequestKey, SandboxState, Settings},
     tenant::Caller,
 };
@@ -39,9 +39,15 @@ impl Sandboxes {
         let image = self.find_image(&new.image).await?;
         let settings = Settings { labels: new.labels.clone(), expire_time, idle_timeout };
         let details = Details {
-            image: if new.image.is_empty() { "host".to_owned() } else { new.image.clone() },
+            image: if image == Image::Host { "host".to_owned() } else { new.image.clone() },
             runtime: self.runtime().name().to_owned(),
-            working_directory: if image == Image::Host { "/workspace" } else { "/" }.to_owned(),
+            working_directory: match image {
+                Image::Host => "/workspace",
+                Image::Directory(_) => "/",
+                // The image says, when it is there.
+                Image::Reference(_) => "",
+            }
+            .to_owned(),
             limits,
             network,
             warnings: self.runtime().warnings().to_vec(),
@@ -66,12 +72,15 @@ impl Sandboxes {
     }
 
     async fn find_image(&self, name: &str) -> Result<Image> {
+        if self.runtime().image_names() == ImageNames::References {
+            return self.policy().reference(name);
+        }
         let (this, name) = (self.clone(), name.to_owned());
         if !name.starts_with('/') {
-            return this.policy().image(&name);
+            return this.policy().file(&name);
         }
         // A path may lie on a slow disk.
-        let found = tokio::task::spawn_blocking(move || this.policy().image(&name)).await;
+        let found = tokio::task::spawn_blocking(move || this.policy().file(&name)).await;
         found.map_err(|error| Error::internal("look for an image", error))?
     }
 
@@ -195,7 +204,12 @@ impl Sandboxes {
 
     async fn start(&self, entry: &Arc<Entry>, spec: SandboxSpec) -> Result<()> {
         let image = &entry.about.details.image;
-        self.runtime().create(spec).await.map_err(|error| from_runtime(error, image))?;
+        let made = self.runtime().create(spec).await.map_err(|error| from_runtime(error, image))?;
+        if let Some(directory) = made.working_directory {
+            // Before the row says "running": a killed server takes over only what is complete.
+            let about = entry.learn(directory);
+            self.store().set_sandbox_details(entry.id(), &row::details(about)?).await?;
+        }
         let hello = timeout(START_TIMEOUT, entry.link.client()).await;
         hello.map_err(|error| Error::internal("wait for a new agent", error))?.map_err(|error| match error {
             Error::Unreachable { source, .. } => Error::internal("greet a new agent", source),
@@ -271,6 +285,10 @@ fn from_runtime(error: RuntimeError, image: &str) -> Error {
         RuntimeError::NotSupported { field, message } => {
             Error::WrongState { reason: Reason::NotSupportedByHost, message: format!("{field}: {message}") }
         }
-        error @ (RuntimeError::NotFound | RuntimeError::Failed { .. }) => Error::internal("start a sandbox", error),
+        RuntimeError::Refused(message) => Error::WrongState { reason: Reason::NotSupportedByHost, message },
+        RuntimeError::Unavailable(message) => Error::Unavailable { reason: Reason::RuntimeUnreachable, message },
+        error @ (RuntimeError::NotFound | RuntimeError::Option(_) | RuntimeError::Failed { .. }) => {
+            Error::internal("start a sandbox", error)
+        }
     }
 }

@@ -9,7 +9,7 @@ use crate::{
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, OnceLock},
     time::{Duration, SystemTime},
 };
 use tokio::{sync::watch, time::Instant};
@@ -93,7 +93,7 @@ pub struct Details {
     pub image: String,
     /// What started it.
     pub runtime: String,
-    /// Where sessions start.
+    /// Where sessions start. Empty until the sandbox was made, if its image says so.
     pub working_directory: String,
     /// The limits in force.
     pub limits: Limits,
@@ -139,6 +139,8 @@ pub(super) struct Use {
 /// A sandbox and how to reach it.
 pub struct Entry {
     pub(super) about: Arc<About>,
+    /// The same with what only became known when it was made.
+    learned: OnceLock<Arc<About>>,
     status: watch::Sender<Condition>,
     usage: Mutex<Use>,
     pub(super) link: Link,
@@ -152,6 +154,7 @@ impl Entry {
     pub(super) fn new(about: About, status: Condition, link: Link) -> Self {
         Self {
             about: Arc::new(about),
+            learned: OnceLock::new(),
             status: watch::Sender::new(status),
             usage: Mutex::new(Use { calls: 0, commands: false, idle_since: Instant::now() }),
             link,
@@ -167,7 +170,15 @@ impl Entry {
             State::Starting | State::Running => lifetime::expire_time(&status.settings, self.usage(), clock.now()),
             State::Stopping | State::Failed | State::Gone => None,
         };
-        Sandbox { about: self.about.clone(), status, expire_time }
+        Sandbox { about: self.learned.get().unwrap_or(&self.about).clone(), status, expire_time }
+    }
+
+    /// Keeps what became known when it was made. Only the first time counts.
+    pub(super) fn learn(&self, working_directory: String) -> &About {
+        self.learned.get_or_init(|| {
+            let about = About::clone(&self.about);
+            Arc::new(About { details: Details { working_directory, ..about.details }, ..about })
+        })
     }
 
     pub(super) fn id(&self) -> &str {

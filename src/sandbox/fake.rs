@@ -9,7 +9,7 @@ use crate::{
         },
         v1::*,
     },
-    runtime::{BoxedStream, Inspection, Runtime, RuntimeError, SandboxSpec, SupportedLimits, Usage},
+    runtime::{BoxedStream, Created, Inspection, Runtime, RuntimeError, SandboxSpec, SupportedLimits, Usage},
 };
 use futures_util::stream::BoxStream;
 use std::{
@@ -80,7 +80,7 @@ impl Runtime for FakeRuntime {
         SupportedLimits { memory: true, processes: true, ..SupportedLimits::default() }
     }
 
-    async fn create(&self, spec: SandboxSpec) -> Result<(), RuntimeError> {
+    async fn create(&self, spec: SandboxSpec) -> Result<Created, RuntimeError> {
         if self.fail_next.swap(false, Ordering::Relaxed) {
             let source = io::Error::other("as told");
             return Err(RuntimeError::Failed { step: "create".into(), source });
@@ -98,7 +98,7 @@ impl Runtime for FakeRuntime {
             activity: self.activity.clone(),
         };
         self.agents.lock().unwrap().insert(spec.sandbox_id, (agent, Vec::new()));
-        Ok(())
+        Ok(Created::default())
     }
 
     async fn connect(&self, sandbox_id: &str) -> Result<BoxedStream, RuntimeError> {

@@ -29,6 +29,10 @@ const MAX_HEADER_BYTES: u32 = 64 << 10;
 /// How long a connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// An agent that is frozen from outside is noticed after both together.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// When a client should try again what could not reach the agent.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
 
@@ -63,6 +67,8 @@ impl Link {
             .max_frame_size(MAX_FRAME_BYTES)
             .http2_max_header_list_size(MAX_HEADER_BYTES)
             .connect_timeout(CONNECT_TIMEOUT)
+            .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
+            .keep_alive_timeout(KEEPALIVE_TIMEOUT)
             .connect_with_connector_lazy(connector);
         let client = AgentClient::new(channel).max_decoding_message_size(MAX_RESPONSE_BYTES);
         let (greeted, greeting) = (AtomicU64::new(0), tokio::sync::Mutex::new(()));

@@ -32,6 +32,7 @@ mod list;
 mod policy;
 mod reached;
 mod recover;
+mod references;
 mod registry;
 mod row;
 mod sandboxes;

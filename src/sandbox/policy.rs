@@ -1,5 +1,6 @@
 //! What the operator allows and what the host can give: images, networks, limits.
 
+use super::references;
 use crate::{
     error::{Error, Kind, Reason, Result},
     runtime::{Image, Limits, Network, SupportedLimits},
@@ -21,6 +22,8 @@ pub struct Policy {
     pub max_sandboxes: usize,
     /// Root file systems must lie in one of these. Canonical paths.
     pub image_roots: Vec<PathBuf>,
+    /// Images of registries that may be named, `*` for any part of a name; all if there is none.
+    pub allowed_images: Vec<String>,
     /// Whether a sandbox may use the host's network.
     pub allow_host_network: bool,
     /// How long sandboxes live.
@@ -63,6 +66,7 @@ impl Default for Policy {
         Self {
             max_sandboxes: 1000,
             image_roots: Vec::new(),
+            allowed_images: Vec::new(),
             allow_host_network: false,
             lifetimes: Lifetimes::default(),
             creations_at_once: (2 * processors).max(4),
@@ -72,8 +76,8 @@ impl Default for Policy {
 }
 
 impl Policy {
-    /// The image that a client means by a name. Looks at the file system.
-    pub(super) fn image(&self, name: &str) -> Result<Image> {
+    /// The image of this host that a client means by a name. Looks at the file system.
+    pub(super) fn file(&self, name: &str) -> Result<Image> {
         if name.is_empty() || name == "host" {
             return Ok(Image::Host);
         }
@@ -99,6 +103,29 @@ impl Policy {
                 hint: Some("; a root file system is a directory".to_owned()),
             }),
         }
+    }
+
+    /// The image of a registry that a client means by a name.
+    pub(super) fn reference(&self, name: &str) -> Result<Image> {
+        if name.is_empty() {
+            return Err(Error::invalid(
+                "image",
+                "is required on this server: the name of an image, as debian:bookworm",
+            ));
+        }
+        if !references::is_wellformed(name) {
+            let hint = "; images are names as debian:bookworm or registry.example.com/team/image@sha256:…".to_owned();
+            return Err(Error::NotFound { kind: Kind::Image, id: name.to_owned(), hint: Some(hint) });
+        }
+        if !self.allowed_images.is_empty() && !self.allowed_images.iter().any(|pattern| references::fits(pattern, name))
+        {
+            let message = format!(
+                "image {name:?} is not one that the operator allows: {}; start the server with --allow-image NAME",
+                self.allowed_images.join(", ")
+            );
+            return Err(Error::WrongState { reason: Reason::NotAllowed, message });
+        }
+        Ok(Image::Reference(name.to_owned()))
     }
 
     fn allows(&self, path: &Path) -> bool {
@@ -169,7 +196,7 @@ mod tests {
         std::fs::create_dir(root.join("secret")).unwrap();
         std::os::unix::fs::symlink(root.join("secret"), root.join("allowed/link")).unwrap();
         let policy = Policy { image_roots: vec![root.join("allowed")], ..Policy::default() };
-        let image = |path: &str| policy.image(root.join(path).to_str().unwrap());
+        let image = |path: &str| policy.file(root.join(path).to_str().unwrap());
 
         assert_eq!(image("allowed/one").unwrap(), Image::Directory(root.join("allowed/one")));
         assert!(matches!(image("allowed/two"), Err(Error::NotFound { kind: Kind::Image, .. })));
@@ -177,7 +204,7 @@ mod tests {
             let error = image(outside).unwrap_err();
             assert!(matches!(error, Error::WrongState { reason: Reason::NotAllowed, .. }), "{outside}: {error}");
         }
-        assert_eq!(policy.image("").unwrap(), Image::Host);
-        assert!(matches!(policy.image("ubuntu:24.04"), Err(Error::NotFound { .. })));
+        assert_eq!(policy.file("").unwrap(), Image::Host);
+        assert!(matches!(policy.file("ubuntu:24.04"), Err(Error::NotFound { .. })));
     }
 }

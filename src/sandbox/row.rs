@@ -11,8 +11,6 @@ use crate::{
 
 /// The row of a sandbox that is about to be made.
 pub(super) fn new(about: &About, status: &Condition, server: &str) -> Result<SandboxRow> {
-    let details =
-        serde_json::to_string(&about.details).map_err(|error| Error::internal("write a sandbox's details", error))?;
     Ok(SandboxRow {
         id: about.id.clone(),
         tenant: about.tenant.clone(),
@@ -21,9 +19,14 @@ pub(super) fn new(about: &About, status: &Condition, server: &str) -> Result<San
         create_time: about.create_time,
         settings: status.settings.clone(),
         memory_bytes: about.details.limits.memory_bytes.unwrap_or(0),
-        details,
+        details: details(about)?,
         end_time: None,
     })
+}
+
+/// What a row keeps of a sandbox's details.
+pub(super) fn details(about: &About) -> Result<String> {
+    serde_json::to_string(&about.details).map_err(|error| Error::internal("write a sandbox's details", error))
 }
 
 /// The sandbox of a row.

@@ -202,6 +202,13 @@ impl Store {
         Ok(())
     }
 
+    /// Replaces the details, once more of them is known.
+    pub async fn set_sandbox_details(&self, id: &str, details: &str) -> Result<()> {
+        let statement = query("UPDATE sandboxes SET details = $2 WHERE id = $1").bind(id).bind(details);
+        statement.execute(&self.pool).await?;
+        Ok(())
+    }
+
     /// Replaces what an update may change. False when there is no such active sandbox.
     pub async fn set_sandbox_settings(&self, id: &str, settings: &Settings) -> Result<bool> {
         let mut tx = self.begin().await?;

@@ -1,9 +1,7 @@
 //! The server's side of the zygote: starting it, giving it orders, and starting another one if it is gone.
 
-use super::{
-    packet,
-    wire::{Failure, Hello, Order, Reply, Step, Welcome},
-};
+use super::wire::{Failure, Hello, Order, Reply, Step, Welcome};
+use crate::runtime::packet;
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     net::SendFlags,

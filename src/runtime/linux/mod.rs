@@ -21,7 +21,6 @@ mod home;
 mod idmap;
 mod inside;
 mod layout;
-mod packet;
 mod privileges;
 mod probe;
 mod process;
@@ -40,7 +39,9 @@ mod zygote;
 
 pub use zygote::main as zygote_main;
 
-use super::{BoxedStream, Image, Inspection, Limits, Runtime, RuntimeError, SandboxSpec, SupportedLimits, Usage};
+use super::{
+    BoxedStream, Created, Image, Inspection, Limits, Runtime, RuntimeError, SandboxSpec, SupportedLimits, Usage,
+};
 use client::Client;
 use layout::{AGENT_SOCKET, Layout, is_safe_id};
 use record::Record;
@@ -69,6 +70,21 @@ impl LinuxConfig {
     /// The defaults for a data directory.
     pub fn new(data_dir: impl Into<PathBuf>) -> Self {
         Self { data_dir: data_dir.into(), program: PathBuf::from("/proc/self/exe"), pool: 3 }
+    }
+
+    /// With the operator's options, `pool=N` being the only one.
+    ///
+    /// # Errors
+    /// If there is no such option, or its value is wrong.
+    pub fn with(mut self, options: &[(String, String)]) -> Result<Self, RuntimeError> {
+        for (name, value) in options {
+            match (name.as_str(), value.parse()) {
+                ("pool", Ok(pool)) => self.pool = pool,
+                ("pool", Err(_)) => return Err(RuntimeError::Option(format!("pool={value}: must be a number"))),
+                _ => return Err(RuntimeError::Option(format!("{name}: no such option; there is pool=N"))),
+            }
+        }
+        Ok(self)
     }
 }
 
@@ -128,21 +144,29 @@ impl Runtime for LinuxRuntime {
         self.supported
     }
 
-    async fn create(&self, spec: SandboxSpec) -> Result<(), RuntimeError> {
+    async fn create(&self, spec: SandboxSpec) -> Result<Created, RuntimeError> {
         let id = spec.sandbox_id.clone();
         if !is_safe_id(&id) {
             return Err(failed("check the id", io::ErrorKind::InvalidInput.into()));
         }
         self.check(&spec.limits)?;
-        if let Image::Directory(path) = &spec.image {
-            check_directory(path)?;
-        }
-        let order = Order::new(spec.sandbox_id, spec.image, spec.limits, spec.network);
+        let directory = match spec.image {
+            Image::Host => None,
+            Image::Directory(path) => {
+                check_directory(&path)?;
+                Some(path)
+            }
+            Image::Reference(_) => {
+                let message = "the linux runtime takes \"host\" and directories only".to_owned();
+                return Err(RuntimeError::Image(message));
+            }
+        };
+        let order = Order::new(spec.sandbox_id, directory, spec.limits, spec.network);
         let shared = self.shared.clone();
         let (done, result) = oneshot::channel();
         // In a task of its own: a caller that goes away leaves nothing half made.
         tokio::spawn(async move {
-            let result = start::create(&shared, order, spec.agent_config).await;
+            let result = start::create(&shared, order, spec.agent_config).await.map(|()| Created::default());
             let made = result.is_ok();
             if done.send(result).is_err()
                 && made

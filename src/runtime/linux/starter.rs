@@ -7,7 +7,6 @@ use super::{
     first::{First, out_of_the_way},
     idmap::{self, Ids},
     layout::{AGENT_LOG, AGENT_SOCKET, Layout},
-    packet,
     process::{ProcessId, state_and_start},
     record::Record,
     seccomp::Filters,
@@ -15,6 +14,7 @@ use super::{
     tree::Tree,
     wire::{Failure, Hello, Made, Order, Reply, Step},
 };
+use crate::runtime::packet;
 use rustix::{
     fs::Mode,
     net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with},

@@ -1,7 +1,7 @@
 //! What server, zygote and starters tell each other, as JSON in packets.
 
 use super::cgroup::Cgroups;
-use crate::runtime::{Image, Limits, Network, RuntimeError};
+use crate::runtime::{Limits, Network, RuntimeError};
 use serde::{Deserialize, Serialize};
 use std::{io, path::PathBuf};
 
@@ -52,13 +52,10 @@ pub(super) struct Order {
 }
 
 impl Order {
-    pub(super) fn new(sandbox_id: String, image: Image, limits: Limits, network: Network) -> Self {
+    pub(super) fn new(sandbox_id: String, directory: Option<PathBuf>, limits: Limits, network: Network) -> Self {
         Self {
             sandbox_id,
-            directory: match image {
-                Image::Host => None,
-                Image::Directory(path) => Some(path),
-            },
+            directory,
             host_network: network == Network::Host,
             memory_bytes: limits.memory_bytes,
             cpu_millis: limits.cpu_millis,

@@ -4,12 +4,12 @@
 use super::{
     home,
     layout::Layout,
-    packet,
     seccomp::Filters,
     starter::{self, Shared},
     sys,
     wire::{Failure, Hello, Step, Welcome},
 };
+use crate::runtime::packet;
 use rustix::{
     event::{PollFd, PollFlags, poll},
     fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create},

@@ -1,4 +1,4 @@
-//! Packets with descriptors over a sequenced-packet socket: how server, zygote and starters talk.
+//! Packets with descriptors over a Unix socket: how programs of ours on one host hand things to each other.
 
 use rustix::{
     cmsg_space,

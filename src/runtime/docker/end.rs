@@ -1,0 +1,95 @@
+//! Finding containers of ours, and ending them.
+
+use super::{
+    Shared,
+    container::{LABEL_INSTANCE, LABEL_SANDBOX},
+    daemon::is_missing,
+    failed,
+    home::is_safe_id,
+};
+use crate::runtime::RuntimeError;
+use bollard::{
+    models::ContainerInspectResponse,
+    query_parameters::{ListContainersOptionsBuilder, RemoveContainerOptionsBuilder},
+};
+use std::{
+    collections::{HashMap, HashSet},
+    io,
+    time::Duration,
+};
+use tokio::time::{Instant, sleep};
+
+/// How long the daemon may take to end a container: the kernel waits for disk writes, for example.
+const DEATH: Duration = Duration::from_secs(30);
+/// The pause between two attempts.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// The container of a sandbox, if it is ours. A name alone proves nothing, and neither does a label: an image made from a
+/// container of ours passes its labels on.
+pub(super) async fn find(shared: &Shared, sandbox_id: &str) -> Result<Option<ContainerInspectResponse>, RuntimeError> {
+    if !is_safe_id(sandbox_id) {
+        return Ok(None);
+    }
+    match shared.daemon.docker().inspect_container(&shared.home.name(sandbox_id), None).await {
+        Ok(container) => {
+            let labels = container.config.as_ref().and_then(|config| config.labels.as_ref());
+            let ours = is_ours(shared, labels) == Some(sandbox_id);
+            Ok(Some(container).filter(|_| ours))
+        }
+        Err(error) if is_missing(&error) => Ok(None),
+        Err(error) => Err(shared.daemon.explain("look at the container", error)),
+    }
+}
+
+/// The sandbox that a container's labels speak of.
+fn is_ours<'a>(shared: &Shared, labels: Option<&'a HashMap<String, String>>) -> Option<&'a str> {
+    let labels = labels?;
+    let ours = labels.get(LABEL_INSTANCE).is_some_and(|instance| instance == shared.home.instance());
+    labels.get(LABEL_SANDBOX).map(String::as_str).filter(|id| ours && is_safe_id(id))
+}
+
+/// All sandboxes: those with a container, and those of which only a directory is left.
+pub(super) async fn list(shared: &Shared) -> Result<Vec<String>, RuntimeError> {
+    let label = format!("{LABEL_INSTANCE}={}", shared.home.instance());
+    let filters = HashMap::from([("label", vec![label])]);
+    let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
+    let containers = shared.daemon.docker().list_containers(Some(options)).await;
+    let containers = containers.map_err(|error| shared.daemon.explain("list containers", error))?;
+    let mut ids: HashSet<String> = shared.home.ids().await?.into_iter().collect();
+    ids.extend(containers.iter().filter_map(|container| {
+        let id = is_ours(shared, container.labels.as_ref())?;
+        let name = format!("/{}", shared.home.name(id));
+        container.names.iter().flatten().any(|given| *given == name).then(|| id.to_owned())
+    }));
+    Ok(ids.into_iter().collect())
+}
+
+/// Ends a sandbox. One that is not there is no error. Its directory goes last, so that it is found again if this breaks off.
+pub(super) async fn remove(shared: &Shared, sandbox_id: &str) -> Result<(), RuntimeError> {
+    let (docker, began) = (shared.daemon.docker(), Instant::now());
+    let options = || RemoveContainerOptionsBuilder::new().force(true).v(true).build();
+    while let Some(container) = find(shared, sandbox_id).await? {
+        let id = container.id.unwrap_or_default();
+        if container.state.and_then(|state| state.paused) == Some(true) {
+            // What is frozen cannot die. If it is thawed by now, so much the better.
+            let _ = docker.unpause_container(&id).await;
+        }
+        match docker.remove_container(&id, Some(options())).await {
+            Ok(()) => break,
+            Err(error) if is_missing(&error) => break,
+            // Somebody else removes it, or it just ends: then it is soon gone.
+            Err(error) if began.elapsed() > DEATH => {
+                return Err(shared.daemon.explain("remove the container", error));
+            }
+            Err(error) => match shared.daemon.explain("remove the container", error) {
+                RuntimeError::Refused(reason) => tracing::debug!(sandbox_id, reason, "removed again in a moment"),
+                other => return Err(other),
+            },
+        }
+        sleep(PAUSE).await;
+        if began.elapsed() > DEATH * 2 {
+            return Err(failed("wait for the end of the container", io::ErrorKind::TimedOut));
+        }
+    }
+    shared.home.remove(sandbox_id).await
+}

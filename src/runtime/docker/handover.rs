@@ -1,0 +1,69 @@
+//! Handing the agent what it needs as its container starts, where the daemon is on this host.
+//!
+//! The server makes the agent's socket in its own directory, where later servers find it too, and gives it away through a
+//! second socket in a directory that the container is shown, read-only. That one is gone before anything but the agent runs
+//! inside, and with it the program; so the directory is empty, and the agent's socket has no name there at all.
+
+use super::home::{AGENT_SOCKET, SHOWN, open_directory, within};
+use crate::runtime::packet;
+use rustix::{
+    fs::{MemfdFlags, memfd_create},
+    net::SendFlags,
+};
+use std::{
+    fs::{self, DirBuilder, File, Permissions},
+    io::{self, Seek, Write},
+    os::{
+        fd::AsFd,
+        unix::{
+            fs::{DirBuilderExt, PermissionsExt},
+            net::UnixListener,
+        },
+    },
+    path::{Path, PathBuf},
+};
+
+/// The program's name in what the container is shown.
+pub(super) const PROGRAM: &str = "sandshell";
+/// The socket's.
+pub(super) const START_SOCKET: &str = "start.sock";
+
+/// Everything that is ready for an agent.
+pub(super) struct Handover {
+    shown: PathBuf,
+    start: UnixListener,
+    agent: UnixListener,
+    config: File,
+}
+
+impl Handover {
+    /// Makes a sandbox's directory, which must not be there yet, and all that is in it.
+    pub(super) fn prepare(sandbox: &Path, program: &Path, config: &[u8]) -> io::Result<Self> {
+        DirBuilder::new().mode(0o700).create(sandbox)?;
+        let shown = sandbox.join(SHOWN);
+        fs::create_dir(&shown)?;
+        // The image's user may be anybody. Nobody else on this host gets as far as here.
+        fs::set_permissions(&shown, Permissions::from_mode(0o755))?;
+        fs::hard_link(program, shown.join(PROGRAM))?;
+        let agent = UnixListener::bind(within(&open_directory(sandbox)?, AGENT_SOCKET))?;
+        let start = UnixListener::bind(within(&open_directory(&shown)?, START_SOCKET))?;
+        fs::set_permissions(shown.join(START_SOCKET), Permissions::from_mode(0o666))?;
+        start.set_nonblocking(true)?;
+        let mut file = File::from(memfd_create("sandshell-agent-config", MemfdFlags::CLOEXEC)?);
+        file.write_all(config)?;
+        file.rewind()?;
+        Ok(Self { shown, start, agent, config: file })
+    }
+
+    /// Waits for the agent and gives it its socket and its configuration. Cancelled when the container ends first.
+    pub(super) async fn give(&self) -> io::Result<()> {
+        let start = tokio::net::UnixListener::from_std(self.start.try_clone()?)?;
+        let (agent, _) = start.accept().await?;
+        // A new socket has room for this.
+        packet::send(agent.as_fd(), b"go", &[self.agent.as_fd(), self.config.as_fd()], SendFlags::DONTWAIT)?;
+        for name in [START_SOCKET, PROGRAM] {
+            fs::remove_file(self.shown.join(name))?;
+        }
+        Ok(())
+    }
+}

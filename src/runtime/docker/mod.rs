@@ -1,0 +1,226 @@
+//! Sandboxes that are containers of a Docker daemon, from any image.
+//!
+//! ```text
+//! server ── Docker's API ──▶ daemon ──▶ container: the agent is its first process
+//!    └────────── agent.sock ──────────────────▶┘
+//! ```
+//!
+//! The image stays as it is: the agent's program is shown to the container by a mount, or copied into it where the daemon
+//! is on another host. On this host the server makes the agent's socket in its own directory and hands it over, listening,
+//! as the container starts ([`handover`]); it has no name inside, so nothing there can speak in the server's place.
+//! Elsewhere a small program of ours, started inside for each connection, carries the bytes ([`relay`]).
+//!
+//! A container is ours if its name and its labels say so, with a word that only this data directory has. Nobody else's is
+//! ever touched.
+
+mod container;
+mod credentials;
+mod daemon;
+mod end;
+mod handover;
+mod home;
+mod image;
+mod inside;
+mod pull;
+mod relay;
+mod start;
+mod stats;
+mod upload;
+
+pub use inside::{Received, receive, unpack};
+pub use relay::main as relay_main;
+
+use super::{
+    BoxedStream, Created, Image, ImageNames, Inspection, Limits, Runtime, RuntimeError, SandboxSpec, SupportedLimits,
+    Usage,
+};
+use daemon::Daemon;
+use home::{Home, is_safe_id};
+use pull::Pulls;
+use std::{io, path::PathBuf, sync::Arc, time::Duration};
+use tokio::sync::oneshot;
+
+/// Where and how the runtime works. Which daemon is `DOCKER_HOST`'s to say, as for all of Docker's tools.
+#[derive(Debug, Clone)]
+pub struct DockerConfig {
+    /// Where sockets and the agent's program are kept. One server at a time uses it.
+    pub data_dir: PathBuf,
+    /// The program with the hidden subcommand `agent`. Default: this one.
+    pub program: PathBuf,
+    /// What runs the containers, by the name that the daemon knows it by: `runsc`, `kata-runtime`. `None`: its default.
+    pub container_runtime: Option<String>,
+    /// The user namespace of the containers, as the daemon takes it. `None`: its default.
+    pub userns: Option<String>,
+    /// How long the pull of an image may bring nothing.
+    pub pull_stall: Duration,
+}
+
+impl DockerConfig {
+    /// The defaults for a data directory.
+    pub fn new(data_dir: impl Into<PathBuf>) -> Self {
+        Self {
+            data_dir: data_dir.into(),
+            program: PathBuf::from("/proc/self/exe"),
+            container_runtime: None,
+            userns: None,
+            pull_stall: Duration::from_secs(120),
+        }
+    }
+
+    /// With the operator's options: `container-runtime=NAME`, `userns=MODE`, `pull-stall=SECONDS`.
+    ///
+    /// # Errors
+    /// If there is no such option, or its value is wrong.
+    pub fn with(mut self, options: &[(String, String)]) -> Result<Self, RuntimeError> {
+        for (name, value) in options {
+            match name.as_str() {
+                "container-runtime" => self.container_runtime = Some(value.clone()),
+                "userns" => self.userns = Some(value.clone()),
+                "pull-stall" => {
+                    let seconds = value.parse::<u64>().ok().filter(|seconds| *seconds > 0);
+                    let wrong = || RuntimeError::Option(format!("pull-stall={value}: must be a number of seconds"));
+                    self.pull_stall = Duration::from_secs(seconds.ok_or_else(wrong)?);
+                }
+                _ => {
+                    let known = "container-runtime=NAME, userns=MODE and pull-stall=SECONDS";
+                    return Err(RuntimeError::Option(format!("{name}: no such option; there are {known}")));
+                }
+            }
+        }
+        Ok(self)
+    }
+}
+
+/// Sandboxes of a Docker daemon.
+pub struct DockerRuntime {
+    shared: Arc<Shared>,
+    warnings: Vec<String>,
+    supported: SupportedLimits,
+}
+
+struct Shared {
+    daemon: Daemon,
+    home: Home,
+    pulls: Arc<Pulls>,
+    config: DockerConfig,
+}
+
+impl DockerRuntime {
+    /// Takes charge of the data directory and asks the daemon what it can do. Blocks.
+    ///
+    /// # Errors
+    /// If no daemon answers, or the directory cannot be used: what is missing, and how to get it.
+    pub fn start(config: DockerConfig) -> Result<Self, RuntimeError> {
+        let (daemon, info) = Daemon::open(config.container_runtime.as_deref())?;
+        let home = Home::open(&config.data_dir, &config.program)?;
+        let pulls = Arc::new(Pulls::new(daemon.clone(), config.pull_stall));
+        let (warnings, supported) = (daemon::warnings(&info), daemon::supported(&info));
+        Ok(Self { shared: Arc::new(Shared { daemon, home, pulls, config }), warnings, supported })
+    }
+
+    fn check(&self, limits: &Limits) -> Result<(), RuntimeError> {
+        for (wanted, kept, field) in [
+            (limits.memory_bytes, self.supported.memory, "resources.memory_bytes"),
+            (limits.cpu_millis, self.supported.cpu, "resources.cpu_millis"),
+            (limits.max_processes, self.supported.processes, "resources.max_processes"),
+            (limits.disk_bytes, self.supported.disk, "resources.disk_bytes"),
+        ] {
+            if wanted.is_some() && !kept {
+                let message = "the Docker daemon cannot enforce it on its host; leave it out".to_owned();
+                return Err(RuntimeError::NotSupported { field, message });
+            }
+        }
+        Ok(())
+    }
+}
+
+#[async_trait::async_trait]
+impl Runtime for DockerRuntime {
+    fn name(&self) -> &'static str {
+        "docker"
+    }
+
+    fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    fn supported_limits(&self) -> SupportedLimits {
+        self.supported
+    }
+
+    fn image_names(&self) -> ImageNames {
+        ImageNames::References
+    }
+
+    async fn create(&self, spec: SandboxSpec) -> Result<Created, RuntimeError> {
+        if !is_safe_id(&spec.sandbox_id) {
+            return Err(failed("check the id", io::ErrorKind::InvalidInput));
+        }
+        self.check(&spec.limits)?;
+        let Image::Reference(reference) = spec.image.clone() else {
+            return Err(RuntimeError::Image("the docker runtime takes names of images only".to_owned()));
+        };
+        let shared = self.shared.clone();
+        let (done, result) = oneshot::channel();
+        // In a task of its own: a caller that goes away leaves nothing half made.
+        tokio::spawn(async move {
+            let id = spec.sandbox_id.clone();
+            let result = start::create(&shared, spec, &reference).await;
+            let made = result.is_ok();
+            if done.send(result).is_err()
+                && made
+                && let Err(error) = end::remove(&shared, &id).await
+            {
+                tracing::error!(sandbox_id = id, %error, "a sandbox that nobody waited for could not be removed");
+            }
+        });
+        result.await.unwrap_or_else(|_| Err(failed("start the sandbox", io::ErrorKind::Interrupted)))
+    }
+
+    async fn connect(&self, sandbox_id: &str) -> Result<BoxedStream, RuntimeError> {
+        if !is_safe_id(sandbox_id) {
+            return Err(RuntimeError::NotFound);
+        }
+        if self.shared.daemon.is_local() {
+            return Ok(Box::pin(self.shared.home.connect(sandbox_id).await?));
+        }
+        relay::connect(&self.shared.daemon, &self.shared.home.name(sandbox_id)).await
+    }
+
+    async fn inspect(&self, sandbox_id: &str) -> Result<Inspection, RuntimeError> {
+        let container = end::find(&self.shared, sandbox_id).await?.ok_or(RuntimeError::NotFound)?;
+        let alive = container.state.and_then(|state| state.running).unwrap_or(false);
+        Ok(Inspection { alive })
+    }
+
+    async fn stats(&self, sandbox_id: &str) -> Result<Usage, RuntimeError> {
+        let container = end::find(&self.shared, sandbox_id).await?.ok_or(RuntimeError::NotFound)?;
+        stats::of(&self.shared.daemon, &container.id.unwrap_or_default()).await
+    }
+
+    async fn list(&self) -> Result<Vec<String>, RuntimeError> {
+        end::list(&self.shared).await
+    }
+
+    async fn remove(&self, sandbox_id: &str) -> Result<(), RuntimeError> {
+        if !is_safe_id(sandbox_id) {
+            return Ok(());
+        }
+        let (shared, id) = (self.shared.clone(), sandbox_id.to_owned());
+        let task = tokio::spawn(async move { end::remove(&shared, &id).await });
+        task.await.unwrap_or_else(|error| Err(failed("remove the sandbox", io::Error::other(error))))
+    }
+}
+
+fn failed(step: &str, source: impl Into<io::Error>) -> RuntimeError {
+    RuntimeError::Failed { step: step.to_owned(), source: source.into() }
+}
+
+/// Runs file system work where it may block.
+async fn blocking<T: Send + 'static>(
+    step: &'static str,
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> Result<T, RuntimeError> {
+    let done = tokio::task::spawn_blocking(work).await.map_err(io::Error::other);
+    done.and_then(|result| result).map_err(|error| failed(step, error))
+}

@@ -1,0 +1,139 @@
+//! Pulling images: once for all who wait for the same one.
+
+use super::{credentials, daemon::Daemon};
+use crate::{runtime::RuntimeError, sync::lock};
+use bollard::{errors::Error as ApiError, query_parameters::CreateImageOptionsBuilder};
+use futures_util::StreamExt;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+use tokio::{sync::watch, time::timeout};
+
+/// How a pull ended; nothing while it has not.
+type Outcome = Option<Result<(), Failure>>;
+
+/// Why an image could not be pulled.
+#[derive(Debug, Clone)]
+enum Failure {
+    /// There is no such image, or not for us.
+    Missing(String),
+    /// Whoever should have brought it did not.
+    Unavailable(String),
+}
+
+/// Pulls that are under way.
+pub(super) struct Pulls {
+    daemon: Daemon,
+    stall: Duration,
+    under_way: Mutex<HashMap<String, watch::Receiver<Outcome>>>,
+}
+
+impl Pulls {
+    /// None yet. One that brings nothing for `stall` is given up.
+    pub(super) fn new(daemon: Daemon, stall: Duration) -> Self {
+        Self { daemon, stall, under_way: Mutex::default() }
+    }
+
+    /// Pulls an image, or waits for the pull of it that is under way. A pull that has begun goes on without its callers, so
+    /// that the next one finds the image there.
+    pub(super) async fn pull(self: &Arc<Self>, reference: &str) -> Result<(), RuntimeError> {
+        let mut outcome = self.join(reference);
+        let failure = match outcome.wait_for(Option::is_some).await.map(|outcome| outcome.clone()) {
+            Ok(Some(Ok(()))) => return Ok(()),
+            Ok(Some(Err(failure))) => failure,
+            Ok(None) | Err(_) => Failure::Unavailable(format!("pulling {reference} broke off; try again")),
+        };
+        Err(match failure {
+            Failure::Missing(message) => RuntimeError::Image(message),
+            Failure::Unavailable(message) => RuntimeError::Unavailable(message),
+        })
+    }
+
+    fn join(self: &Arc<Self>, reference: &str) -> watch::Receiver<Outcome> {
+        let mut under_way = lock(&self.under_way);
+        if let Some(outcome) = under_way.get(reference) {
+            return outcome.clone();
+        }
+        let (done, outcome) = watch::channel(None);
+        under_way.insert(reference.to_owned(), outcome.clone());
+        let (this, reference) = (self.clone(), reference.to_owned());
+        tokio::spawn(async move {
+            let result = this.fetch(&reference).await;
+            if let Err(failure) = &result {
+                tracing::warn!(image = reference, ?failure, "an image could not be pulled");
+            }
+            // Who comes from now on looks again whether the image is there.
+            lock(&this.under_way).remove(&reference);
+            done.send_replace(Some(result));
+        });
+        outcome
+    }
+
+    async fn fetch(&self, reference: &str) -> Result<(), Failure> {
+        let credentials = credentials::of(registry(reference)).await.map_err(|reason| {
+            Failure::Unavailable(format!("the credentials for {} cannot be read: {reason}", registry(reference)))
+        })?;
+        let options = CreateImageOptionsBuilder::new().from_image(reference).build();
+        let mut progress = std::pin::pin!(self.daemon.docker().create_image(Some(options), None, credentials));
+        loop {
+            match timeout(self.stall, progress.next()).await {
+                Ok(None) => return Ok(()),
+                Ok(Some(Ok(_))) => {}
+                Ok(Some(Err(error))) => return Err(self.failure(reference, error)),
+                Err(_) => {
+                    let message = format!("pulling {reference} brought nothing for {:?}; try again", self.stall);
+                    return Err(Failure::Unavailable(message));
+                }
+            }
+        }
+    }
+
+    fn failure(&self, reference: &str, error: ApiError) -> Failure {
+        match error {
+            ApiError::DockerResponseServerError { status_code: 400 | 403 | 404, message } => {
+                Failure::Missing(format!("pulling {reference}: {}", message.trim()))
+            }
+            // In the middle of a pull the daemon gives a text only.
+            ApiError::DockerStreamError { error } => {
+                Failure::Unavailable(format!("pulling {reference} failed: {}", error.trim()))
+            }
+            error => match self.daemon.explain(&format!("pull {reference}"), error) {
+                RuntimeError::Failed { step, source } => Failure::Unavailable(format!("{step}: {source}")),
+                other => Failure::Unavailable(other.to_string()),
+            },
+        }
+    }
+}
+
+/// Without a tag the daemon would pull all that there are.
+pub(super) fn with_tag(reference: &str) -> String {
+    let last = reference.rsplit('/').next().unwrap_or_default();
+    if last.contains([':', '@']) { reference.to_owned() } else { format!("{reference}:latest") }
+}
+
+/// Which registry an image comes from.
+fn registry(reference: &str) -> &str {
+    match reference.split_once('/') {
+        Some((first, _)) if first.contains(['.', ':']) || first == "localhost" => first,
+        _ => "docker.io",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_completed() {
+        for (reference, whole, from) in [
+            ("debian", "debian:latest", "docker.io"),
+            ("team/debian:12", "team/debian:12", "docker.io"),
+            ("localhost:5000/a", "localhost:5000/a:latest", "localhost:5000"),
+            ("ghcr.io/a/b@sha256:00", "ghcr.io/a/b@sha256:00", "ghcr.io"),
+        ] {
+            assert_eq!((with_tag(reference).as_str(), registry(reference)), (whole, from));
+        }
+    }
+}
