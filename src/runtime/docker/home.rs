@@ -99,6 +99,16 @@ impl Home {
     }
 }
 
+impl Drop for Home {
+    /// Without sandboxes the copy is of no use to anybody, and it is large.
+    fn drop(&mut self) {
+        let is_empty = fs::read_dir(self.root.join("sandboxes")).is_ok_and(|mut sandboxes| sandboxes.next().is_none());
+        if is_empty && let Err(error) = fs::remove_file(&self.program) {
+            tracing::warn!(%error, "the copy of the agent's program could not be removed");
+        }
+    }
+}
+
 /// Opens a directory for [`within`].
 pub(super) fn open_directory(path: &Path) -> io::Result<OwnedFd> {
     Ok(rustix::fs::openat(CWD, path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?)
@@ -159,12 +169,20 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let program = dir.path().join("program");
         fs::write(&program, "one").unwrap();
-        let first = Home::open(dir.path(), &program).unwrap();
+        let home = Home::open(dir.path(), &program).unwrap();
+        let (word, copy) = (home.instance().to_owned(), home.program().to_owned());
+        fs::create_dir(home.sandbox("sbx-1")).unwrap();
+        drop(home);
+        assert!(copy.exists(), "a sandbox may still need it");
         fs::write(&program, "another").unwrap();
-        let second = Home::open(dir.path(), &program).unwrap();
-        assert_eq!(first.instance(), second.instance());
-        assert!(!first.program().exists());
-        assert_eq!(fs::read_to_string(second.program()).unwrap(), "another");
+        let home = Home::open(dir.path(), &program).unwrap();
+        assert_eq!(home.instance(), word);
+        assert!(!copy.exists());
+        assert_eq!(fs::read_to_string(home.program()).unwrap(), "another");
+        fs::remove_dir(home.sandbox("sbx-1")).unwrap();
+        let copy = home.program().to_owned();
+        drop(home);
+        assert!(!copy.exists());
     }
 
     #[test]
