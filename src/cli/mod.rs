@@ -4,6 +4,7 @@ mod client;
 mod config;
 mod credentials;
 mod database;
+mod doctor;
 mod error;
 mod exposure;
 mod follow;
@@ -49,6 +50,8 @@ enum Command {
     Key(key::Args),
     /// List tenants and set their limits.
     Tenant(tenant::Args),
+    /// Say what each runtime can do on this host, what is missing, and how to get it.
+    Doctor(doctor::Args),
     /// The program inside every sandbox.
     #[command(hide = true)]
     Agent(internal::AgentArgs),
@@ -70,6 +73,7 @@ pub fn main() -> ExitCode {
         Command::Serve(args) => serve::main(args).map(|()| ExitCode::SUCCESS),
         Command::Run(args) => run::main(args),
         Command::Shell(args) => shell::main(args),
+        Command::Doctor(args) => doctor::main(&args),
         Command::Key(args) => key::main(args).map(|()| ExitCode::SUCCESS),
         Command::Tenant(args) => tenant::main(args).map(|()| ExitCode::SUCCESS),
     };
