@@ -10,6 +10,7 @@
 mod commands;
 mod create;
 mod density;
+mod docker;
 mod list;
 mod processes;
 mod report;
@@ -43,6 +44,9 @@ async fn main() {
         list::measure(&server, &options, &mut table).await;
     }
     server.stop();
+    if options.wants("docker") {
+        docker::measure(&options, &mut table).await;
+    }
     println!("{}\n\n{table}", report::machine());
 }
 

@@ -22,10 +22,16 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    /// With more options of `serve`.
+    pub(crate) async fn start_with(options: &[&str]) -> Self {
         let data = tempfile::tempdir().unwrap();
         let mut child = Command::new(env!("CARGO_BIN_EXE_sandshell"))
             .args(["serve", "--ephemeral", "--listen", "127.0.0.1:0", "--data-dir"])
             .arg(data.path())
+            .args(options)
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
@@ -63,6 +69,8 @@ impl Server {
 pub(crate) struct Client {
     pub(crate) sandboxes: SandboxServiceClient<Channel>,
     pub(crate) sessions: SessionServiceClient<Channel>,
+    /// The image of new sandboxes; empty for the default.
+    pub(crate) image: String,
 }
 
 impl Client {
@@ -79,11 +87,13 @@ impl Client {
         Self {
             sandboxes: SandboxServiceClient::new(channel.clone()),
             sessions: SessionServiceClient::new(channel).max_decoding_message_size(transport::MAX_MESSAGE_BYTES),
+            image: String::new(),
         }
     }
 
     pub(crate) async fn create_sandbox(&mut self) -> String {
-        self.sandboxes.create_sandbox(CreateSandboxRequest::default()).await.unwrap().into_inner().sandbox_id
+        let request = CreateSandboxRequest { image: self.image.clone(), ..Default::default() };
+        self.sandboxes.create_sandbox(request).await.unwrap().into_inner().sandbox_id
     }
 
     pub(crate) async fn delete_sandbox(&mut self, sandbox_id: String) {
