@@ -1,6 +1,6 @@
 //! A command never depends on its stream. What a client got, and what `Attach` gives from there on, is all of it.
 
-use crate::kit::{At, Dice, Finished, LONG, Running, expected, shared, v1, with_a_connection_that_breaks};
+use crate::kit::{At, Dice, Finished, LONG, Running, expected, v1, with_a_connection_that_breaks};
 use v1::{AttachRequest, ExecStart, command::State, exited::Reason};
 
 crate::in_every_shell!(
@@ -74,7 +74,7 @@ async fn fifty_megabytes_in_pieces() {
 async fn a_command_goes_on_without_its_client(at: At) {
     let s = at.session().await;
     let start = s.start("echo up; until [ -e /tmp/go ]; do sleep 0.02; done; seq 1 1000; echo e >&2; (exit 5)");
-    let (id, _stream) = with_a_connection_that_breaks(shared().url(), |clients| async move {
+    let (id, _stream) = with_a_connection_that_breaks(at.runtime.shared().url(), |clients| async move {
         let mut running = Running::start(&clients, start).await;
         running.until_out("up\n").await;
         (running.got.command_id.clone(), running)

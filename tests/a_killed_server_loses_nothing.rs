@@ -1,33 +1,46 @@
 //! A server that is killed or told to stop, and started again, has lost nothing: sandboxes, sessions, commands that run,
 //! and every byte of their output.
 
-use crate::kit::{At, Options, Running, Server, create_sandbox, errors::expect_error, host, token, v1, within};
+use crate::kit::{
+    At, Options, Running, Runtime, Server, create_sandbox, errors::expect_error, host, token, v1, within,
+};
 use std::{path::PathBuf, time::Duration};
 use tonic::Code;
 use v1::{AttachRequest, CreateSandboxRequest, ExecStart, GetSandboxRequest, exited::Reason, sandbox::State};
 
 /// A data directory that outlives servers, and what is left when it goes.
-struct Home(tempfile::TempDir);
+struct Home {
+    dir: tempfile::TempDir,
+    on: Runtime,
+}
 
 impl Home {
-    fn new() -> Self {
-        Self(tempfile::tempdir().expect("a directory for data"))
+    fn new(on: Runtime) -> Self {
+        Self { dir: tempfile::tempdir().expect("a directory for data"), on }
     }
 
     fn data_dir(&self) -> PathBuf {
-        self.0.path().join("data")
+        self.dir.path().join("data")
+    }
+
+    /// Where each sandbox has a directory.
+    fn sandboxes(&self) -> PathBuf {
+        match self.on {
+            Runtime::Linux => self.data_dir().join("sandboxes"),
+            Runtime::Docker => self.data_dir().join("docker/sandboxes"),
+        }
     }
 
     /// A server that leaves its sandboxes to the next.
     fn serve(&self) -> Server {
-        Server::start(Options { data_dir: Some(self.data_dir()), keep: true, ..Default::default() })
+        Server::start(Options { data_dir: Some(self.data_dir()), keep: true, ..self.on.options() })
     }
 
     /// The last server here: ends what is left, and fails when anything of it remains.
     async fn close(self) {
-        let last = Server::start(Options { data_dir: Some(self.data_dir()), ..Default::default() });
+        let last = Server::start(Options { data_dir: Some(self.data_dir()), ..self.on.options() });
         tokio::task::spawn_blocking(move || last.stop()).await.expect("the end of the last server");
-        let name = self.0.path().to_string_lossy().into_owned();
+        let name = self.dir.path().to_string_lossy().into_owned();
         within::until("nothing left", async || host::with_argument(&name).is_empty()).await;
         assert_eq!(host::mounts_with(&name), [""; 0]);
     }
@@ -37,13 +50,23 @@ async fn crash(server: Server) {
     tokio::task::spawn_blocking(move || server.crash()).await.expect("a killed server");
 }
 
-crate::in_every_shell!(a_command_goes_on_and_its_output_is_whole, a_session_has_its_state);
+mod in_each_shell {
+    use super::{a_command_goes_on_and_its_output_is_whole, a_session_has_its_state};
+    crate::in_every_shell!(a_command_goes_on_and_its_output_is_whole, a_session_has_its_state);
+}
+
+crate::in_every_runtime!(
+    a_repeated_request_is_still_the_same,
+    what_died_meanwhile_is_reported_and_removed,
+    an_agent_that_dies_is_noticed_by_who_watches,
+    a_sandbox_nobody_was_told_of_is_not_left,
+);
 
 async fn a_command_goes_on_and_its_output_is_whole(at: At) {
     at.shell.require();
-    let home = Home::new();
+    let home = Home::new(at.runtime);
     let server = home.serve();
-    let sandbox = create_sandbox(&server, CreateSandboxRequest::default()).await;
+    let sandbox = create_sandbox(&server, at.runtime.request()).await;
     let s = sandbox.session(at.shell.path()).await;
     // It prints until the file is there, which is made after the restart.
     let text = "n=0; while ! [ -e /tmp/stop ]; do n=$((n + 1)); echo $n; done; echo last; (exit 7)";
@@ -81,9 +104,9 @@ async fn a_command_goes_on_and_its_output_is_whole(at: At) {
 
 async fn a_session_has_its_state(at: At) {
     at.shell.require();
-    let home = Home::new();
+    let home = Home::new(at.runtime);
     let mut server = home.serve();
-    let sandbox = create_sandbox(&server, CreateSandboxRequest::default()).await;
+    let sandbox = create_sandbox(&server, at.runtime.request()).await;
     let s = sandbox.session(at.shell.path()).await;
     s.run("cd /usr; export A=1; B=2; f() { echo fn; }; sleep 1000 & echo x >/tmp/file").await;
     let told = s.run("(exit 5)").await;
@@ -110,11 +133,10 @@ async fn a_session_has_its_state(at: At) {
     home.close().await;
 }
 
-#[tokio::test]
-async fn a_repeated_request_is_still_the_same() {
-    let home = Home::new();
+async fn a_repeated_request_is_still_the_same(on: Runtime) {
+    let home = Home::new(on);
     let server = home.serve();
-    let ask = || CreateSandboxRequest { request_id: "create-1".into(), ..Default::default() };
+    let ask = || CreateSandboxRequest { request_id: "create-1".into(), ..on.request() };
     let sandbox = create_sandbox(&server, ask()).await;
     let s = sandbox.session("").await;
     let start = ExecStart { request_id: "start-1".into(), ..s.start("echo once >>/tmp/log; cat /tmp/log") };
@@ -135,13 +157,12 @@ async fn a_repeated_request_is_still_the_same() {
     home.close().await;
 }
 
-#[tokio::test]
-async fn what_died_meanwhile_is_reported_and_removed() {
-    let home = Home::new();
+async fn what_died_meanwhile_is_reported_and_removed(on: Runtime) {
+    let home = Home::new(on);
     let server = home.serve();
     let word = token();
-    let sandbox = create_sandbox(&server, CreateSandboxRequest::default()).await;
-    let lives = create_sandbox(&server, CreateSandboxRequest::default()).await;
+    let sandbox = create_sandbox(&server, on.request()).await;
+    let lives = create_sandbox(&server, on.request()).await;
     sandbox.session("").await.run(format!("touch /tmp/{word}; sh -c 'sleep 1000; :' {word} &")).await;
     let agent = host::agent_with_file(&format!("/tmp/{word}"));
     crash(server).await;
@@ -157,7 +178,7 @@ async fn what_died_meanwhile_is_reported_and_removed() {
     let listed: Vec<_> = listed.into_inner().sandboxes.into_iter().map(|sandbox| sandbox.sandbox_id).collect();
     assert_eq!(listed, std::slice::from_ref(&lives.id), "only active ones");
     assert_eq!(host::cgroups_with(&sandbox.id), [""; 0]);
-    assert!(!home.data_dir().join("sandboxes").join(&sandbox.id).exists());
+    assert!(!home.sandboxes().join(&sandbox.id).exists());
     clients.sandboxes.delete_sandbox(v1::DeleteSandboxRequest { sandbox_id: sandbox.id.clone() }).await.expect("gone");
     let status = clients.sandboxes.get_sandbox(get(&sandbox.id)).await.expect_err("gone");
     expect_error(&status, Code::NotFound, "SANDBOX_NOT_FOUND");
@@ -165,10 +186,9 @@ async fn what_died_meanwhile_is_reported_and_removed() {
     home.close().await;
 }
 
-#[tokio::test]
-async fn an_agent_that_dies_is_noticed_by_who_watches() {
-    let server = Server::start(Options::default());
-    let sandbox = create_sandbox(&server, CreateSandboxRequest::default()).await;
+async fn an_agent_that_dies_is_noticed_by_who_watches(on: Runtime) {
+    let server = Server::start(on.options());
+    let sandbox = create_sandbox(&server, on.request()).await;
     let word = token();
     sandbox.run(&format!("touch /tmp/{word}")).await;
     let request = v1::WatchSandboxRequest { sandbox_id: sandbox.id.clone() };
@@ -181,16 +201,15 @@ async fn an_agent_that_dies_is_noticed_by_who_watches() {
     within::until("nothing left of it", async || host::cgroups_with(&sandbox.id).is_empty()).await;
 }
 
-#[tokio::test]
-async fn a_sandbox_nobody_was_told_of_is_not_left() {
-    let home = Home::new();
+async fn a_sandbox_nobody_was_told_of_is_not_left(on: Runtime) {
+    let home = Home::new(on);
     for millis in [1, 5, 10, 15, 25] {
         let server = home.serve();
         let mut clients = server.connect().await;
         let creations: Vec<_> = (0..4)
             .map(|_| {
                 let mut clients = clients.clone();
-                tokio::spawn(async move { clients.sandboxes.create_sandbox(CreateSandboxRequest::default()).await })
+                tokio::spawn(async move { clients.sandboxes.create_sandbox(on.request()).await })
             })
             .collect();
         // Not a wait for something, but a point in the middle of it.
@@ -210,7 +229,7 @@ async fn a_sandbox_nobody_was_told_of_is_not_left() {
             assert!(there.contains(id), "{id} was acknowledged and is lost");
         }
         // Those whose answer was lost on its way live; what was half made does not.
-        let directories = std::fs::read_dir(home.data_dir().join("sandboxes")).expect("sandboxes").flatten();
+        let directories = std::fs::read_dir(home.sandboxes()).expect("sandboxes").flatten();
         for directory in directories {
             let name = directory.file_name().to_string_lossy().into_owned();
             assert!(there.contains(&name), "{name} is left and not listed");

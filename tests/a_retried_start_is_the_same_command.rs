@@ -1,7 +1,7 @@
 //! A client that does not know whether its start arrived sends it again, with the same `request_id`.
 
 use crate::kit::{
-    At, Clients, Running, Session, errors::expect_error, shared, token, v1::ExecStart, with_a_connection_that_breaks,
+    At, Clients, Running, Session, errors::expect_error, token, v1::ExecStart, with_a_connection_that_breaks,
 };
 use tonic::Code;
 
@@ -54,7 +54,7 @@ async fn a_retry_finds_a_running_command(at: At) {
     drop(first);
     goes_on(&s, dropped, &id).await;
     let broken = start();
-    let (url, lost) = (shared().url(), broken.clone());
+    let (url, lost) = (at.runtime.shared().url(), broken.clone());
     let stream = with_a_connection_that_breaks(url, |clients| async move { up_and_a(&clients, lost).await }).await;
     goes_on(&s, broken, &stream.got.command_id).await;
 }

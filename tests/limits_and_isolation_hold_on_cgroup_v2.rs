@@ -41,7 +41,12 @@ fn tests_that_run_inside() -> Vec<String> {
     let output =
         Command::new(env::current_exe().unwrap()).args(INSIDE).args(["--list", "--format", "terse"]).output().unwrap();
     let list = String::from_utf8(output.stdout).unwrap();
-    list.lines().filter_map(|line| line.strip_suffix(": test")).map(str::to_owned).collect()
+    list.lines()
+        .filter_map(|line| line.strip_suffix(": test"))
+        // No daemon runs in there.
+        .filter(|name| !name.contains("::docker::"))
+        .map(str::to_owned)
+        .collect()
 }
 
 fn make_disk(disk: &Path) {

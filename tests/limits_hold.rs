@@ -1,18 +1,28 @@
 //! Limits stop the one who reaches them, and nobody else.
 
-use crate::kit::{Sandbox, create_sandbox, shared, v1, within};
+use crate::kit::{Runtime, Sandbox, create_sandbox, v1, within};
 use v1::{ExecStart, Resources, exited::Reason};
 
-async fn limited(resources: Resources) -> Sandbox {
-    let request = v1::CreateSandboxRequest { resources: Some(resources), ..Default::default() };
-    create_sandbox(shared(), request).await
+async fn limited(on: Runtime, resources: Resources) -> Sandbox {
+    let request = v1::CreateSandboxRequest { resources: Some(resources), ..on.request() };
+    create_sandbox(on.shared(), request).await
 }
+
+crate::in_every_runtime!(
+    memory_is_taken_from_the_command_only,
+    a_shell_may_eat_itself,
+    files_in_memory_count,
+    a_fork_bomb_stays_in_its_sandbox,
+    processes_are_counted,
+    limits_of_its_own_are_the_sandboxs,
+    the_processor_is_shared_out,
+    sessions_are_bounded,
+);
 
 const EAT: &str = "/usr/bin/python3 -c \"x = b'x' * (1 << 30); print(len(x))\"";
 
-#[tokio::test]
-async fn memory_is_taken_from_the_command_only() {
-    let sandbox = limited(Resources { memory_bytes: Some(64 << 20), ..Default::default() }).await;
+async fn memory_is_taken_from_the_command_only(on: Runtime) {
+    let sandbox = limited(on, Resources { memory_bytes: Some(64 << 20), ..Default::default() }).await;
     let described = sandbox.described.resources.expect("the limits in force");
     assert_eq!(described.memory_bytes, Some(64 << 20));
     for shell in ["/bin/dash", "/bin/bash", "/bin/zsh", "/bin/busybox"] {
@@ -33,9 +43,8 @@ async fn memory_is_taken_from_the_command_only() {
     }
 }
 
-#[tokio::test]
-async fn a_shell_may_eat_itself() {
-    let sandbox = limited(Resources { memory_bytes: Some(64 << 20), ..Default::default() }).await;
+async fn a_shell_may_eat_itself(on: Runtime) {
+    let sandbox = limited(on, Resources { memory_bytes: Some(64 << 20), ..Default::default() }).await;
     let other = sandbox.session("").await;
     let s = sandbox.session("/bin/bash").await;
     s.run("cd /usr").await;
@@ -47,11 +56,10 @@ async fn a_shell_may_eat_itself() {
 }
 
 /// Files in memory (tmpfs) count too, and are the sandbox's own trouble.
-#[tokio::test]
-async fn files_in_memory_count() {
-    let sandbox = limited(Resources { memory_bytes: Some(64 << 20), ..Default::default() }).await;
+async fn files_in_memory_count(on: Runtime) {
+    let sandbox = limited(on, Resources { memory_bytes: Some(64 << 20), ..Default::default() }).await;
     let s = sandbox.session("").await;
-    let bystander = limited(Resources::default()).await;
+    let bystander = limited(on, Resources::default()).await;
     let got = s.run("head -c 1000000000 /dev/zero >/dev/shm/big").await;
     assert_ne!(got.exit_code(), 0, "{got:?}");
     s.run("rm -f /dev/shm/big").await;
@@ -59,13 +67,13 @@ async fn files_in_memory_count() {
     bystander.run("echo alive").await.expect("alive\n", "", 0);
 }
 
-#[tokio::test]
-async fn a_fork_bomb_stays_in_its_sandbox() {
-    let bystander = limited(Resources::default()).await;
+async fn a_fork_bomb_stays_in_its_sandbox(on: Runtime) {
+    let bystander = limited(on, Resources::default()).await;
     let neighbour = bystander.session("").await;
     for shell in ["/bin/dash", "/bin/bash", "/bin/busybox"] {
         let sandbox =
-            limited(Resources { max_processes: Some(48), memory_bytes: Some(512 << 20), ..Default::default() }).await;
+            limited(on, Resources { max_processes: Some(48), memory_bytes: Some(512 << 20), ..Default::default() })
+                .await;
         assert_eq!(sandbox.described.resources.as_ref().and_then(|r| r.max_processes), Some(48));
         let s = sandbox.session(shell).await;
         let timeout = Some(prost_types::Duration { seconds: 2, nanos: 0 });
@@ -92,9 +100,8 @@ async fn a_fork_bomb_stays_in_its_sandbox() {
     }
 }
 
-#[tokio::test]
-async fn processes_are_counted() {
-    let sandbox = limited(Resources { max_processes: Some(32), ..Default::default() }).await;
+async fn processes_are_counted(on: Runtime) {
+    let sandbox = limited(on, Resources { max_processes: Some(32), ..Default::default() }).await;
     let s = sandbox.session("").await;
     let program = "
 import os, time
@@ -114,23 +121,25 @@ except OSError as e: print(n, e.errno)
     sandbox.session("").await.alive().await;
 }
 
-#[tokio::test]
-async fn limits_of_its_own_are_the_sandboxs() {
+async fn limits_of_its_own_are_the_sandboxs(on: Runtime) {
     let resources =
         Resources { memory_bytes: Some(256 << 20), cpu_millis: Some(500), max_processes: Some(100), disk_bytes: None };
-    let sandbox = limited(resources).await;
+    let sandbox = limited(on, resources).await;
     assert_eq!(sandbox.described.resources, Some(resources));
-    let plain = limited(Resources::default()).await;
+    let plain = limited(on, Resources::default()).await;
     let defaults = plain.described.resources.expect("the defaults in force");
     assert_eq!((defaults.memory_bytes, defaults.max_processes), (Some(2 << 30), Some(1024)));
     assert_eq!((defaults.cpu_millis, defaults.disk_bytes), (None, None));
-    assert_eq!(plain.described.warnings, [""; 0], "root on a usual host lacks nothing");
+    match on {
+        Runtime::Linux => assert_eq!(plain.described.warnings, [""; 0], "root on a usual host lacks nothing"),
+        // Whose root is whose is the daemon's to say.
+        Runtime::Docker => assert!(plain.described.warnings.iter().all(|w| w.contains("userns-remap"))),
+    }
 }
 
 /// Half a processor takes twice as long, more or less: measured in processor time, which a busy machine does not change.
-#[tokio::test]
-async fn the_processor_is_shared_out() {
-    let sandbox = limited(Resources { cpu_millis: Some(100), ..Default::default() }).await;
+async fn the_processor_is_shared_out(on: Runtime) {
+    let sandbox = limited(on, Resources { cpu_millis: Some(100), ..Default::default() }).await;
     let s = sandbox.session("/bin/bash").await;
     let program = "
 import time
@@ -144,9 +153,8 @@ print(time.process_time() - before)
 }
 
 /// Beyond every limit on open files and the like, the answer is an error and not the end.
-#[tokio::test]
-async fn sessions_are_bounded() {
-    let sandbox = limited(Resources { max_processes: Some(40), ..Default::default() }).await;
+async fn sessions_are_bounded(on: Runtime) {
+    let sandbox = limited(on, Resources { max_processes: Some(40), ..Default::default() }).await;
     let mut kept = Vec::new();
     let refused = loop {
         let mut sessions = sandbox.clients.sessions.clone();

@@ -4,6 +4,7 @@
 mod kit;
 
 mod a_busy_session_queues;
+mod a_container_can_be_lost;
 mod a_cut_stream_continues;
 mod a_fresh_session_shows_nothing_of_ours;
 mod a_killed_server_loses_nothing;
@@ -19,6 +20,7 @@ mod a_tenant_has_limits;
 mod a_terminal_when_asked;
 mod a_time_out_ends_only_the_command;
 mod an_ordinary_user_can_serve;
+mod any_image_is_a_sandbox;
 mod any_text_is_a_command;
 mod background_output_stays_with_its_command;
 mod bad_requests_name_every_mistake;

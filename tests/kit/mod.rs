@@ -2,6 +2,7 @@
 
 pub mod certificates;
 pub mod cli;
+pub mod docker;
 pub mod errors;
 pub mod expected;
 pub mod host;

@@ -1,12 +1,46 @@
 //! Where a case is tried: each shell on each runtime.
 
-use super::{Sandbox, Session, create_sandbox, shared, v1};
+use super::{Options, Sandbox, Server, Session, create_sandbox, docker, shared, v1};
 
 /// What starts the sandboxes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Runtime {
     /// The embedded one.
     Linux,
+    /// A Docker daemon.
+    Docker,
+}
+
+impl Runtime {
+    /// The server that most tests share.
+    pub fn shared(self) -> &'static Server {
+        match self {
+            Self::Linux => shared(),
+            Self::Docker => docker::shared_server(),
+        }
+    }
+
+    /// How a server of the test's own is started.
+    pub fn options(self) -> Options {
+        match self {
+            Self::Linux => Options::default(),
+            Self::Docker => docker::shared_docker().options(),
+        }
+    }
+
+    /// The plainest request for a sandbox with all shells.
+    pub fn request(self) -> v1::CreateSandboxRequest {
+        let image = match self {
+            Self::Linux => "",
+            Self::Docker => docker::DEBIAN,
+        };
+        v1::CreateSandboxRequest { image: image.to_owned(), ..Default::default() }
+    }
+
+    /// A sandbox for this test alone, on the shared server.
+    pub async fn sandbox(self) -> Sandbox {
+        create_sandbox(self.shared(), self.request()).await
+    }
 }
 
 /// The shells that the contract holds for.
@@ -63,9 +97,7 @@ impl At {
     /// A sandbox for this test alone, on the shared server.
     pub async fn sandbox(self) -> Sandbox {
         self.shell.require();
-        match self.runtime {
-            Runtime::Linux => create_sandbox(shared(), v1::CreateSandboxRequest::default()).await,
-        }
+        self.runtime.sandbox().await
     }
 
     /// A session in a sandbox for this test alone.
@@ -85,6 +117,12 @@ macro_rules! in_every_shell {
             mod zsh { $crate::in_every_shell!(@ Linux Zsh $($name)*); }
             mod ash { $crate::in_every_shell!(@ Linux Ash $($name)*); }
         }
+        mod docker {
+            mod dash { $crate::in_every_shell!(@ Docker Dash $($name)*); }
+            mod bash { $crate::in_every_shell!(@ Docker Bash $($name)*); }
+            mod zsh { $crate::in_every_shell!(@ Docker Zsh $($name)*); }
+            mod ash { $crate::in_every_shell!(@ Docker Ash $($name)*); }
+        }
     };
     (@ $runtime:ident $shell:ident $($name:ident)*) => {
         $(
@@ -95,6 +133,23 @@ macro_rules! in_every_shell {
                     shell: $crate::kit::Shell::$shell,
                 };
                 super::super::$name(at).await;
+            }
+        )*
+    };
+}
+
+/// Makes a test of each function on each runtime: `isolation_holds::docker::capabilities_are_few`.
+#[macro_export]
+macro_rules! in_every_runtime {
+    ($($name:ident),* $(,)?) => {
+        mod linux { $crate::in_every_runtime!(@ Linux $($name)*); }
+        mod docker { $crate::in_every_runtime!(@ Docker $($name)*); }
+    };
+    (@ $runtime:ident $($name:ident)*) => {
+        $(
+            #[tokio::test]
+            async fn $name() {
+                super::$name($crate::kit::Runtime::$runtime).await;
             }
         )*
     };

@@ -1,0 +1,222 @@
+//! On a Docker daemon a sandbox is any image, as it is: its directory, environment and user are respected, it needs nothing
+//! but a shell, and what is not there is pulled.
+
+use crate::kit::{
+    Options, Running, Runtime, Server, create_sandbox,
+    docker::{self, shared_docker, shared_server},
+    errors::expect_error,
+    token, v1, within,
+};
+use std::process::{Command, Stdio};
+use tonic::Code;
+
+fn image(name: &str) -> v1::CreateSandboxRequest {
+    v1::CreateSandboxRequest { image: name.to_owned(), ..Default::default() }
+}
+
+/// Makes an image of busybox's with more said about it, under a name of its own.
+fn made(changes: &[&str]) -> String {
+    let name = format!("sandshell-test/{}", token());
+    let root = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/docker/busybox")).output().expect("an archive");
+    let archive = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(archive.path(), root.stdout).expect("an archive");
+    let mut arguments = vec!["import"];
+    arguments.extend(changes);
+    arguments.extend([archive.path().to_str().unwrap(), name.as_str()]);
+    shared_docker().run(&arguments);
+    name
+}
+
+#[tokio::test]
+async fn a_shell_is_enough() {
+    let s = create_sandbox(shared_server(), image(docker::BUSYBOX)).await;
+    assert_eq!((s.described.working_directory.as_str(), s.described.runtime.as_str()), ("/", "docker"));
+    let session = s.session("").await;
+    session.run("cd /tmp 2>/dev/null || cd /bin; A=1").await.expect("", "", 0);
+    session.run("echo $A; busybox id -u; busybox ls /bin").await.expect("1\n0\nbusybox\nsh\n", "", 0);
+    session.run("kill -9 $$").await;
+    session.alive().await;
+}
+
+#[tokio::test]
+async fn its_environment_directory_and_user_are_respected() {
+    let name = made(&["-c", "ENV WHO=world GREETING=hello", "-c", "WORKDIR /srv/app", "-c", "USER 1234:56"]);
+    let mut request = image(&name);
+    request.env.insert("WHO".into(), "everybody".into());
+    let s = create_sandbox(shared_server(), request).await;
+    assert_eq!(s.described.working_directory, "/srv/app");
+    let session = s.session("").await;
+    assert_eq!(session.described.working_directory, "/srv/app");
+    session.run("pwd; echo $GREETING $WHO; busybox id -u; busybox id -g").await.expect(
+        "/srv/app\nhello everybody\n1234\n56\n",
+        "",
+        0,
+    );
+    let told = s.clients.sandboxes.clone().get_sandbox(v1::GetSandboxRequest { sandbox_id: s.id.clone() }).await;
+    assert_eq!(told.expect("it is there").into_inner().working_directory, "/srv/app");
+}
+
+#[tokio::test]
+async fn what_cannot_be_had_is_said() {
+    let mut clients = shared_server().connect().await;
+    let mut refusal =
+        async |name: &str| clients.sandboxes.create_sandbox(image(name)).await.expect_err("no such image");
+    let status = within("a refusal", refusal("")).await;
+    assert_eq!(status.code(), Code::InvalidArgument, "{status:?}");
+    for name in ["../x", "/etc", "a b"] {
+        expect_error(&within("a refusal", refusal(name)).await, Code::NotFound, "IMAGE_NOT_FOUND");
+    }
+    // No registry answers in the daemon's own network.
+    let status = within("a refusal", refusal("localhost:9/nosuch")).await;
+    expect_error(&status, Code::Unavailable, "RUNTIME_UNREACHABLE");
+    assert!(status.message().contains("localhost:9/nosuch"), "{status:?}");
+}
+
+#[tokio::test]
+async fn another_platform_is_refused() {
+    let (ours, name) = (made(&[]), format!("sandshell-test/{}", token()));
+    // The same image with another word about itself.
+    let script = "cd $(mktemp -d) && docker save $1 | tar -x && sed -i s/amd64/s390x/ *.json && \
+                  sed -i s,$1:,$2:, manifest.json && tar -c * | docker load";
+    let output = Command::new("sh")
+        .args(["-ec", script, "sh", &ours, &name])
+        .env("DOCKER_HOST", shared_docker().host())
+        .output()
+        .expect("sh");
+    assert!(output.status.success(), "{output:?}");
+    let status =
+        shared_server().connect().await.sandboxes.create_sandbox(image(&name)).await.expect_err("it is foreign");
+    expect_error(&status, Code::FailedPrecondition, "NOT_SUPPORTED_BY_HOST");
+    assert!(status.message().contains("linux/s390x"), "{status:?}");
+}
+
+#[tokio::test]
+async fn the_operator_says_which() {
+    let mut options = shared_docker().options();
+    options.args.extend(["--allow-image", "sandshell-test/bus*"].map(str::to_owned));
+    let server = Server::start(options);
+    create_sandbox(&server, image(docker::BUSYBOX)).await.run("echo yes").await.expect("yes\n", "", 0);
+    let status = server.connect().await.sandboxes.create_sandbox(image(docker::DEBIAN)).await.expect_err("not allowed");
+    expect_error(&status, Code::FailedPrecondition, "NOT_ALLOWED");
+}
+
+#[tokio::test]
+async fn an_image_removed_in_use_harms_nobody() {
+    let name = made(&["-c", "ENV A=1"]);
+    let s = create_sandbox(shared_server(), image(&name)).await;
+    shared_docker().run(&["rmi", "-f", &name]);
+    s.run("echo $A; busybox true").await.expect("1\n", "", 0);
+    s.delete().await;
+}
+
+/// A registry beside the daemon, ended with the value.
+struct Registry {
+    process: std::process::Child,
+    _dir: tempfile::TempDir,
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn registry(port: u16) -> Registry {
+    let dir = tempfile::tempdir().expect("a directory");
+    let config = dir.path().join("config.yml");
+    let root = dir.path().join("data");
+    let text = format!(
+        "version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: 127.0.0.1:{port}\n",
+        root.display()
+    );
+    std::fs::write(&config, text).expect("a configuration");
+    let mut command = shared_docker().beside("docker-registry");
+    command.arg("serve").arg(&config).stdout(Stdio::null()).stderr(Stdio::null());
+    Registry { process: crate::kit::server::spawn_bound_to_us(command, None), _dir: dir }
+}
+
+#[tokio::test]
+async fn an_absent_one_is_pulled_once_for_many_callers() {
+    let port = 5000 + (std::process::id() % 4000) as u16;
+    let _registry = registry(port);
+    let name = format!("localhost:{port}/{}", token());
+    let made = made(&["-c", "ENV FROM=registry"]);
+    let docker = shared_docker();
+    docker.run(&["tag", &made, &name]);
+    within::until("a push", async || docker.try_run(&["push", &name]).status.success()).await;
+    docker.run(&["rmi", "-f", &name, &made]);
+    let server = shared_server();
+    let all = (0..4).map(|_| create_sandbox(server, image(&name)));
+    for s in futures_util::future::join_all(all).await {
+        s.run("echo $FROM").await.expect("registry\n", "", 0);
+    }
+    let status =
+        server.connect().await.sandboxes.create_sandbox(image(&format!("{name}2"))).await.expect_err("not there");
+    expect_error(&status, Code::NotFound, "IMAGE_NOT_FOUND");
+    docker.run(&["rmi", "-f", &name]);
+}
+
+#[tokio::test]
+async fn a_registry_that_stops_in_the_middle_is_given_up() {
+    // It accepts, and says nothing more.
+    let port = 5000 + (std::process::id() % 4000) as u16;
+    let silent = format!(
+        "import socket,time\ns=socket.create_server(('127.0.0.1',{port}))\nc=[]\nwhile 1: c.append(s.accept())"
+    );
+    let mut command = shared_docker().beside("/usr/bin/python3");
+    command.args(["-c", &silent]);
+    let mut registry = crate::kit::server::spawn_bound_to_us(command, None);
+    let mut options = shared_docker().options();
+    options.args.extend(["--runtime-option", "pull-stall=2"].map(str::to_owned));
+    let server = Server::start(options);
+    let name = format!("localhost:{port}/slow:1");
+    let status = within("an end", server.connect().await.sandboxes.create_sandbox(image(&name)))
+        .await
+        .expect_err("nothing came");
+    expect_error(&status, Code::Unavailable, "RUNTIME_UNREACHABLE");
+    assert!(status.message().contains(&name), "{status:?}");
+    let _ = registry.kill();
+    let _ = registry.wait();
+}
+
+#[tokio::test]
+async fn a_daemon_elsewhere_works_as_well() {
+    // TCP to the daemon's socket: there, no file and no socket of this host's can be shown to a container.
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let socket = shared_docker().host().replace("unix://", "");
+    tokio::spawn(async move {
+        while let Ok((mut near, _)) = listener.accept().await {
+            let socket = socket.clone();
+            tokio::spawn(async move {
+                let mut far = tokio::net::UnixStream::connect(socket).await.expect("the daemon");
+                let _ = tokio::io::copy_bidirectional(&mut near, &mut far).await;
+            });
+        }
+    });
+    let options =
+        Options { env: vec![("DOCKER_HOST".into(), format!("tcp://{address}"))], ..shared_docker().options() };
+    let server = tokio::task::spawn_blocking(move || Server::start(options)).await.expect("a server");
+    let s = create_sandbox(&server, Runtime::Docker.request()).await;
+    let session = s.session("/bin/bash").await;
+    session.run("cd /usr; A=1").await.expect("", "", 0);
+    session.run("echo $A $PWD; echo e >&2; (exit 3)").await.expect("1 /usr\n", "e\n", 3);
+    let got = session.run("seq 1 100000").await;
+    assert_eq!(got.out().lines().count(), 100_000);
+    let mut running: Running = session.exec_text("echo a; sleep 0.2; echo b").await;
+    running.until_out("a\n").await;
+    running.finish().await.expect("a\nb\n", "", 0);
+    // Whoever is inside cannot speak in the server's place.
+    let inside = "/usr/bin/python3 -c '
+import socket
+s = socket.socket(socket.AF_UNIX); s.connect(\"/run/sandshell/agent.sock\"); s.settimeout(5)
+try:
+    s.send(b\"PRI * HTTP/2.0\\r\\n\\r\\nSM\\r\\n\\r\\n\" + bytes(9)); print(len(s.recv(100)))
+except OSError: print(0)
+'";
+    session.run(inside).await.expect("0\n", "", 0);
+    s.delete().await;
+    assert_eq!(shared_docker().container(&s.id), "");
+    tokio::task::spawn_blocking(move || drop(server)).await.expect("its end");
+}

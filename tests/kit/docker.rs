@@ -1,0 +1,158 @@
+//! A real Docker daemon: its own data, socket and network, with images made of this host's programs.
+
+use super::{Options, Server, host};
+use rustix::fs::{FlockOperation, flock};
+use std::{
+    fs::{self, File},
+    os::unix::process::CommandExt,
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+    sync::LazyLock,
+    thread,
+    time::{Duration, Instant},
+};
+
+/// An image with all shells of the contract.
+pub const DEBIAN: &str = "sandshell-test/debian";
+/// An image with busybox's shell and nothing else.
+pub const BUSYBOX: &str = "sandshell-test/busybox";
+
+/// A daemon that runs.
+pub struct Docker {
+    dir: PathBuf,
+    /// The process that it lives as long as, if it is this value's own.
+    life: Option<std::process::Child>,
+}
+
+/// The daemon that most tests share: with `cargo nextest` each is a process of its own, and their parent is the run.
+pub fn shared_docker() -> &'static Docker {
+    static SHARED: LazyLock<Docker> = LazyLock::new(|| {
+        let run = rustix::process::getppid().expect("a parent").as_raw_pid();
+        let base = base();
+        let lock = File::create(base.join("lock")).expect("a lock");
+        flock(&lock, FlockOperation::LockExclusive).expect("the lock");
+        let dir = base.join(format!("run-{run}"));
+        if !dir.join("ready").exists() {
+            // What a run left that was killed, under a number that is used again.
+            let _ = fs::remove_dir_all(&dir);
+            start(&dir, run as u32, &[]);
+        }
+        Docker { dir, life: None }
+    });
+    &SHARED
+}
+
+/// The server with sandboxes on that daemon that most tests share.
+pub fn shared_server() -> &'static Server {
+    static SHARED: LazyLock<Server> = LazyLock::new(|| Server::start(shared_docker().options()));
+    &SHARED
+}
+
+fn base() -> PathBuf {
+    let base = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/docker");
+    fs::create_dir_all(&base).expect("a directory for daemons");
+    base
+}
+
+fn start(dir: &Path, parent: u32, options: &[&str]) {
+    assert!(super::host::pids().len() > 1 && rustix::process::geteuid().is_root(), "these tests run as root");
+    let log = base().join(format!("{}.log", dir.file_name().unwrap().to_string_lossy()));
+    let out = File::create(&log).expect("a log");
+    let mut command = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/docker/dockerd"));
+    command.arg(dir).arg(parent.to_string()).args(options).stdin(Stdio::null());
+    command.stdout(out.try_clone().expect("a log")).stderr(out).process_group(0);
+    // It ends by itself when its parent does.
+    drop(command.spawn().expect("tests/docker/dockerd"));
+    let until = Instant::now() + Duration::from_secs(60);
+    while !dir.join("ready").exists() {
+        let said =
+            || fs::read_to_string(&log).unwrap_or_default() + &fs::read_to_string(dir.join("log")).unwrap_or_default();
+        assert!(!dir.join("failed").exists(), "no Docker daemon (`apt-get install docker.io`?):\n{}", said());
+        assert!(Instant::now() < until, "no Docker daemon within 60 s:\n{}", said());
+        thread::sleep(Duration::from_millis(20));
+    }
+    let _ = fs::remove_file(log);
+}
+
+impl Docker {
+    /// A daemon for one test alone, which may ill-treat it.
+    pub fn own(options: &[&str]) -> Self {
+        let life = Command::new("sleep").arg("infinity").spawn().expect("sleep");
+        let dir = base().join(format!("own-{}", life.id()));
+        start(&dir, life.id(), options);
+        Self { dir, life: Some(life) }
+    }
+
+    /// Where it listens, as `DOCKER_HOST` has it.
+    pub fn host(&self) -> String {
+        format!("unix://{}/sock", self.dir.display())
+    }
+
+    /// How a server with sandboxes on it is started.
+    pub fn options(&self) -> Options {
+        Options {
+            args: ["--runtime", "docker"].map(str::to_owned).to_vec(),
+            env: vec![("DOCKER_HOST".into(), self.host())],
+            ..Options::default()
+        }
+    }
+
+    /// Runs Docker's own command line, which must succeed, and returns what it prints.
+    pub fn run(&self, arguments: &[&str]) -> String {
+        let output = self.try_run(arguments);
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "docker {arguments:?}: {error}");
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+
+    /// Runs Docker's own command line.
+    pub fn try_run(&self, arguments: &[&str]) -> Output {
+        Command::new("docker").env("DOCKER_HOST", self.host()).args(arguments).output().expect("docker")
+    }
+
+    /// The container of a sandbox.
+    pub fn container(&self, sandbox_id: &str) -> String {
+        self.run(&["ps", "-aq", "--no-trunc", "--filter", &format!("label=sandshell.sandbox={sandbox_id}")])
+    }
+
+    /// A program that runs in the daemon's network.
+    pub fn beside(&self, program: &str) -> Command {
+        let network = fs::read_to_string(self.dir.join("network")).expect("the network's holder");
+        let mut command = Command::new("nsenter");
+        command.arg(format!("--net=/proc/{}/ns/net", network.trim())).arg(program);
+        command
+    }
+
+    /// Kills the daemon, as a crash would.
+    pub fn crash(&self) {
+        let pid = fs::read_to_string(self.dir.join("pid")).expect("the daemon's pid").trim().parse().expect("a number");
+        host::signal(pid, libc::SIGKILL);
+        let until = Instant::now() + Duration::from_secs(10);
+        while host::lives(pid) && Instant::now() < until {
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Starts it again after a crash.
+    pub fn again(&self) {
+        let ask = self.dir.join("again");
+        fs::write(&ask, "").expect("a file");
+        let until = Instant::now() + Duration::from_secs(60);
+        while ask.exists() {
+            assert!(Instant::now() < until, "the daemon did not come back");
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+impl Drop for Docker {
+    fn drop(&mut self) {
+        let Some(life) = &mut self.life else { return };
+        let _ = life.kill();
+        let _ = life.wait();
+        let until = Instant::now() + Duration::from_secs(30);
+        while self.dir.exists() && Instant::now() < until {
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
