@@ -68,7 +68,14 @@ pub(super) async fn list(shared: &Shared) -> Result<Vec<String>, RuntimeError> {
 pub(super) async fn remove(shared: &Shared, sandbox_id: &str) -> Result<(), RuntimeError> {
     let (docker, began) = (shared.daemon.docker(), Instant::now());
     let options = || RemoveContainerOptionsBuilder::new().force(true).v(true).build();
-    while let Some(container) = find(shared, sandbox_id).await? {
+    loop {
+        let container = match find(shared, sandbox_id).await {
+            Ok(Some(container)) => container,
+            Ok(None) => break,
+            // Its directory is made before its container and removed after it: without one there is nothing to ask for.
+            Err(RuntimeError::Unavailable(_)) if !shared.home.sandbox(sandbox_id).exists() => return Ok(()),
+            Err(error) => return Err(error),
+        };
         let id = container.id.unwrap_or_default();
         if container.state.and_then(|state| state.paused) == Some(true) {
             // What is frozen cannot die. If it is thawed by now, so much the better.

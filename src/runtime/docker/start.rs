@@ -9,7 +9,7 @@ use bollard::{
     query_parameters::{CreateContainerOptionsBuilder, LogsOptionsBuilder},
 };
 use futures_util::StreamExt;
-use std::{io, time::Duration};
+use std::{fs, io, time::Duration};
 use tokio::time::{Instant, sleep, timeout};
 
 /// How long a container that was started may take until its agent takes what is handed over.
@@ -29,7 +29,10 @@ pub(super) async fn create(shared: &Shared, spec: SandboxSpec, reference: &str) 
     // Whoever else has this directory keeps it: only from here on is it ours to remove.
     let handover = match shared.daemon.is_local() {
         true => Some(blocking(step, move || Handover::prepare(&sandbox, &program, &config)).await?),
-        false => None,
+        false => {
+            blocking(step, move || fs::create_dir(sandbox)).await?;
+            None
+        }
     };
     match run(shared, &spec, &image, handover.as_ref()).await {
         Ok(()) => Ok(Created { working_directory: Some(image.working_directory) }),
