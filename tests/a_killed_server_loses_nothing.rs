@@ -110,7 +110,7 @@ async fn a_session_has_its_state(at: At) {
     home.close().await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_repeated_request_is_still_the_same() {
     let home = Home::new();
     let server = home.serve();
@@ -135,7 +135,7 @@ async fn a_repeated_request_is_still_the_same() {
     home.close().await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn what_died_meanwhile_is_reported_and_removed() {
     let home = Home::new();
     let server = home.serve();
@@ -165,7 +165,7 @@ async fn what_died_meanwhile_is_reported_and_removed() {
     home.close().await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn an_agent_that_dies_is_noticed_by_who_watches() {
     let server = Server::start(Options::default());
     let sandbox = create_sandbox(&server, CreateSandboxRequest::default()).await;
@@ -181,7 +181,7 @@ async fn an_agent_that_dies_is_noticed_by_who_watches() {
     within::until("nothing left of it", async || host::cgroups_with(&sandbox.id).is_empty()).await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_sandbox_nobody_was_told_of_is_not_left() {
     let home = Home::new();
     for millis in [1, 5, 10, 15, 25] {

@@ -1,7 +1,7 @@
 //! What runs in a sandbox cannot reach the host, however hard it tries. Each test is an attempt.
 
 use crate::kit::{Options, Sandbox, Server, create_sandbox, host, shared, token, v1};
-use std::{fs, process::Command};
+use std::fs;
 
 /// A sandbox on the shared server.
 async fn sandbox() -> Sandbox {
@@ -14,7 +14,7 @@ async fn python(sandbox: &Sandbox, program: &str) -> crate::kit::Finished {
     sandbox.run(&format!("/usr/bin/python3 -c '{quoted}'")).await
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn files_of_the_host_are_not_there() {
     let word = token();
     let dir = tempfile::tempdir().unwrap();
@@ -70,7 +70,7 @@ async fn files_of_the_host_are_not_there() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn what_it_writes_stays_inside() {
     let s = sandbox().await;
     let word = token();
@@ -93,10 +93,10 @@ async fn what_it_writes_stays_inside() {
     assert_eq!(got.out(), "fine\n", "{got:?}");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn processes_of_the_host_are_not_there() {
     let word = token();
-    let mut bystander = Command::new("sh").args(["-c", "sleep 1000; :", &word]).spawn().unwrap();
+    let mut bystander = host::Bystander::start(&word);
     let s = sandbox().await;
     let got = s.run("cat /proc/[0-9]*/cmdline | tr '\\0' ' '").await;
     assert!(!got.out().contains(&word), "{got:?}");
@@ -111,12 +111,10 @@ async fn processes_of_the_host_are_not_there() {
     again.run("kill -9 -1; kill -TERM 1; kill -9 1; kill -INT 1; kill -HUP 1; kill -USR1 1; kill -SEGV 1; kill -STOP 1; true").await;
     again.run("echo alive").await.expect("alive\n", "", 0);
     again.session("").await.alive().await;
-    assert!(bystander.try_wait().unwrap().is_none() && host::lives(shared().pid()));
-    let _ = bystander.kill();
-    let _ = bystander.wait();
+    assert!(bystander.lives() && host::lives(shared().pid()));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn the_agent_cannot_be_reached_into() {
     let s = sandbox().await;
     for path in
@@ -146,7 +144,7 @@ print(libc.syscall(438, fd, 0, 0) if fd >= 0 else -1)
     s.run("echo alive").await.expect("alive\n", "", 0);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn the_program_file_of_the_host_is_safe() {
     let program = crate::kit::server::BINARY;
     let before = fs::read(program).unwrap();
@@ -170,7 +168,7 @@ for p in ('/proc/1/exe', '/proc/%d/exe' % os.getppid()):
     s.run("echo alive").await.expect("alive\n", "", 0);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn no_mount_and_no_namespace() {
     let s = sandbox().await;
     for command in [
@@ -243,7 +241,7 @@ print('tried')
     assert_eq!(got.out(), "tried\n", "{got:?}");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn the_kernels_settings_are_not_writable() {
     let s = sandbox().await;
     let before = fs::read_to_string("/proc/sys/kernel/panic").unwrap();
@@ -273,7 +271,7 @@ async fn the_kernels_settings_are_not_writable() {
     s.run("echo x >/dev/null; head -c 4 /dev/zero | wc -c; head -c 4 /dev/urandom | wc -c; test -w /dev/shm && test -w /dev/full && echo yes").await.expect("4\n4\nyes\n", "", 0);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn capabilities_are_few() {
     let s = sandbox().await;
     let status = s.run("cat /proc/self/status").await.out();
@@ -314,7 +312,7 @@ async fn capabilities_are_few() {
     assert!(uids.split_whitespace().all(|uid| uid != "0"), "the agent is root on the host: {uids}");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn the_network_is_its_own_loopback() {
     let s = sandbox().await;
     let got = s.run("cut -d: -f1 /proc/net/dev | tail -n +3 | tr -d ' '").await;
@@ -344,7 +342,7 @@ b.send(b'x'); print(c.recv(1))
 }
 
 /// Nothing inside can speak with the agent in the server's place.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn the_agents_socket_is_not_there() {
     let s = sandbox().await;
     let got = s
@@ -355,7 +353,7 @@ async fn the_agents_socket_is_not_there() {
     assert_eq!(got.out(), "", "something listens inside");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn the_servers_environment_does_not_leak() {
     let secret = token();
     let options = Options { env: vec![("SECRET_API_KEY".into(), secret.clone())], ..Default::default() };
@@ -370,7 +368,7 @@ async fn the_servers_environment_does_not_leak() {
     assert!(!mounts.contains("secret"), "{mounts}");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn sandboxes_do_not_see_each_other() {
     let (one, two) = (sandbox().await, sandbox().await);
     let word = token();

@@ -88,7 +88,7 @@ macro_rules! in_every_shell {
     };
     (@ $runtime:ident $shell:ident $($name:ident)*) => {
         $(
-            #[tokio::test]
+            #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
             async fn $name() {
                 let at = $crate::kit::At {
                     runtime: $crate::kit::Runtime::$runtime,
