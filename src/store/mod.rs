@@ -102,7 +102,11 @@ impl Store {
             .await
             .map_err(|source| open_error(url, source))?;
         let store = Self { pool };
-        store.migrate().await.map_err(|source| open_error(url, source))?;
+        // SQLite's migrations are not kept apart: of two processes that begin at the same moment one may fail, and then
+        // find the work done.
+        if store.migrate().await.is_err() {
+            store.migrate().await.map_err(|source| open_error(url, source))?;
+        }
         Ok(store)
     }
 
