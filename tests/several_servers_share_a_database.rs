@@ -86,6 +86,8 @@ async fn without_the_database_sessions_go_on_and_the_rest_says_when_to_come_back
     let sandbox = create_sandbox(&server, Default::default()).await;
     let s = sandbox.session("").await;
     postgres.stop().await;
+    // Longer than the server remembers that it is open.
+    s.run("sleep 0.7; echo on").await.expect("on\n", "", 0);
     s.run("echo on").await.expect("on\n", "", 0);
     let mut sandboxes = server.connect().await.sandboxes;
     let status = sandboxes.create_sandbox(CreateSandboxRequest::default()).await.expect_err("nowhere to write");

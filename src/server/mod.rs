@@ -6,6 +6,7 @@
 mod auth;
 mod convert;
 mod data_dir;
+mod deadline;
 mod relay;
 mod request_id;
 mod sandbox_service;

@@ -2,6 +2,7 @@
 
 use super::{
     auth::{Access, AuthLayer},
+    deadline::DeadlineLayer,
     request_id::RequestIdLayer,
     sandbox_service, session_service,
     tls::Tls,
@@ -55,7 +56,7 @@ const REMOVE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Names that `grpc.health.v1.Health` knows.
 const HEALTH_NAMES: [&str; 3] = ["", "sandshell.v1.SandboxService", "sandshell.v1.SessionService"];
 
-type Router = transport::server::Router<Stack<AuthLayer, Stack<RequestIdLayer, Identity>>>;
+type Router = transport::server::Router<Stack<AuthLayer, Stack<DeadlineLayer, Stack<RequestIdLayer, Identity>>>>;
 
 /// The gRPC server.
 pub struct Server {
@@ -172,7 +173,11 @@ impl Server {
             transport = transport.tls_config(config.clone()).map_err(ServerError::Tls)?;
         }
         let routes = self.routes(health)?;
-        Ok(transport.layer(RequestIdLayer).layer(AuthLayer(self.access.clone())).add_routes(routes))
+        Ok(transport
+            .layer(RequestIdLayer)
+            .layer(DeadlineLayer)
+            .layer(AuthLayer(self.access.clone()))
+            .add_routes(routes))
     }
 
     fn routes(&self, health: &HealthReporter) -> Result<Routes, ServerError> {
