@@ -122,7 +122,7 @@ impl Driver {
             reason = wait_for_stop(stop) => {
                 // Everything is ended first, so that what it still prints is there before the end is reported.
                 self.end_processes().await;
-                running.drain(&self.shell);
+                running.drain(&mut self.shell);
                 running.leave_background();
                 command.set_over(self.exited(&running, Verdict::stopped(reason), false));
                 self.retention.command_is_over(command);
@@ -140,7 +140,7 @@ impl Driver {
             verdict.shell_end = self.settle().await;
         }
         running.end_leftovers(verdict.reason.is_some(), &self.shell).await;
-        running.drain(&self.shell);
+        running.drain(&mut self.shell);
         let shell_ended = verdict.shell_end.is_some();
         if shell_ended {
             running.take_last_words(&self.shell);
@@ -163,7 +163,7 @@ impl Driver {
         if self.session.about.direct {
             // Nothing of a direct execution is kept: what it left behind ends before its end is reported.
             self.end_processes().await;
-            running.drain(&self.shell);
+            running.drain(&mut self.shell);
         }
         self.last_status = verdict.status;
         let goes_on = !shell_ended
