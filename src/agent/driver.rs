@@ -9,8 +9,8 @@ use super::{
     shell::{Event, Holder, Launch, LaunchError, Report, Saved, Shell},
 };
 use crate::api::v1::{Exited, OnShellExit, Stream, exited::Reason, session::State};
-use std::{path::PathBuf, sync::Arc, time::Duration};
-use tokio::time::Instant;
+use std::{path::PathBuf, pin::Pin, sync::Arc, time::Duration};
+use tokio::time::{Instant, Sleep};
 
 /// An idle shell saves its state after this time, for the case that it is killed or that the user's own EXIT trap took
 /// the place of ours.
@@ -42,6 +42,9 @@ pub(super) struct Driver {
     pub(super) saved: Option<Saved>,
     /// Gets what the terminal says between commands.
     pub(super) last_command: Option<Arc<Command>>,
+    /// Rings when an idle shell may be due to save its state. It is kept, and set again only after it has rung: a timer
+    /// that is set anew for each command wakes the runtime each time.
+    pub(super) save_timer: Pin<Box<Sleep>>,
 }
 
 impl Driver {
@@ -67,6 +70,9 @@ impl Driver {
     async fn idle(&mut self, jobs: &mut tokio::sync::mpsc::UnboundedReceiver<Job>) -> Option<Job> {
         let mut save_at = Some(Instant::now() + SAVE_AFTER);
         loop {
+            if let Some(at) = save_at.filter(|_| self.save_timer.is_elapsed()) {
+                self.save_timer.as_mut().reset(at);
+            }
             tokio::select! {
                 biased;
                 event = self.holder.event() => match event {
@@ -92,7 +98,11 @@ impl Driver {
                 // Prompts, notices of jobs, traces of our own lines: nobody's.
                 _ = self.shell.own_output.data() => {}
                 _ = self.shell.own_error.data() => {}
-                () = tokio::time::sleep_until(save_at.unwrap_or_else(Instant::now)), if save_at.is_some() => {
+                () = &mut self.save_timer, if save_at.is_some() => {
+                    if save_at.is_some_and(|at| Instant::now() < at) {
+                        // It was set for an earlier command.
+                        continue;
+                    }
                     save_at = None;
                     // A shell that cannot be told anything is about to end, which the holder reports.
                     let _ = self.shell.save();
@@ -129,7 +139,9 @@ impl Driver {
                 return Turn::Closed(reason);
             }
         };
-        let turn = self.conclude(running, verdict, self.oom.kills() > kills).await;
+        // Only a command that failed can have failed for want of memory.
+        let out_of_memory = verdict.status != 0 && self.oom.kills() > kills;
+        let turn = self.conclude(running, verdict, out_of_memory).await;
         self.retention.command_is_over(command);
         turn
     }
