@@ -33,6 +33,8 @@ static SCRATCH: Mutex<Vec<u8>> = Mutex::new(Vec::new());
 pub(crate) struct ReadEnd {
     fd: AsyncFd<OwnedFd>,
     enlarged: AtomicBool,
+    /// Whether it is a pipe, of which a short read takes all there is. A terminal may hold more.
+    pipe: bool,
 }
 
 /// What a read brought.
@@ -49,7 +51,8 @@ impl ReadEnd {
     /// Takes a descriptor, which is made non-blocking.
     pub(crate) fn new(fd: OwnedFd) -> io::Result<Self> {
         rustix::io::ioctl_fionbio(&fd, true)?;
-        Ok(Self { fd: sys::watch(fd)?, enlarged: false.into() })
+        let pipe = rustix::fs::FileType::from_raw_mode(rustix::fs::fstat(&fd)?.st_mode).is_fifo();
+        Ok(Self { fd: sys::watch(fd)?, enlarged: false.into(), pipe })
     }
 
     /// Reads once, without waiting.
@@ -84,7 +87,13 @@ impl ReadEnd {
         loop {
             let mut guard = self.fd.readable().await?;
             match self.read()? {
-                Read::Data(data) => return Ok(Some(data)),
+                Read::Data(data) => {
+                    if self.pipe && data.len() < LARGE_READ {
+                        // It is empty now, and an event tells of more: no read has to find that out.
+                        guard.clear_ready();
+                    }
+                    return Ok(Some(data));
+                }
                 Read::Closed => return Ok(None),
                 Read::Empty => guard.clear_ready(),
             }
