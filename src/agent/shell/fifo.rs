@@ -17,8 +17,9 @@ use std::{
 };
 use tokio::io::unix::AsyncFd;
 
-/// What is read at once when a program prints a lot; also the size that its pipe is then given.
-const LARGE_READ: usize = 256 << 10;
+/// What is read at once when a program prints a lot: whole pages, and with all that is put around it not more than one
+/// HTTP/2 frame.
+const LARGE_READ: usize = 252 << 10;
 
 /// Size of a pipe whose program prints a lot.
 const LARGE_PIPE: usize = 1 << 20;
