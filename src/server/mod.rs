@@ -11,6 +11,7 @@ mod request_id;
 mod sandbox_service;
 mod session_service;
 mod stdin;
+mod sys;
 #[cfg(test)]
 mod tests;
 mod tls;

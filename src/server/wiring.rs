@@ -3,7 +3,7 @@
 use super::{
     auth::{Access, AuthLayer},
     request_id::RequestIdLayer,
-    sandbox_service, session_service,
+    sandbox_service, session_service, sys,
     tls::Tls,
 };
 use crate::{
@@ -128,6 +128,7 @@ impl Server {
         I: Stream<Item = io::Result<IO>>,
         IO: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
     {
+        sys::keep_memory();
         let health = HealthReporter::new();
         report(&health, ServingStatus::Serving).await;
         let (stop, stopped) = oneshot::channel::<()>();
