@@ -27,12 +27,16 @@ use crate::{api::agent::v1::agent_service_server::AgentServiceServer, rpc::trans
 use config::AgentConfig;
 use std::{fs::File, io, io::Read, os::unix::net::UnixListener, process::ExitCode, sync::Arc};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio_stream::{StreamExt, wrappers::UnixListenerStream};
 
 /// The newest protocol between server and agent that this program speaks. An agent serves every older one.
 pub const PROTOCOL_VERSION: u32 = 1;
 
 /// Calls under way on one connection; the server has one for all of its clients.
 const MOST_STREAMS: u32 = 8192;
+
+/// Bytes on their way to the server that the kernel may hold for one connection.
+const SEND_BUFFER: usize = 1 << 20;
 
 /// What the agent is handed when it starts.
 pub struct Handed {
@@ -66,6 +70,13 @@ pub fn main(handed: Handed) -> ExitCode {
     }
 }
 
+/// Gives a connection to the server room for a whole piece of output, or as much of that as the system allows: a program
+/// that prints a lot is read while the server still takes the last piece.
+fn enlarge(stream: &tokio::net::UnixStream) {
+    // Refused, it costs speed only.
+    let _ = rustix::net::sockopt::set_socket_send_buffer_size(stream, SEND_BUFFER);
+}
+
 fn serve(handed: Handed) -> Result<(), Failure> {
     shell::protect();
     let mut text = String::new();
@@ -93,7 +104,7 @@ fn serve(handed: Handed) -> Result<(), Failure> {
             .max_frame_size(transport::MAX_FRAME_BYTES)
             .max_concurrent_streams(MOST_STREAMS)
             .add_service(service)
-            .serve_with_incoming(tokio_stream::wrappers::UnixListenerStream::new(listener))
+            .serve_with_incoming(UnixListenerStream::new(listener).map(|stream| stream.inspect(enlarge)))
             .await?;
         Ok(())
     })

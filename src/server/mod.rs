@@ -12,6 +12,7 @@ mod request_id;
 mod sandbox_service;
 mod session_service;
 mod stdin;
+mod sys;
 #[cfg(test)]
 mod tests;
 mod tls;

@@ -4,7 +4,7 @@ use super::{
     auth::{Access, AuthLayer},
     deadline::DeadlineLayer,
     request_id::RequestIdLayer,
-    sandbox_service, session_service,
+    sandbox_service, session_service, sys,
     tls::Tls,
 };
 use crate::{
@@ -129,6 +129,7 @@ impl Server {
         I: Stream<Item = io::Result<IO>>,
         IO: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
     {
+        sys::keep_memory();
         let health = HealthReporter::new();
         report(&health, ServingStatus::Serving).await;
         let (stop, stopped) = oneshot::channel::<()>();

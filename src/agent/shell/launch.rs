@@ -128,6 +128,7 @@ impl Launch {
             own_output: ReadEnd::new(own_output)?,
             own_error: ReadEnd::new(own_error)?,
             own_ends,
+            spare: Vec::new(),
             terminal,
             pid: 0,
             // Random, so that nothing inside can guess a tag and end a command before its time.

@@ -48,6 +48,8 @@ pub(crate) struct Shell {
     /// As `own_output`.
     pub(crate) own_error: ReadEnd,
     own_ends: [OwnedFd; 2],
+    /// Pipes of earlier commands that are as good as new.
+    spare: Vec<Fifo>,
     /// Its terminal.
     pub(crate) terminal: Terminal,
     /// Its process id.
@@ -68,6 +70,20 @@ impl Shell {
         let tag = self.next_tag();
         self.say(&self.dialect.run(call, tag, &self.directory))?;
         Ok(tag)
+    }
+
+    /// A pipe for what a command prints, under a name.
+    pub(crate) fn pipe(&mut self, name: &str) -> io::Result<Fifo> {
+        let path = Path::new(&self.directory).join(name);
+        let spare = self.spare.iter().position(|pipe| pipe.path() == path).map(|at| self.spare.swap_remove(at));
+        spare.filter(Fifo::is_there).map_or_else(|| Fifo::create(path), Ok)
+    }
+
+    /// Takes a pipe back that has been read to its end just now. Making one takes ten system calls.
+    pub(crate) fn take_back(&mut self, mut pipe: Fifo) {
+        if pipe.renew() {
+            self.spare.push(pipe);
+        }
     }
 
     /// Asks an idle shell to save its state.
