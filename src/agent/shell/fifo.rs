@@ -128,12 +128,19 @@ pub(crate) struct Fifo {
 
 /// Which file it is, and who may open it: what a program can change with its output in hand (`cp -p x /dev/stdout`).
 #[derive(PartialEq, Eq)]
-struct Nature {
+pub(super) struct Nature {
     device: u64,
     number: u64,
     mode: u32,
     owner: u32,
     group: u32,
+}
+
+impl Nature {
+    /// Whether the file of this name is the very same.
+    pub(super) fn is_at(&self, path: &Path) -> bool {
+        rustix::fs::stat(path).is_ok_and(|stat| Self::from(stat) == *self)
+    }
 }
 
 impl From<rustix::fs::Stat> for Nature {
@@ -192,7 +199,7 @@ impl Fifo {
 
     /// Whether its name is still its own, and it may be opened. A shell that finds it gone makes a file of that name.
     pub(crate) fn is_there(&self) -> bool {
-        rustix::fs::stat(&self.path).is_ok_and(|stat| Nature::from(stat) == self.nature)
+        self.nature.is_at(&self.path)
     }
 
     /// Its path.

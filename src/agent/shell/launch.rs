@@ -6,6 +6,7 @@ use super::{
     fifo::{Fifo, ReadEnd},
     holder, processes,
     sys::{Descriptors, Image},
+    text::TextFile,
 };
 use crate::agent::environment::Variables;
 use std::{
@@ -123,6 +124,7 @@ impl Launch {
             dialect: self.dialect,
             directory,
             control,
+            text: TextFile::new(self.directory.join(dialect::COMMAND)),
             reports: Reports::new(status),
             keeper: Keeper::new(saved, self.dialect),
             own_output: ReadEnd::new(own_output)?,

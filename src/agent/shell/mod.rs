@@ -14,6 +14,7 @@ mod quoting;
 mod reports;
 mod sys;
 mod terminal;
+mod text;
 
 pub(crate) use dialect::Call;
 pub(crate) use fifo::{Fifo, InputFifo, Read, ReadEnd, write};
@@ -26,19 +27,20 @@ pub(crate) use reports::{Keeper, Report, Reports, Saved};
 pub(crate) use sys::{kill, kill_group, protect};
 pub(crate) use terminal::Terminal;
 
-use dialect::{COMMAND, Dialect, LEAVE, RESTORE, RETURN};
-use rustix::fs::{Mode, OFlags};
+use dialect::{Dialect, LEAVE, RESTORE, RETURN};
 use std::{
-    fs, io,
+    io,
     os::{fd::OwnedFd, unix::ffi::OsStrExt},
     path::Path,
 };
+use text::TextFile;
 
 /// A running shell.
 pub(crate) struct Shell {
     dialect: Dialect,
     directory: String,
     control: OwnedFd,
+    text: TextFile,
     /// What it reports.
     pub(crate) reports: Reports,
     /// What it saves.
@@ -60,7 +62,7 @@ pub(crate) struct Shell {
 impl Shell {
     /// Gives the shell a command. Its report comes under the tag that is returned.
     pub(crate) fn run(&mut self, text: &[u8], call: &Call<'_>) -> io::Result<u64> {
-        self.write_file(COMMAND, text)?;
+        self.text.write(text)?;
         if call.leave {
             self.write_file(LEAVE, b"exit\n")?;
         }
@@ -194,16 +196,7 @@ impl Shell {
     }
 
     fn write_file(&self, name: &str, content: &[u8]) -> io::Result<()> {
-        let path = format!("{}/{name}", self.directory);
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC;
-        let mode = Mode::RUSR | Mode::WUSR;
-        let file = match rustix::fs::open(&path, flags, mode) {
-            Err(rustix::io::Errno::NOENT) => {
-                fs::create_dir_all(&self.directory)?;
-                rustix::fs::open(&path, flags, mode)?
-            }
-            other => other?,
-        };
+        let file = text::create(&Path::new(&self.directory).join(name))?;
         let mut rest = content;
         while !rest.is_empty() {
             let written = rustix::io::write(&file, rest)?;
