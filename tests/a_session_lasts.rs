@@ -37,7 +37,7 @@ impl Place {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn over_thousands_of_commands() {
     let place = Place::new().await;
     for n in 0..200 {
@@ -51,7 +51,7 @@ async fn over_thousands_of_commands() {
     assert_eq!(place.session.get().await.generation, 1);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn over_hundreds_of_sessions_and_watchers() {
     let place = Place::new().await;
     let printed = place.session.run("seq 1 1000").await;
@@ -71,7 +71,7 @@ async fn over_hundreds_of_sessions_and_watchers() {
 }
 
 /// Output that is no longer kept is no longer paid for.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn over_much_output() {
     let place = Place::new().await;
     let before = place.cost();

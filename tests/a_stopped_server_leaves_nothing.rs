@@ -55,7 +55,7 @@ fn files_with(dir: &Path, text: &str) -> Vec<String> {
     found
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn after_sigterm() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(Options { data_dir: Some(dir.path().join("data")), ..Default::default() });
@@ -80,7 +80,7 @@ async fn after_sigterm() {
     std::fs::remove_dir_all(dir.path()).expect("the data directory can be removed");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn after_sigterm_with_nothing_to_do() {
     let server = Server::start(Options::default());
     let pid = server.pid();
@@ -92,7 +92,7 @@ async fn after_sigterm_with_nothing_to_do() {
 }
 
 /// An open connection, an idle watcher and a client that does not read do not hold it back.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn after_sigterm_with_clients_that_stay() {
     let server = Server::start(Options::default());
     let sandbox = create_sandbox(&server, v1::CreateSandboxRequest::default()).await;

@@ -15,7 +15,7 @@ async fn place() -> (Server, Sandbox) {
     (server, sandbox)
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn the_main_job_works() {
     let (server, sandbox) = place().await;
     let owner = fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap();
@@ -48,7 +48,7 @@ async fn the_main_job_works() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn streams_and_attach_work() {
     let (_server, sandbox) = place().await;
     let s = sandbox.session("").await;
@@ -62,7 +62,7 @@ async fn streams_and_attach_work() {
     assert!([first, rest.stdout].concat() == all);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn what_it_started_dies_with_it() {
     let (_server, sandbox) = place().await;
     let (s, other) = (sandbox.session("").await, sandbox.session("").await);
@@ -80,14 +80,14 @@ async fn what_it_started_dies_with_it() {
     assert_eq!(host::with_argument(&word).len(), 0);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn it_is_as_closed_as_any() {
     let word = token();
     let dir = tempfile::tempdir().unwrap();
     let secret = dir.path().join("secret");
     fs::write(&secret, &word).unwrap();
     std::os::unix::fs::chown(dir.path(), Some(USER), Some(USER)).unwrap();
-    let mut bystander = Command::new("sh").args(["-c", "sleep 1000; :", &word]).spawn().unwrap();
+    let mut bystander = host::Bystander::start(&word);
     let (server, s) = place().await;
     let got = s.run(&format!("cat {}; cat /proc/*/cmdline | tr '\\0' ' '; ls /root /home", secret.display())).await;
     assert!(!got.out().contains(&word), "{got:?}");
@@ -98,7 +98,7 @@ async fn it_is_as_closed_as_any() {
     let got = s.run("cut -d: -f1 /proc/net/dev | tail -n +3 | tr -d ' '").await;
     assert_eq!(got.out(), "lo\n");
     s.run(&format!("kill -9 {} {}; kill -9 -1; true", server.pid(), bystander.id())).await;
-    assert!(host::lives(server.pid()) && bystander.try_wait().unwrap().is_none());
+    assert!(host::lives(server.pid()) && bystander.lives());
     s.run("echo alive").await.expect("alive\n", "", 0);
     let (other, mark) = (create_sandbox(&server, v1::CreateSandboxRequest::default()).await, token());
     s.run(&format!("echo {mark} >/workspace/{mark}; echo {mark} >/tmp/{mark}")).await;
@@ -106,12 +106,10 @@ async fn it_is_as_closed_as_any() {
         other.run(&format!("cat /workspace/{mark} /tmp/{mark}; find / -name {mark} -not -path '/proc/*'")).await.out(),
         ""
     );
-    let _ = bystander.kill();
-    let _ = bystander.wait();
 }
 
 /// Without control groups of its own there are no limits, and nobody is told that there are.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn what_is_missing_is_said() {
     let (server, sandbox) = place().await;
     let said = &sandbox.described.warnings;
@@ -138,7 +136,7 @@ async fn what_is_missing_is_said() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn it_leaves_nothing() {
     let (server, sandbox) = place().await;
     let word = token();

@@ -247,8 +247,10 @@ async fn streams() {
     let running = blocked(stdin()).await;
     running.close_stdin().await;
     running.stdin("late").await;
-    // The command may have ended well before the late input was read.
-    let _ = running;
+    // The command may have ended well before the late input was read; or the call, before the end of the input was.
+    let id = running.got.command_id.clone();
+    drop(running);
+    let _ = sessions.signal_command(v1::SignalCommandRequest { command_id: id, signal: 0 }).await;
     let running = s.exec(ExecStart { stdin: true, ..s.start("cat; sleep 1000") }).await;
     running.close_stdin().await;
     running.stdin("late").await;

@@ -41,6 +41,23 @@ async fn successes_and_errors() {
     assert_eq!(request_id(error.metadata()).as_deref(), Some("mine-5"));
 }
 
+/// The server answers a little before a caller's deadline. A caller that is late all the same gives up by itself, and
+/// tries again here.
+#[tokio::test]
+async fn a_deadline_that_passes() {
+    let s = At { runtime: Runtime::Linux, shell: Shell::Dash }.session().await;
+    within::until("the server's own answer", async || {
+        let start = v1::RunRequest { start: Some(s.sandbox.start("sleep 1000")), ..Default::default() };
+        let mut request = with_id(start, "mine-6");
+        request.set_timeout(std::time::Duration::from_millis(200));
+        let error = s.sandbox.clients.sessions.clone().run(request).await.expect_err("it takes longer");
+        let ours = request_id(error.metadata()).as_deref() == Some("mine-6");
+        assert!(!ours || error.code() == tonic::Code::DeadlineExceeded, "{error:?}");
+        ours
+    })
+    .await;
+}
+
 /// What a client sends as an id is shown in logs, so it is bounded and plain.
 #[tokio::test]
 async fn an_unreasonable_id_is_replaced() {

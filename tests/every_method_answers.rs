@@ -43,7 +43,7 @@ async fn code_of(channel: &Channel, path: &str, streams: bool) -> Code {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn none_is_unimplemented() {
     let server = Server::start(Options::default());
     let channel = server.connect().await.channel;

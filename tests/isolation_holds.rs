@@ -1,7 +1,7 @@
 //! What runs in a sandbox cannot reach the host, however hard it tries. Each test is an attempt.
 
 use crate::kit::{Options, Runtime, Sandbox, Server, create_sandbox, host, token, v1};
-use std::{fs, process::Command};
+use std::fs;
 
 crate::in_every_runtime!(
     files_of_the_host_are_not_there,
@@ -103,7 +103,7 @@ async fn what_it_writes_stays_inside(on: Runtime) {
 
 async fn processes_of_the_host_are_not_there(on: Runtime) {
     let word = token();
-    let mut bystander = Command::new("sh").args(["-c", "sleep 1000; :", &word]).spawn().unwrap();
+    let mut bystander = host::Bystander::start(&word);
     let s = on.sandbox().await;
     let got = s.run("cat /proc/[0-9]*/cmdline | tr '\\0' ' '").await;
     assert!(!got.out().contains(&word), "{got:?}");
@@ -118,9 +118,7 @@ async fn processes_of_the_host_are_not_there(on: Runtime) {
     again.run("kill -9 -1; kill -TERM 1; kill -9 1; kill -INT 1; kill -HUP 1; kill -USR1 1; kill -SEGV 1; kill -STOP 1; true").await;
     again.run("echo alive").await.expect("alive\n", "", 0);
     again.session("").await.alive().await;
-    assert!(bystander.try_wait().unwrap().is_none() && host::lives(on.shared().pid()));
-    let _ = bystander.kill();
-    let _ = bystander.wait();
+    assert!(bystander.lives() && host::lives(on.shared().pid()));
 }
 
 async fn the_agent_cannot_be_reached_into(on: Runtime) {

@@ -39,7 +39,7 @@ async fn update(sandbox: &Sandbox, paths: &[&str], change: v1::Sandbox) -> Resul
     sandbox.clients.sandboxes.clone().update_sandbox(request).await.map(tonic::Response::into_inner)
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_time_to_live_ends_it_and_whoever_watches_is_told() {
     let server = Server::start(Options::default());
     let sandbox = create_sandbox(&server, living(seconds(1), None)).await;
@@ -56,7 +56,7 @@ async fn a_time_to_live_ends_it_and_whoever_watches_is_told() {
     expect_error(&status, Code::NotFound, "SANDBOX_NOT_FOUND");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn an_idle_one_is_released_and_a_command_keeps_it() {
     let server = Server::start(Options::default());
     let idle = create_sandbox(&server, living(None, seconds(1))).await;
@@ -73,7 +73,7 @@ async fn an_idle_one_is_released_and_a_command_keeps_it() {
     assert!(busy.1.as_secs() >= 4, "released after {:?}, while a command ran", busy.1);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn an_update_changes_what_its_mask_names() {
     let server = Server::start(Options::default());
     let sandbox = create_sandbox(&server, living(seconds(100), seconds(0))).await;
@@ -110,7 +110,7 @@ async fn an_update_changes_what_its_mask_names() {
     assert!((60..160).contains(&left), "{left}");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn the_operator_has_the_last_word() {
     let args = ["--max-ttl", "60s", "--default-idle-timeout", "30s", "--max-idle-timeout", "2m"];
     let server = Server::start(Options { args: args.map(str::to_owned).to_vec(), ..Default::default() });
@@ -123,7 +123,7 @@ async fn the_operator_has_the_last_word() {
     expect_bad_fields(&status, &["lifetime.ttl", "lifetime.idle_timeout"]);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn what_a_sandbox_uses_can_be_asked() {
     let server = Server::start(Options::default());
     let sandbox = create_sandbox(&server, CreateSandboxRequest::default()).await;

@@ -20,7 +20,7 @@ async fn list(server: &Server, labels: &[(&str, &str)], page_size: i32, page_tok
     server.connect().await.sandboxes.list_sandboxes(request).await.expect("a list").into_inner()
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_sandbox_is_as_it_was_asked_for() {
     let server = Server::start(Options::default());
     let request = v1::CreateSandboxRequest {
@@ -51,7 +51,7 @@ async fn a_sandbox_is_as_it_was_asked_for() {
     assert!(["", "host"].contains(&default.described.image.as_str()), "{:?}", default.described.image);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn labels_choose() {
     let server = Server::start(Options::default());
     let mut kept = Vec::new();
@@ -75,7 +75,7 @@ async fn labels_choose() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn pages_hold_over_inserts_and_deletes() {
     let server = Server::start(Options::default());
     let mut made = Vec::new();
@@ -101,7 +101,7 @@ async fn pages_hold_over_inserts_and_deletes() {
     assert_eq!(ids, [3, 5, 6, 7].map(|n: usize| made[n].id.clone()), "each once, oldest first");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_deleted_sandbox_tells_its_watchers_and_is_gone() {
     let server = Server::start(Options::default());
     let sandbox = create_sandbox(&server, v1::CreateSandboxRequest::default()).await;
@@ -177,7 +177,7 @@ async fn many_at_once() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn there_is_a_limit() {
     let server = Server::start(Options { args: vec!["--max-sandboxes".into(), "2".into()], ..Default::default() });
     let _one = create_sandbox(&server, v1::CreateSandboxRequest::default()).await;
@@ -190,7 +190,7 @@ async fn there_is_a_limit() {
 }
 
 /// A root file system of one's own: nothing but busybox.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_directory_may_be_an_image() {
     let roots = tempfile::tempdir().unwrap();
     let root = roots.path().join("tiny");
@@ -232,7 +232,7 @@ async fn a_directory_may_be_an_image() {
 }
 
 /// The agent is killed from outside: the sandbox says so, and can only be deleted.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_sandbox_whose_agent_died_has_failed() {
     let server = Server::start(Options::default());
     let sandbox = create_sandbox(&server, v1::CreateSandboxRequest::default()).await;

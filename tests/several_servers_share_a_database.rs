@@ -25,7 +25,7 @@ async fn end(postgres: &Postgres, data_dir: &Path) {
     tokio::task::spawn_blocking(move || last.stop()).await.expect("the last server's end");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_killed_server_finds_its_sandboxes_there() {
     let (postgres, dir) = (Postgres::start().await, tempfile::tempdir().expect("a directory"));
     let server = serve(&postgres, dir.path());
@@ -45,7 +45,7 @@ async fn a_killed_server_finds_its_sandboxes_there() {
     end(&postgres, dir.path()).await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn two_servers_see_the_same_and_know_whose_a_sandbox_is() {
     let postgres = Postgres::start().await;
     let dirs = [tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory")];
@@ -79,13 +79,15 @@ async fn two_servers_see_the_same_and_know_whose_a_sandbox_is() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn without_the_database_sessions_go_on_and_the_rest_says_when_to_come_back() {
     let (mut postgres, dir) = (Postgres::start().await, tempfile::tempdir().expect("a directory"));
     let server = serve(&postgres, dir.path());
     let sandbox = create_sandbox(&server, Default::default()).await;
     let s = sandbox.session("").await;
     postgres.stop().await;
+    // Longer than the server remembers that it is open.
+    s.run("sleep 0.7; echo on").await.expect("on\n", "", 0);
     s.run("echo on").await.expect("on\n", "", 0);
     let mut sandboxes = server.connect().await.sandboxes;
     let status = sandboxes.create_sandbox(CreateSandboxRequest::default()).await.expect_err("nowhere to write");

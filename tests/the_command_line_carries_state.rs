@@ -97,7 +97,7 @@ fn output_is_live() {
 }
 
 /// A private server goes with the command, in whichever way that ends.
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn nothing_is_left_of_a_private_server() {
     for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
         let word = token();
@@ -136,7 +136,7 @@ fn an_interrupt_cancels_the_command_that_runs() {
     assert!(!rest.contains("no\n"), "{rest}");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_named_server_is_used_and_left_as_it_was() {
     let server = Server::start(Options::default());
     for address in [server.url(), server.address().to_owned()] {

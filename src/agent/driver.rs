@@ -9,8 +9,8 @@ use super::{
     shell::{Event, Holder, Launch, LaunchError, Report, Saved, Shell},
 };
 use crate::api::v1::{Exited, OnShellExit, Stream, exited::Reason, session::State};
-use std::{path::PathBuf, sync::Arc, time::Duration};
-use tokio::time::Instant;
+use std::{path::PathBuf, pin::Pin, sync::Arc, time::Duration};
+use tokio::time::{Instant, Sleep};
 
 /// An idle shell saves its state after this time, for the case that it is killed or that the user's own EXIT trap took
 /// the place of ours.
@@ -42,6 +42,9 @@ pub(super) struct Driver {
     pub(super) saved: Option<Saved>,
     /// Gets what the terminal says between commands.
     pub(super) last_command: Option<Arc<Command>>,
+    /// Rings when an idle shell may be due to save its state. It is kept, and set again only after it has rung: a timer
+    /// that is set anew for each command wakes the runtime each time.
+    pub(super) save_timer: Pin<Box<Sleep>>,
 }
 
 impl Driver {
@@ -67,6 +70,9 @@ impl Driver {
     async fn idle(&mut self, jobs: &mut tokio::sync::mpsc::UnboundedReceiver<Job>) -> Option<Job> {
         let mut save_at = Some(Instant::now() + SAVE_AFTER);
         loop {
+            if let Some(at) = save_at.filter(|_| self.save_timer.is_elapsed()) {
+                self.save_timer.as_mut().reset(at);
+            }
             tokio::select! {
                 biased;
                 event = self.holder.event() => match event {
@@ -92,7 +98,11 @@ impl Driver {
                 // Prompts, notices of jobs, traces of our own lines: nobody's.
                 _ = self.shell.own_output.data() => {}
                 _ = self.shell.own_error.data() => {}
-                () = tokio::time::sleep_until(save_at.unwrap_or_else(Instant::now)), if save_at.is_some() => {
+                () = &mut self.save_timer, if save_at.is_some() => {
+                    if save_at.is_some_and(|at| Instant::now() < at) {
+                        // It was set for an earlier command.
+                        continue;
+                    }
                     save_at = None;
                     // A shell that cannot be told anything is about to end, which the holder reports.
                     let _ = self.shell.save();
@@ -122,14 +132,16 @@ impl Driver {
             reason = wait_for_stop(stop) => {
                 // Everything is ended first, so that what it still prints is there before the end is reported.
                 self.end_processes().await;
-                running.drain(&self.shell);
+                running.drain(&mut self.shell);
                 running.leave_background();
                 command.set_over(self.exited(&running, Verdict::stopped(reason), false));
                 self.retention.command_is_over(command);
                 return Turn::Closed(reason);
             }
         };
-        let turn = self.conclude(running, verdict, self.oom.kills() > kills).await;
+        // Only a command that failed can have failed for want of memory.
+        let out_of_memory = verdict.status != 0 && self.oom.kills() > kills;
+        let turn = self.conclude(running, verdict, out_of_memory).await;
         self.retention.command_is_over(command);
         turn
     }
@@ -140,7 +152,7 @@ impl Driver {
             verdict.shell_end = self.settle().await;
         }
         running.end_leftovers(verdict.reason.is_some(), &self.shell).await;
-        running.drain(&self.shell);
+        running.drain(&mut self.shell);
         let shell_ended = verdict.shell_end.is_some();
         if shell_ended {
             running.take_last_words(&self.shell);
@@ -163,7 +175,7 @@ impl Driver {
         if self.session.about.direct {
             // Nothing of a direct execution is kept: what it left behind ends before its end is reported.
             self.end_processes().await;
-            running.drain(&self.shell);
+            running.drain(&mut self.shell);
         }
         self.last_status = verdict.status;
         let goes_on = !shell_ended

@@ -26,16 +26,19 @@ mod signals;
 
 use crate::{api::agent::v1::agent_service_server::AgentServiceServer, rpc::transport};
 use config::AgentConfig;
-use futures_util::StreamExt;
 pub use peers::Peers;
 use std::{fs::File, io, io::Read, os::unix::net::UnixListener, process::ExitCode, sync::Arc};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio_stream::{StreamExt, wrappers::UnixListenerStream};
 
 /// The newest protocol between server and agent that this program speaks. An agent serves every older one.
 pub const PROTOCOL_VERSION: u32 = 1;
 
 /// Calls under way on one connection; the server has one for all of its clients.
 const MOST_STREAMS: u32 = 8192;
+
+/// Bytes on their way to the server that the kernel may hold for one connection.
+const SEND_BUFFER: usize = 1 << 20;
 
 /// What the agent is handed when it starts.
 pub struct Handed {
@@ -71,6 +74,13 @@ pub fn main(handed: Handed) -> ExitCode {
     }
 }
 
+/// Gives a connection to the server room for a whole piece of output, or as much of that as the system allows: a program
+/// that prints a lot is read while the server still takes the last piece.
+fn enlarge(stream: &tokio::net::UnixStream) {
+    // Refused, it costs speed only.
+    let _ = rustix::net::sockopt::set_socket_send_buffer_size(stream, SEND_BUFFER);
+}
+
 fn serve(handed: Handed) -> Result<(), Failure> {
     shell::protect();
     let mut text = String::new();
@@ -90,8 +100,9 @@ fn serve(handed: Handed) -> Result<(), Failure> {
         let listener = tokio::net::UnixListener::from_std(handed.listener)?;
         let sessions = Arc::new(sessions::Sessions::new(config, oom::OomCounter::new(handed.oom)));
         let peers = handed.peers;
-        let incoming = tokio_stream::wrappers::UnixListenerStream::new(listener)
-            .filter(move |stream| std::future::ready(stream.as_ref().map_or(true, |stream| peers.allow(stream))));
+        let incoming = UnixListenerStream::new(listener)
+            .filter(move |stream| stream.as_ref().map_or(true, |stream| peers.allow(stream)))
+            .map(|stream| stream.inspect(enlarge));
         let service = AgentServiceServer::new(service::Service { sessions })
             .max_decoding_message_size(transport::MAX_MESSAGE_BYTES)
             .max_encoding_message_size(usize::MAX);

@@ -108,15 +108,14 @@ impl Running {
     pub(super) fn start(job: Job, shell: &mut Shell, last_status: i32, direct: bool) -> io::Result<Self> {
         let Job { command, spec, control, input } = job;
         shell.repair()?;
-        let path = |name: &str| PathBuf::from(format!("{}/{name}", shell.directory()));
-        let feed = Feed::new(spec.input, spec.pty.is_some(), path("in"))?;
+        let feed = Feed::new(spec.input, spec.pty.is_some(), PathBuf::from(format!("{}/in", shell.directory())))?;
         let (output, error) = match &spec.pty {
             Some(Pty { size, .. }) => {
                 shell.terminal.reset();
                 shell.terminal.resize(size);
                 (None, None)
             }
-            None => (Some(Fifo::create(path("out"))?), Some(Fifo::create(path("err"))?)),
+            None => (Some(shell.pipe("out")?), Some(shell.pipe("err")?)),
         };
         shell.forget_own_output();
         let tag = {
@@ -281,33 +280,41 @@ impl Running {
     }
 
     /// Takes what is already in the pipes. What holds them open from now on runs in the background.
-    pub(super) fn drain(&mut self, shell: &Shell) {
+    pub(super) fn drain(&mut self, shell: &mut Shell) {
         for (fifo, stream) in [(&mut self.output, Stream::Stdout), (&mut self.error, Stream::Stderr)] {
             let Some(pipe) = fifo else { continue };
-            pipe.release();
+            pipe.let_end();
             // No more than is there now: a background process may go on printing for ever.
             let mut budget = 2;
-            let mut left = rustix::io::ioctl_fionread(pipe.reader.as_fd()).unwrap_or(0);
-            loop {
+            let mut left = None;
+            let ended = loop {
                 match pipe.reader.read() {
                     Ok(Read::Data(data)) => {
-                        left = left.saturating_sub(data.len() as u64);
+                        let before = left.unwrap_or_else(|| {
+                            let behind = rustix::io::ioctl_fionread(pipe.reader.as_fd()).unwrap_or(0);
+                            behind + data.len() as u64
+                        });
+                        let now = before.saturating_sub(data.len() as u64);
+                        left = Some(now);
                         self.command.log.append(stream, data);
-                        if left == 0 {
+                        if now == 0 {
                             // The next read tells whether anybody is left; what it may bring is not waited for.
                             budget -= 1;
                         }
                         if budget == 0 {
-                            break;
+                            break false;
                         }
                     }
-                    Ok(Read::Empty) => break,
-                    Ok(Read::Closed) | Err(_) => {
-                        *fifo = None;
-                        self.command.log.pipe_closed();
-                        break;
-                    }
+                    Ok(Read::Empty) => break false,
+                    Ok(Read::Closed) | Err(_) => break true,
                 }
+            };
+            if ended {
+                fifo.take().into_iter().for_each(|pipe| shell.take_back(pipe));
+                self.command.log.pipe_closed();
+            } else {
+                // It belongs to what runs in the background.
+                pipe.release();
             }
         }
         if self.pty {

@@ -22,7 +22,7 @@ use std::{
     collections::{BTreeMap, VecDeque},
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 /// Where the sessions' private directories are.
@@ -292,6 +292,7 @@ impl Sessions {
             last_status: 0,
             saved: None,
             last_command: None,
+            save_timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
         };
         tokio::spawn(driver.run(inbox));
         self.enter(number, &session);

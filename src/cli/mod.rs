@@ -86,7 +86,9 @@ pub fn main() -> ExitCode {
 /// Runs a future on a new tokio runtime. Called only after the sandbox runtime's zygote was started, which must be forked
 /// from a single thread.
 fn block_on<T>(future: impl Future<Output = Result<T, CliError>>) -> Result<T, CliError> {
-    let workers = std::thread::available_parallelism().map_or(2, |count| count.get().max(2));
+    // Half of the processors: whoever is served needs the others for agents and commands, and a call that is handed from
+    // thread to thread costs more than it gains. Nothing blocks these threads, so one is enough.
+    let workers = std::thread::available_parallelism().map_or(1, |count| (count.get() / 2).max(1));
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(workers)
         .enable_all()

@@ -11,10 +11,7 @@ pub const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
 /// Largest message taken. A command's text may be 4 MiB and a `Run`'s input comes on top.
 pub const MAX_MESSAGE_BYTES: usize = 32 << 20;
 
-/// Largest piece of output in one message.
-pub const MAX_OUTPUT_BYTES: usize = 256 << 10;
-
-/// Largest HTTP/2 frame, so that a piece of output is one or two frames.
+/// Largest HTTP/2 frame, so that a piece of output (at most 252 KiB) is one frame.
 pub const MAX_FRAME_BYTES: u32 = 256 << 10;
 
 /// The newest protocol between server and agent. An agent serves it and all before it.

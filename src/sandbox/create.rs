@@ -109,7 +109,7 @@ impl Sandboxes {
         let row = row::new(&about, &status, self.server())?;
         let entry = Arc::new(Entry::new(about, status, Link::new(self.runtime().clone(), &id)));
         // Here before the row: who repeats the request while the sandbox is being made finds it.
-        self.registry().insert(id, entry.clone())?;
+        self.registry().insert(id, entry.clone(), |entry: &Entry| entry.state() != State::Failed)?;
         let mut place = Place { sandboxes: self.clone(), entry, open: true };
         let limits = caller.limits();
         let quota = Quota { sandboxes: limits.sandboxes, memory_bytes: limits.memory_bytes };

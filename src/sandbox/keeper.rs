@@ -2,7 +2,7 @@
 //! when its time is over.
 
 use super::{EndReason, Entry, Sandboxes, State, lifetime};
-use crate::api::agent::v1::{ActivityRequest, ActivityResponse};
+use crate::api::agent::v1::ActivityResponse;
 use std::{sync::Arc, time::Duration};
 use tokio::time::{sleep, timeout};
 
@@ -68,7 +68,7 @@ impl Sandboxes {
         };
         if due(entry) == Some(EndReason::Idle) {
             // What the agent said last may be a second old.
-            if let Ok(Some(activity)) = timeout(ANSWER_TIMEOUT, ask(entry)).await {
+            if let Ok(Ok(activity)) = timeout(ANSWER_TIMEOUT, entry.link.activity()).await {
                 entry.commands_idle(idle(&activity));
             }
         }
@@ -84,24 +84,12 @@ impl Sandboxes {
     async fn listen(&self, entry: &Arc<Entry>) {
         loop {
             entry.wait_for(|state| state == State::Running).await;
-            if let Ok(mut agent) = entry.link.client().await
-                && let Ok(answer) = agent.watch_activity(ActivityRequest {}).await
-            {
-                let mut changes = answer.into_inner();
-                while let Ok(Some(activity)) = changes.message().await {
-                    entry.commands_idle(idle(&activity));
-                }
-            }
+            // However it ends, the next look tells why.
+            let _ = entry.link.hear_activity(|activity| entry.commands_idle(idle(activity))).await;
             self.look_after(entry).await;
             sleep(ASK_AGAIN).await;
         }
     }
-}
-
-/// What runs in a sandbox; `None` when its agent does not say.
-pub(super) async fn ask(entry: &Entry) -> Option<ActivityResponse> {
-    let mut agent = entry.link.client().await.ok()?;
-    Some(agent.get_activity(ActivityRequest {}).await.ok()?.into_inner())
 }
 
 /// How long nothing has run; `None` while something does.

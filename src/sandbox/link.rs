@@ -1,7 +1,12 @@
 //! The server's line to one agent: gRPC over whatever byte stream the runtime gives.
 
 use crate::{
-    api::agent::v1::{HelloRequest, StopRequest, agent_service_client::AgentServiceClient},
+    api::{
+        agent::v1::{
+            ActivityRequest, ActivityResponse, HelloRequest, StopRequest, agent_service_client::AgentServiceClient,
+        },
+        v1::ListSessionsRequest,
+    },
     error::{Error, Result},
     rpc::transport::{CONNECTION_WINDOW, MAX_FRAME_BYTES, MAX_MESSAGE_BYTES, PROTOCOL_VERSION, STREAM_WINDOW},
     runtime::Runtime,
@@ -90,6 +95,29 @@ impl Link {
     pub async fn stop(&self) -> Result<()> {
         self.client().await?.stop(StopRequest {}).await.map_err(|status| self.unreachable(status))?;
         Ok(())
+    }
+
+    /// Whether anything runs, as the agent says.
+    pub async fn activity(&self) -> Result<ActivityResponse> {
+        let answer = self.client().await?.get_activity(ActivityRequest {}).await;
+        Ok(answer.map_err(|status| self.unreachable(status))?.into_inner())
+    }
+
+    /// Hears of it again and again. Returns when the agent says no more.
+    pub async fn hear_activity(&self, mut tell: impl FnMut(&ActivityResponse)) -> Result<()> {
+        let answer = self.client().await?.watch_activity(ActivityRequest {}).await;
+        let mut changes = answer.map_err(|status| self.unreachable(status))?.into_inner();
+        while let Ok(Some(activity)) = changes.message().await {
+            tell(&activity);
+        }
+        Ok(())
+    }
+
+    /// How many sessions are open.
+    pub async fn sessions(&self) -> Result<i64> {
+        let request = ListSessionsRequest { sandbox_id: self.sandbox_id.clone(), page_size: 1, ..Default::default() };
+        let answer = self.client().await?.list_sessions(request).await;
+        Ok(answer.map_err(|status| self.unreachable(status))?.into_inner().total_size.into())
     }
 
     /// The error of a call that did not reach the agent or lost it.

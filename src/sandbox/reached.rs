@@ -1,7 +1,10 @@
 //! A sandbox as a call sees it: its agent's client, and what to make of it when the agent is lost.
 
 use super::{Entry, Sandboxes, State, link::AgentClient};
-use crate::error::{Error, Result};
+use crate::{
+    api::agent::v1::ActivityResponse,
+    error::{Error, Result},
+};
 use std::sync::Arc;
 
 /// A sandbox that runs, as a call needs it. It counts as used until the last clone is dropped.
@@ -37,6 +40,16 @@ impl Reached {
             self.sandboxes.look_after(self.entry()).await;
         }
         client
+    }
+
+    /// Open sessions, and what runs.
+    pub(super) async fn in_use(&self) -> Result<(i64, ActivityResponse)> {
+        let link = &self.entry().link;
+        let asked = async { Ok((link.sessions().await?, link.activity().await?)) }.await;
+        if asked.is_err() {
+            self.sandboxes.look_after(self.entry()).await;
+        }
+        asked
     }
 
     /// The error of a call that lost the agent. Notices if the agent died.

@@ -92,7 +92,7 @@ impl Sandboxes {
         }
         let entry = Arc::new(Entry::new(about, status, Link::new(self.runtime().clone(), &id)));
         if state == State::Running
-            && let Ok(Some(activity)) = timeout(ANSWER_TIMEOUT, keeper::ask(&entry)).await
+            && let Ok(Ok(activity)) = timeout(ANSWER_TIMEOUT, entry.link.activity()).await
         {
             match keeper::idle(&activity) {
                 Some(idle) => entry.idle_since_at_most(idle),

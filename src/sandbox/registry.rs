@@ -16,12 +16,12 @@ impl<T> Registry<T> {
         Self { entries: BTreeMap::new(), capacity, closed: false }
     }
 
-    /// Takes a place for a new sandbox.
-    pub(super) fn insert(&mut self, id: String, entry: Arc<T>) -> Result<()> {
+    /// Takes a place for a new sandbox. Those that `counts` is true of are within the bound.
+    pub(super) fn insert(&mut self, id: String, entry: Arc<T>, counts: impl Fn(&T) -> bool) -> Result<()> {
         if self.closed {
             return Err(Error::stopping());
         }
-        if self.entries.len() >= self.capacity {
+        if self.entries.values().filter(|entry| counts(entry)).count() >= self.capacity {
             let message = format!(
                 "the server has its limit of {} sandboxes; delete some, or raise --max-sandboxes",
                 self.capacity
@@ -64,15 +64,19 @@ mod tests {
     #[test]
     fn the_bound_holds_and_a_removed_place_is_free_again() {
         let mut registry = Registry::new(1);
-        registry.insert("a".into(), Arc::new(1)).unwrap();
-        assert!(matches!(registry.insert("b".into(), Arc::new(2)), Err(Error::Exhausted { .. })));
+        let all = |_: &i32| true;
+        registry.insert("a".into(), Arc::new(1), all).unwrap();
+        assert!(matches!(registry.insert("b".into(), Arc::new(2), all), Err(Error::Exhausted { .. })));
+        // What has failed takes no place from others.
+        registry.insert("b".into(), Arc::new(2), |number| *number != 1).unwrap();
         registry.remove("a");
-        registry.insert("b".into(), Arc::new(2)).unwrap();
+        registry.remove("b");
+        registry.insert("b".into(), Arc::new(2), all).unwrap();
         registry.take_back("c".into(), Arc::new(3));
         assert_eq!(registry.all().len(), 2);
         registry.close();
         registry.remove("b");
         registry.remove("c");
-        assert!(registry.insert("d".into(), Arc::new(4)).is_err());
+        assert!(registry.insert("d".into(), Arc::new(4), all).is_err());
     }
 }

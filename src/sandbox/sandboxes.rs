@@ -4,8 +4,6 @@ use super::{
     Clock, Entry, Policy, Reached, Sandbox, State, admission::Admission, id, registry::Registry, session_limit::Turns,
 };
 use crate::{
-    api::agent::v1::ActivityRequest,
-    api::v1::ListSessionsRequest,
     error::{Error, Kind, Reason, Result},
     runtime::{self, Runtime, RuntimeError},
     store::{SandboxState, Store},
@@ -77,20 +75,11 @@ impl Sandboxes {
     /// What a sandbox uses now.
     pub async fn stats(&self, caller: &Caller, sandbox_id: &str) -> Result<Stats> {
         let reached = self.reach(caller, Kind::Sandbox, sandbox_id).await?;
-        let mut agent = reached.client().await?;
-        let request = ListSessionsRequest { sandbox_id: sandbox_id.to_owned(), page_size: 1, ..Default::default() };
-        let sessions = match agent.list_sessions(request).await {
-            Ok(answer) => answer.into_inner().total_size,
-            Err(status) => return Err(reached.lost(status).await),
-        };
-        let activity = match agent.get_activity(ActivityRequest {}).await {
-            Ok(answer) => answer.into_inner(),
-            Err(status) => return Err(reached.lost(status).await),
-        };
+        let (sessions, activity) = reached.in_use().await?;
         let usage = self.runtime().stats(sandbox_id).await;
         let usage = usage.map_err(|error| Error::internal("measure a sandbox", error))?;
         let (running_commands, commands) = (activity.running_commands, activity.commands);
-        Ok(Stats { usage, sessions: sessions.into(), running_commands, commands })
+        Ok(Stats { usage, sessions, running_commands, commands })
     }
 
     /// The sandbox now, and after each change. The last is the one whose state is [`State::Gone`], or an error when the

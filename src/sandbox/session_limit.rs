@@ -2,7 +2,6 @@
 
 use super::{Entry, Sandboxes, State};
 use crate::{
-    api::v1::ListSessionsRequest,
     error::{Error, Reason, Result},
     sync::lock,
     tenant::Caller,
@@ -40,8 +39,5 @@ impl Sandboxes {
 
 /// Open sessions of a sandbox. One that cannot be asked has none that anybody could use.
 async fn sessions(entry: &Entry) -> u64 {
-    let request = ListSessionsRequest { sandbox_id: entry.id().to_owned(), page_size: 1, ..Default::default() };
-    let Ok(mut agent) = entry.link.client().await else { return 0 };
-    let answer = agent.list_sessions(request).await;
-    answer.map_or(0, |answer| u64::try_from(answer.get_ref().total_size).unwrap_or(0))
+    entry.link.sessions().await.map_or(0, i64::unsigned_abs)
 }

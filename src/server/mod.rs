@@ -6,11 +6,13 @@
 mod auth;
 mod convert;
 mod data_dir;
+mod deadline;
 mod relay;
 mod request_id;
 mod sandbox_service;
 mod session_service;
 mod stdin;
+mod sys;
 #[cfg(test)]
 mod tests;
 mod tls;

@@ -3,10 +3,18 @@
 use crate::rpc::status;
 use futures_util::future::BoxFuture;
 use http::{HeaderName, HeaderValue, Request, Response};
-use std::task::{Context, Poll};
+use std::{
+    hash::{BuildHasher, RandomState},
+    sync::{
+        LazyLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::{Context, Poll},
+    time::{SystemTime, UNIX_EPOCH},
+};
 use tower::{Layer, Service};
 use tracing::{Instrument, Span, field};
-use uuid::Uuid;
+use uuid::Builder;
 
 const HEADER: HeaderName = HeaderName::from_static("x-request-id");
 /// Longest id taken from a client; it goes into every log line of the request.
@@ -69,9 +77,20 @@ fn is_sane(id: &HeaderValue) -> bool {
     (1..=MAX_LENGTH).contains(&bytes.len()) && bytes.iter().all(|byte| (b' '..=b'~').contains(byte))
 }
 
+/// A version 7 UUID. It need not be hard to guess, so its random bits are those of a keyed hash: the system's would take
+/// two system calls for each request.
 fn new_id() -> HeaderValue {
+    static KEYS: LazyLock<[RandomState; 2]> = LazyLock::new(Default::default);
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    let [high, low] = KEYS.each_ref().map(|key| key.hash_one(count).to_be_bytes());
+    let mut random = [0; 10];
+    random[..8].copy_from_slice(&high);
+    random[8..].copy_from_slice(&low[..2]);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let id = Builder::from_unix_timestamp_millis(now.as_millis() as u64, &random).into_uuid();
     let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
-    let text = Uuid::now_v7().hyphenated().encode_lower(&mut text);
+    let text = id.hyphenated().encode_lower(&mut text);
     HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("none"))
 }
 
@@ -80,6 +99,7 @@ mod tests {
     use super::*;
     use std::convert::Infallible;
     use tower::{ServiceExt, service_fn};
+    use uuid::Uuid;
 
     async fn answered(sent: Option<&[u8]>) -> String {
         let service = RequestIdLayer.layer(service_fn(async |_: Request<()>| Ok::<_, Infallible>(Response::new(()))));

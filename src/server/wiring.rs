@@ -2,8 +2,9 @@
 
 use super::{
     auth::{Access, AuthLayer},
+    deadline::DeadlineLayer,
     request_id::RequestIdLayer,
-    sandbox_service, session_service,
+    sandbox_service, session_service, sys,
     tls::Tls,
 };
 use crate::{
@@ -55,7 +56,7 @@ const REMOVE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Names that `grpc.health.v1.Health` knows.
 const HEALTH_NAMES: [&str; 3] = ["", "sandshell.v1.SandboxService", "sandshell.v1.SessionService"];
 
-type Router = transport::server::Router<Stack<AuthLayer, Stack<RequestIdLayer, Identity>>>;
+type Router = transport::server::Router<Stack<AuthLayer, Stack<DeadlineLayer, Stack<RequestIdLayer, Identity>>>>;
 
 /// The gRPC server.
 pub struct Server {
@@ -128,6 +129,7 @@ impl Server {
         I: Stream<Item = io::Result<IO>>,
         IO: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
     {
+        sys::keep_memory();
         let health = HealthReporter::new();
         report(&health, ServingStatus::Serving).await;
         let (stop, stopped) = oneshot::channel::<()>();
@@ -172,7 +174,11 @@ impl Server {
             transport = transport.tls_config(config.clone()).map_err(ServerError::Tls)?;
         }
         let routes = self.routes(health)?;
-        Ok(transport.layer(RequestIdLayer).layer(AuthLayer(self.access.clone())).add_routes(routes))
+        Ok(transport
+            .layer(RequestIdLayer)
+            .layer(DeadlineLayer)
+            .layer(AuthLayer(self.access.clone()))
+            .add_routes(routes))
     }
 
     fn routes(&self, health: &HealthReporter) -> Result<Routes, ServerError> {

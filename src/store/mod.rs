@@ -4,10 +4,12 @@
 //! answer is given. A killed server loses nothing that was committed; SQLite may lose the last moments at a power cut
 //! (`synchronous = NORMAL`), in which every sandbox is lost anyway, but not what [`Durability::PowerCut`] wrote.
 
+mod listing;
 mod sandboxes;
 mod tenants;
 
-pub use sandboxes::{Inserted, Page, Quota, RequestKey, SandboxRow, SandboxState, Settings};
+pub use listing::Page;
+pub use sandboxes::{Inserted, Quota, RequestKey, SandboxRow, SandboxState, Settings};
 pub use tenants::{ApiKey, TenantRow};
 
 use crate::error::{Error, Reason};
@@ -102,7 +104,11 @@ impl Store {
             .await
             .map_err(|source| open_error(url, source))?;
         let store = Self { pool };
-        store.migrate().await.map_err(|source| open_error(url, source))?;
+        // SQLite's migrations are not kept apart: of two processes that begin at the same moment one may fail, and then
+        // find the work done.
+        if store.migrate().await.is_err() {
+            store.migrate().await.map_err(|source| open_error(url, source))?;
+        }
         Ok(store)
     }
 

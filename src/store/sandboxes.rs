@@ -91,18 +91,8 @@ pub enum Inserted {
     TooMuchMemory,
 }
 
-/// A page of rows.
-#[derive(Debug)]
-pub struct Page {
-    /// Oldest first.
-    pub rows: Vec<SandboxRow>,
-    /// Whether there are more after them.
-    pub more: bool,
-    /// How many match in all.
-    pub total: u64,
-}
-
-const COLUMNS: &str = "s.id, s.tenant, s.server, s.state, s.create_time, s.expire_time, s.idle_timeout, \
+/// What [`read`] reads.
+pub(super) const COLUMNS: &str = "s.id, s.tenant, s.server, s.state, s.create_time, s.expire_time, s.idle_timeout, \
                        s.memory_bytes, s.labels, s.details, s.end_time";
 
 impl Store {
@@ -265,32 +255,6 @@ impl Store {
         rows.iter().map(read).collect()
     }
 
-    /// Active sandboxes of a tenant that have all these labels, after the one with id `after`.
-    pub async fn sandboxes_of_tenant(
-        &self,
-        tenant: &str,
-        labels: &BTreeMap<String, String>,
-        after: &str,
-        size: usize,
-    ) -> Result<Page> {
-        let (from, pairs) = from_labels(labels);
-        let bind = |sql: String| {
-            let mut bound = query(AssertSqlSafe(sql)).bind(tenant.to_owned());
-            for text in &pairs {
-                bound = bound.bind(text.clone());
-            }
-            bound
-        };
-        let total: i64 = bind(format!("SELECT count(*) {from}")).fetch_one(&self.pool).await?.try_get(0)?;
-        let (id, limit) = (pairs.len() + 2, pairs.len() + 3);
-        let sql = format!("SELECT {COLUMNS} {from} AND s.id > ${id} ORDER BY s.id LIMIT ${limit}");
-        let size = i64::try_from(size).unwrap_or(i64::MAX - 1);
-        let rows = bind(sql).bind(after.to_owned()).bind(size + 1).fetch_all(&self.pool).await?;
-        let more = rows.len() as i64 > size;
-        let rows: Result<Vec<_>> = rows.iter().take(size as usize).map(read).collect();
-        Ok(Page { rows: rows?, more, total: total.unsigned_abs() })
-    }
-
     /// Removes rows of sandboxes that were deleted, and uses of request ids, before these times.
     pub async fn clean(&self, deleted_before: SystemTime, requests_before: SystemTime) -> Result<()> {
         query("DELETE FROM sandboxes WHERE state = $1 AND end_time < $2")
@@ -304,26 +268,6 @@ impl Store {
             .await?;
         Ok(())
     }
-}
-
-/// `FROM … WHERE …` of a tenant's ($1) active sandboxes with all labels, and what to bind after the tenant. The first
-/// label leads, because it is in order of ids and no row without it is looked at.
-fn from_labels(labels: &BTreeMap<String, String>) -> (String, Vec<String>) {
-    if labels.is_empty() {
-        return ("FROM sandboxes s WHERE s.tenant = $1 AND s.active = 1".to_owned(), Vec::new());
-    }
-    let mut from = String::from("FROM sandbox_labels l0");
-    let mut conditions = String::new();
-    let mut pairs = Vec::new();
-    for (n, (key, value)) in labels.iter().enumerate() {
-        let (key_at, value_at) = (2 * n + 2, 2 * n + 3);
-        if n > 0 {
-            from += &format!(" JOIN sandbox_labels l{n} ON l{n}.sandbox_id = l0.sandbox_id");
-        }
-        conditions += &format!(" AND l{n}.tenant = $1 AND l{n}.key = ${key_at} AND l{n}.value = ${value_at}");
-        pairs.extend([key.clone(), value.clone()]);
-    }
-    (format!("{from} JOIN sandboxes s ON s.id = l0.sandbox_id WHERE s.active = 1{conditions}"), pairs)
 }
 
 async fn insert_labels(
@@ -344,7 +288,8 @@ async fn insert_labels(
     Ok(())
 }
 
-fn read(row: &AnyRow) -> Result<SandboxRow> {
+/// The sandbox of a row.
+pub(super) fn read(row: &AnyRow) -> Result<SandboxRow> {
     let time = |column: &str| row.try_get::<Option<i64>, _>(column).map(|millis| millis.map(from_millis));
     let labels: String = row.try_get("labels")?;
     Ok(SandboxRow {

@@ -84,6 +84,36 @@ pub fn cgroups_with(text: &str) -> Vec<String> {
     found
 }
 
+/// A process of the host that has nothing to do with us, until it is dropped.
+pub struct Bystander(std::process::Child);
+
+impl Bystander {
+    /// One that has this word among its arguments.
+    pub fn start(word: &str) -> Self {
+        // It waits for input of its own, so that it has no child that would outlive it.
+        let mut command = std::process::Command::new("sh");
+        command.args(["-c", "read line", word]).stdin(std::process::Stdio::piped());
+        Self(command.spawn().expect("a process"))
+    }
+
+    /// Its number.
+    pub fn id(&self) -> u32 {
+        self.0.id()
+    }
+
+    /// Whether it has not noticed anything.
+    pub fn lives(&mut self) -> bool {
+        matches!(self.0.try_wait(), Ok(None))
+    }
+}
+
+impl Drop for Bystander {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// The highest memory of some processes while something happens, in bytes.
 pub struct Watch {
     stop: std::sync::mpsc::Sender<()>,

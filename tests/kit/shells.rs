@@ -126,7 +126,7 @@ macro_rules! in_every_shell {
     };
     (@ $runtime:ident $shell:ident $($name:ident)*) => {
         $(
-            #[tokio::test]
+            #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
             async fn $name() {
                 let at = $crate::kit::At {
                     runtime: $crate::kit::Runtime::$runtime,
@@ -147,7 +147,7 @@ macro_rules! in_every_runtime {
     };
     (@ $runtime:ident $($name:ident)*) => {
         $(
-            #[tokio::test]
+            #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
             async fn $name() {
                 super::$name($crate::kit::Runtime::$runtime).await;
             }

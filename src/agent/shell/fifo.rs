@@ -17,8 +17,9 @@ use std::{
 };
 use tokio::io::unix::AsyncFd;
 
-/// What is read at once when a program prints a lot; also the size that its pipe is then given.
-const LARGE_READ: usize = 256 << 10;
+/// What is read at once when a program prints a lot: whole pages, and with all that is put around it not more than one
+/// HTTP/2 frame.
+const LARGE_READ: usize = 252 << 10;
 
 /// Size of a pipe whose program prints a lot.
 const LARGE_PIPE: usize = 1 << 20;
@@ -33,6 +34,8 @@ static SCRATCH: Mutex<Vec<u8>> = Mutex::new(Vec::new());
 pub(crate) struct ReadEnd {
     fd: AsyncFd<OwnedFd>,
     enlarged: AtomicBool,
+    /// Whether it is a pipe, of which a short read takes all there is. A terminal may hold more.
+    pipe: bool,
 }
 
 /// What a read brought.
@@ -49,7 +52,8 @@ impl ReadEnd {
     /// Takes a descriptor, which is made non-blocking.
     pub(crate) fn new(fd: OwnedFd) -> io::Result<Self> {
         rustix::io::ioctl_fionbio(&fd, true)?;
-        Ok(Self { fd: sys::watch(fd)?, enlarged: false.into() })
+        let pipe = rustix::fs::FileType::from_raw_mode(rustix::fs::fstat(&fd)?.st_mode).is_fifo();
+        Ok(Self { fd: sys::watch(fd)?, enlarged: false.into(), pipe })
     }
 
     /// Reads once, without waiting.
@@ -84,7 +88,13 @@ impl ReadEnd {
         loop {
             let mut guard = self.fd.readable().await?;
             match self.read()? {
-                Read::Data(data) => return Ok(Some(data)),
+                Read::Data(data) => {
+                    if self.pipe && data.len() < LARGE_READ {
+                        // It is empty now, and an event tells of more: no read has to find that out.
+                        guard.clear_ready();
+                    }
+                    return Ok(Some(data));
+                }
                 Read::Closed => return Ok(None),
                 Read::Empty => guard.clear_ready(),
             }
@@ -111,6 +121,32 @@ pub(crate) struct Fifo {
     /// The end to read.
     pub(crate) reader: ReadEnd,
     placeholder: Option<OwnedFd>,
+    /// Whether the name may still be its own.
+    named: bool,
+    nature: Nature,
+}
+
+/// Which file it is, and who may open it: what a program can change with its output in hand (`cp -p x /dev/stdout`).
+#[derive(PartialEq, Eq)]
+pub(super) struct Nature {
+    device: u64,
+    number: u64,
+    mode: u32,
+    owner: u32,
+    group: u32,
+}
+
+impl Nature {
+    /// Whether the file of this name is the very same.
+    pub(super) fn is_at(&self, path: &Path) -> bool {
+        rustix::fs::stat(path).is_ok_and(|stat| Self::from(stat) == *self)
+    }
+}
+
+impl From<rustix::fs::Stat> for Nature {
+    fn from(stat: rustix::fs::Stat) -> Self {
+        Self { device: stat.st_dev, number: stat.st_ino, mode: stat.st_mode, owner: stat.st_uid, group: stat.st_gid }
+    }
 }
 
 impl Fifo {
@@ -119,32 +155,51 @@ impl Fifo {
         make(&path)?;
         let reader = ReadEnd::new(open(&path, OFlags::RDONLY)?)?;
         let placeholder = Some(open(&path, OFlags::WRONLY)?);
-        Ok(Self { path, reader, placeholder })
+        let nature = rustix::fs::fstat(reader.as_fd())?.into();
+        Ok(Self { path, reader, placeholder, named: true, nature })
     }
 
-    /// From now on its end is reached when nobody else has it open. Its name goes.
+    /// From now on its end is reached when nobody else has it open.
+    pub(crate) fn let_end(&mut self) {
+        self.placeholder = None;
+    }
+
+    /// As [`Self::let_end`], and its name goes.
     pub(crate) fn release(&mut self) {
         // A later one may have the name by now.
-        if self.placeholder.is_some() && self.is_there() {
+        if self.named && self.is_there() {
             let _ = rustix::fs::unlink(&self.path);
         }
+        self.named = false;
         self.placeholder = None;
+    }
+
+    /// Makes it as good as new, when it is at its end: nobody has it open, and nothing is in it. False when it cannot be.
+    ///
+    /// This must follow on the read that found the end, without a wait in between: the end, once the runtime has seen it
+    /// as an event, is for ever.
+    pub(crate) fn renew(&mut self) -> bool {
+        // The memory of a large pipe is not kept for a command that may print nothing.
+        if !self.named || self.reader.enlarged.load(Ordering::Relaxed) {
+            return false;
+        }
+        let Ok(writer) = open(&self.path, OFlags::WRONLY) else { return false };
+        let own = rustix::fs::fstat(&writer).is_ok_and(|stat| Nature::from(stat) == self.nature);
+        self.placeholder = own.then_some(writer);
+        own
     }
 
     /// Makes it again under its name, when somebody has removed that.
     pub(crate) fn make_again(&mut self) -> io::Result<()> {
         // The old one's name is the new one's: it must not be removed with the old one.
-        self.placeholder = None;
+        self.named = false;
         *self = Self::create(self.path.clone())?;
         Ok(())
     }
 
-    /// Whether its name is still its own. A shell that finds it gone makes a file of that name.
+    /// Whether its name is still its own, and it may be opened. A shell that finds it gone makes a file of that name.
     pub(crate) fn is_there(&self) -> bool {
-        let (Ok(named), Ok(own)) = (rustix::fs::stat(&self.path), rustix::fs::fstat(self.reader.as_fd())) else {
-            return false;
-        };
-        (named.st_dev, named.st_ino) == (own.st_dev, own.st_ino)
+        self.nature.is_at(&self.path)
     }
 
     /// Its path.

@@ -6,6 +6,7 @@ use super::{
     fifo::{Fifo, ReadEnd},
     holder, processes,
     sys::{Descriptors, Image},
+    text::TextFile,
 };
 use crate::agent::environment::Variables;
 use std::{
@@ -123,11 +124,13 @@ impl Launch {
             dialect: self.dialect,
             directory,
             control,
+            text: TextFile::new(self.directory.join(dialect::COMMAND)),
             reports: Reports::new(status),
             keeper: Keeper::new(saved, self.dialect),
             own_output: ReadEnd::new(own_output)?,
             own_error: ReadEnd::new(own_error)?,
             own_ends,
+            spare: Vec::new(),
             terminal,
             pid: 0,
             // Random, so that nothing inside can guess a tag and end a command before its time.

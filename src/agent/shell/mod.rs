@@ -14,6 +14,7 @@ mod quoting;
 mod reports;
 mod sys;
 mod terminal;
+mod text;
 
 pub(crate) use dialect::Call;
 pub(crate) use fifo::{Fifo, InputFifo, Read, ReadEnd, write};
@@ -26,19 +27,20 @@ pub(crate) use reports::{Keeper, Report, Reports, Saved};
 pub(crate) use sys::{kill, kill_group, protect};
 pub(crate) use terminal::Terminal;
 
-use dialect::{COMMAND, Dialect, LEAVE, RESTORE, RETURN};
-use rustix::fs::{Mode, OFlags};
+use dialect::{Dialect, LEAVE, RESTORE, RETURN};
 use std::{
-    fs, io,
+    io,
     os::{fd::OwnedFd, unix::ffi::OsStrExt},
     path::Path,
 };
+use text::TextFile;
 
 /// A running shell.
 pub(crate) struct Shell {
     dialect: Dialect,
     directory: String,
     control: OwnedFd,
+    text: TextFile,
     /// What it reports.
     pub(crate) reports: Reports,
     /// What it saves.
@@ -48,6 +50,8 @@ pub(crate) struct Shell {
     /// As `own_output`.
     pub(crate) own_error: ReadEnd,
     own_ends: [OwnedFd; 2],
+    /// Pipes of earlier commands that are as good as new.
+    spare: Vec<Fifo>,
     /// Its terminal.
     pub(crate) terminal: Terminal,
     /// Its process id.
@@ -58,7 +62,7 @@ pub(crate) struct Shell {
 impl Shell {
     /// Gives the shell a command. Its report comes under the tag that is returned.
     pub(crate) fn run(&mut self, text: &[u8], call: &Call<'_>) -> io::Result<u64> {
-        self.write_file(COMMAND, text)?;
+        self.text.write(text)?;
         if call.leave {
             self.write_file(LEAVE, b"exit\n")?;
         }
@@ -68,6 +72,20 @@ impl Shell {
         let tag = self.next_tag();
         self.say(&self.dialect.run(call, tag, &self.directory))?;
         Ok(tag)
+    }
+
+    /// A pipe for what a command prints, under a name.
+    pub(crate) fn pipe(&mut self, name: &str) -> io::Result<Fifo> {
+        let path = Path::new(&self.directory).join(name);
+        let spare = self.spare.iter().position(|pipe| pipe.path() == path).map(|at| self.spare.swap_remove(at));
+        spare.filter(Fifo::is_there).map_or_else(|| Fifo::create(path), Ok)
+    }
+
+    /// Takes a pipe back that has been read to its end just now. Making one takes ten system calls.
+    pub(crate) fn take_back(&mut self, mut pipe: Fifo) {
+        if pipe.renew() {
+            self.spare.push(pipe);
+        }
     }
 
     /// Asks an idle shell to save its state.
@@ -178,16 +196,7 @@ impl Shell {
     }
 
     fn write_file(&self, name: &str, content: &[u8]) -> io::Result<()> {
-        let path = format!("{}/{name}", self.directory);
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC;
-        let mode = Mode::RUSR | Mode::WUSR;
-        let file = match rustix::fs::open(&path, flags, mode) {
-            Err(rustix::io::Errno::NOENT) => {
-                fs::create_dir_all(&self.directory)?;
-                rustix::fs::open(&path, flags, mode)?
-            }
-            other => other?,
-        };
+        let file = text::create(&Path::new(&self.directory).join(name))?;
         let mut rest = content;
         while !rest.is_empty() {
             let written = rustix::io::write(&file, rest)?;

@@ -79,11 +79,15 @@ impl Reports {
     /// `$PWD` when it is true (it keeps the symbolic links that the user went through), else what the kernel says.
     fn real_directory(&self, claimed: PathBuf) -> PathBuf {
         let cwd = PathBuf::from(format!("/proc/{}/cwd", self.pid));
+        let link = fs::read_link(&cwd);
+        if link.as_ref().is_ok_and(|link| *link == claimed) {
+            return claimed;
+        }
         let same = |a: &Path, b: &Path| {
             let (Ok(a), Ok(b)) = (fs::metadata(a), fs::metadata(b)) else { return false };
             (a.dev(), a.ino()) == (b.dev(), b.ino())
         };
-        if claimed.is_absolute() && same(&claimed, &cwd) { claimed } else { fs::read_link(cwd).unwrap_or(claimed) }
+        if claimed.is_absolute() && same(&claimed, &cwd) { claimed } else { link.unwrap_or(claimed) }
     }
 }
 

@@ -228,7 +228,7 @@ pub(crate) fn protect() {
     // SAFETY: both calls take numbers only.
     unsafe {
         libc::prctl(libc::PR_SET_DUMPABLE, 0);
-        // Pieces of output are 256 KiB: a log that lets go of the oldest gives its memory to the newest, without a fault
+        // Pieces of output are 252 KiB: a log that lets go of the oldest gives its memory to the newest, without a fault
         // for each page of it.
         libc::mallopt(libc::M_MMAP_THRESHOLD, 1 << 20);
         libc::mallopt(libc::M_TRIM_THRESHOLD, 1 << 20);

@@ -18,10 +18,16 @@ use rustix::{
 };
 use std::{
     fs::File,
-    io::{self, Seek},
+    io::{self, Read, Seek, Write},
     os::fd::{AsFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd},
     process::ExitCode,
+    thread,
+    time::Duration,
 };
+
+/// How often, and after which time, sealing is tried again.
+const SEALING_TRIES: usize = 100;
+const SEAL_AGAIN: Duration = Duration::from_millis(10);
 
 /// The hidden subcommand `zygote --control-fd N`: `N` is the server's socket.
 pub fn main(control_fd: RawFd) -> ExitCode {
@@ -78,11 +84,32 @@ fn sealed_program() -> io::Result<OwnedFd> {
         other => other,
     }?;
     let mut copy = File::from(rustix::io::fcntl_dupfd_cloexec(&memory, 10)?);
-    io::copy(&mut File::open("/proc/self/exe")?, &mut copy)?;
+    // Not `io::copy`: that lets the kernel move pages, which may hold on to one for a while, and a file whose pages
+    // somebody holds cannot be sealed.
+    let mut program = File::open("/proc/self/exe")?;
+    let mut piece = vec![0; 1 << 20];
+    loop {
+        match program.read(&mut piece)? {
+            0 => break,
+            length => copy.write_all(&piece[..length])?,
+        }
+    }
     copy.rewind()?;
     rustix::fs::fchmod(&copy, rustix::fs::Mode::from_raw_mode(0o555))?;
-    fcntl_add_seals(&copy, SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE)?;
+    seal(&copy)?;
     Ok(copy.into())
+}
+
+/// The kernel may hold a page all the same, while it compacts memory; it lets go soon.
+fn seal(file: &File) -> io::Result<()> {
+    let mut tries = SEALING_TRIES;
+    loop {
+        tries -= 1;
+        match fcntl_add_seals(file, SealFlags::SEAL | SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE) {
+            Err(rustix::io::Errno::BUSY) if tries > 0 => thread::sleep(SEAL_AGAIN),
+            other => return Ok(other?),
+        }
+    }
 }
 
 struct Zygote {
