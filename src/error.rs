@@ -40,10 +40,12 @@ pub enum Error {
         retry_after: Option<Duration>,
     },
     /// The sandbox's agent cannot be reached now.
-    #[error("sandbox \"{sandbox_id}\" cannot be reached")]
+    #[error("sandbox \"{sandbox_id}\" cannot be reached{}", because(cause.as_deref()))]
     Unreachable {
         /// Which sandbox.
         sandbox_id: String,
+        /// Why, if that is known: "its container is paused".
+        cause: Option<String>,
         /// When to try again.
         retry_after: Duration,
         /// For the log.
@@ -195,6 +197,10 @@ impl fmt::Display for Kind {
             Self::Key => "key",
         })
     }
+}
+
+fn because(cause: Option<&str>) -> String {
+    cause.map_or_else(String::new, |cause| format!(": {cause}"))
 }
 
 fn join(violations: &[Violation]) -> String {

@@ -32,20 +32,29 @@ async fn broken(s: &Sandbox, lose: impl AsyncFnOnce()) -> Status {
     .await
 }
 
-async fn state(s: &Sandbox) -> State {
+async fn look(s: &Sandbox) -> v1::Sandbox {
     let request = GetSandboxRequest { sandbox_id: s.id.clone() };
-    s.clients.sandboxes.clone().get_sandbox(request).await.expect("it is reported").into_inner().state()
+    s.clients.sandboxes.clone().get_sandbox(request).await.expect("it is reported").into_inner()
 }
 
 #[tokio::test]
 async fn a_killed_or_removed_one_has_failed() {
-    for how in [&["kill"][..], &["rm", "-f"], &["stop", "-t", "0"]] {
+    for (how, told) in [
+        (&["kill"][..], "its container ended with exit code 137"),
+        (&["rm", "-f"], "its container was removed"),
+        (&["stop", "-t", "0"], "its container ended with exit code 137"),
+    ] {
         let s = create_sandbox(shared_server(), busybox()).await;
         let container = shared_docker().container(&s.id);
         assert!(!container.is_empty());
         let status = broken(&s, async || drop(shared_docker().run(&[how, &[container.as_str()]].concat()))).await;
         assert!(matches!(status.code(), Code::Unavailable | Code::FailedPrecondition), "{how:?}: {status:?}");
-        assert_eq!(state(&s).await, State::Failed, "{how:?}");
+        let failed = look(&s).await;
+        assert_eq!((failed.state(), failed.end_message.as_str()), (State::Failed, told), "{how:?}");
+        // From then on every call says the same.
+        let status = s.clients.sessions.clone().create_session(s.ask_session()).await.expect_err("it is lost");
+        expect_error(&status, Code::FailedPrecondition, "SANDBOX_NOT_RUNNING");
+        assert!(status.message().contains(told), "{how:?}: {status:?}");
         within::until("nothing left of it", async || shared_docker().container(&s.id).is_empty()).await;
         s.delete().await;
     }
@@ -56,10 +65,12 @@ async fn a_paused_one_holds_nobody_up() {
     let s = create_sandbox(shared_server(), busybox()).await;
     let container = shared_docker().container(&s.id);
     let status = broken(&s, async || drop(shared_docker().run(&["pause", &container]))).await;
-    assert_eq!(status.code(), Code::Unavailable, "{status:?}");
+    expect_error(&status, Code::Unavailable, "SANDBOX_UNREACHABLE");
+    assert!(status.message().ends_with("its container is paused"), "{status:?}");
     let status =
         within("a refusal", s.clients.sessions.clone().create_session(s.ask_session())).await.expect_err("frozen");
-    assert_eq!(status.code(), Code::Unavailable, "{status:?}");
+    expect_error(&status, Code::Unavailable, "SANDBOX_UNREACHABLE");
+    assert!(status.message().ends_with("its container is paused"), "{status:?}");
     // Thawed, it goes on.
     shared_docker().run(&["unpause", &container]);
     s.run("echo alive").await.expect("alive\n", "", 0);
@@ -135,7 +146,7 @@ async fn a_crashed_daemon_is_survived() {
         if live_restore {
             session.run("echo alive").await.expect("alive\n", "", 0);
         } else {
-            within::until("the end of it", async || state(&s).await == State::Failed).await;
+            within::until("the end of it", async || look(&s).await.state() == State::Failed).await;
             within::until("nothing left of it", async || docker.container(&s.id).is_empty()).await;
         }
         create_sandbox(&server, busybox()).await.run("echo new").await.expect("new\n", "", 0);

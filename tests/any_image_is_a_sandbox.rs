@@ -5,26 +5,14 @@ use crate::kit::{
     Options, Running, Runtime, Server, create_sandbox,
     docker::{self, shared_docker, shared_server},
     errors::expect_error,
+    registry::{Registry, made},
     token, v1, within,
 };
-use std::process::{Command, Stdio};
+use std::process::Command;
 use tonic::Code;
 
 fn image(name: &str) -> v1::CreateSandboxRequest {
     v1::CreateSandboxRequest { image: name.to_owned(), ..Default::default() }
-}
-
-/// Makes an image of busybox's with more said about it, under a name of its own.
-fn made(changes: &[&str]) -> String {
-    let name = format!("sandshell-test/{}", token());
-    let root = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/docker/busybox")).output().expect("an archive");
-    let archive = tempfile::NamedTempFile::new().expect("a file");
-    std::fs::write(archive.path(), root.stdout).expect("an archive");
-    let mut arguments = vec!["import"];
-    arguments.extend(changes);
-    arguments.extend([archive.path().to_str().unwrap(), name.as_str()]);
-    shared_docker().run(&arguments);
-    name
 }
 
 #[tokio::test]
@@ -109,75 +97,16 @@ async fn an_image_removed_in_use_harms_nobody() {
     s.delete().await;
 }
 
-/// A registry beside the daemon, ended with the value.
-struct Registry {
-    process: std::process::Child,
-    _dir: tempfile::TempDir,
-}
-
-impl Drop for Registry {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-fn registry(port: u16) -> Registry {
-    let dir = tempfile::tempdir().expect("a directory");
-    let config = dir.path().join("config.yml");
-    let root = dir.path().join("data");
-    let text = format!(
-        "version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: 127.0.0.1:{port}\n",
-        root.display()
-    );
-    std::fs::write(&config, text).expect("a configuration");
-    let mut command = shared_docker().beside("docker-registry");
-    command.arg("serve").arg(&config).stdout(Stdio::null()).stderr(Stdio::null());
-    Registry { process: crate::kit::server::spawn_bound_to_us(command, None), _dir: dir }
-}
-
 #[tokio::test]
-async fn an_absent_one_is_pulled_once_for_many_callers() {
-    let port = 5000 + (std::process::id() % 4000) as u16;
-    let _registry = registry(port);
-    let name = format!("localhost:{port}/{}", token());
-    let made = made(&["-c", "ENV FROM=registry"]);
-    let docker = shared_docker();
-    docker.run(&["tag", &made, &name]);
-    within::until("a push", async || docker.try_run(&["push", &name]).status.success()).await;
-    docker.run(&["rmi", "-f", &name, &made]);
+async fn an_absent_one_is_pulled() {
+    let registry = Registry::start();
+    let name = registry.name(&registry.take(&made(&["-c", "ENV FROM=registry"])).await);
     let server = shared_server();
-    let all = (0..4).map(|_| create_sandbox(server, image(&name)));
-    for s in futures_util::future::join_all(all).await {
-        s.run("echo $FROM").await.expect("registry\n", "", 0);
-    }
-    let status =
-        server.connect().await.sandboxes.create_sandbox(image(&format!("{name}2"))).await.expect_err("not there");
+    create_sandbox(server, image(&name)).await.run("echo $FROM").await.expect("registry\n", "", 0);
+    let absent = image(&format!("{name}2"));
+    let status = server.connect().await.sandboxes.create_sandbox(absent).await.expect_err("not there");
     expect_error(&status, Code::NotFound, "IMAGE_NOT_FOUND");
-    docker.run(&["rmi", "-f", &name]);
-}
-
-#[tokio::test]
-async fn a_registry_that_stops_in_the_middle_is_given_up() {
-    // It accepts, and says nothing more.
-    let port = 5000 + (std::process::id() % 4000) as u16;
-    let silent = format!(
-        "import socket,time\ns=socket.create_server(('127.0.0.1',{port}))\nc=[]\nwhile 1: c.append(s.accept())"
-    );
-    let mut command = shared_docker().beside("/usr/bin/python3");
-    command.args(["-c", &silent]);
-    let mut registry = crate::kit::server::spawn_bound_to_us(command, None);
-    let mut options = shared_docker().options();
-    options.args.extend(["--runtime-option", "pull-stall=2"].map(str::to_owned));
-    let server = Server::start(options);
-    let name = format!("localhost:{port}/slow:1");
-    let status = within("an end", server.connect().await.sandboxes.create_sandbox(image(&name)))
-        .await
-        .expect_err("nothing came");
-    expect_error(&status, Code::Unavailable, "RUNTIME_UNREACHABLE");
-    assert!(status.message().contains(&name), "{status:?}");
-    let _ = registry.kill();
-    let _ = registry.wait();
+    shared_docker().run(&["rmi", "-f", &name]);
 }
 
 #[tokio::test]

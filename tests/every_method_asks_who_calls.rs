@@ -64,6 +64,7 @@ fn table(ids: &Ids) -> Vec<(&'static str, Vec<u8>, Asked)> {
         ("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", services.encode_to_vec(), Open),
         ("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", services.encode_to_vec(), Open),
         ("/sandshell.v1.SandboxService/CreateSandbox", vec![], NoId),
+        ("/sandshell.v1.SandboxService/CreateAndWatchSandbox", vec![], NoId),
         ("/sandshell.v1.SandboxService/ListSandboxes", vec![], NoId),
         (
             "/sandshell.v1.SandboxService/GetSandbox",

@@ -8,6 +8,7 @@ mod a_container_can_be_lost;
 mod a_cut_stream_continues;
 mod a_fresh_session_shows_nothing_of_ours;
 mod a_killed_server_loses_nothing;
+mod a_pull_is_seen_by_who_waits;
 mod a_retried_start_is_the_same_command;
 mod a_session_is_a_script_in_pieces;
 mod a_session_lasts;

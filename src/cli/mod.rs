@@ -2,6 +2,7 @@
 
 mod client;
 mod config;
+mod creation;
 mod credentials;
 mod database;
 mod doctor;

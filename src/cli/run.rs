@@ -2,6 +2,7 @@
 
 use super::{
     client::{Client, Place},
+    creation,
     error::CliError,
     follow::{Signals, exit_code, follow, is_last},
     log::{self, LogFormat},
@@ -53,7 +54,7 @@ pub(super) fn main(mut args: Args) -> Result<ExitCode, CliError> {
 async fn run(client: &mut Client, signals: &mut Signals, args: Args) -> Result<u8, CliError> {
     let request = CreateSandboxRequest { image: args.place.image.clone(), ..CreateSandboxRequest::default() };
     let sandbox_id = tokio::select! {
-        sandbox = client.sandboxes.create_sandbox(request) => sandbox?.into_inner().sandbox_id,
+        sandbox = creation::create(&mut client.sandboxes, request) => sandbox?.sandbox_id,
         // The server removes what nobody waits for any more.
         code = signals.next() => return Ok(code),
     };

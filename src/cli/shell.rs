@@ -2,6 +2,7 @@
 
 use super::{
     client::{Client, Place},
+    creation,
     error::CliError,
     follow::{Signals, exit_code, follow},
     log::{self, LogFormat},
@@ -52,7 +53,7 @@ async fn enter(client: &mut Client, signals: &mut Signals, args: Args) -> Result
     }
     let request = CreateSandboxRequest { image: args.place.image, ..CreateSandboxRequest::default() };
     let sandbox_id = tokio::select! {
-        sandbox = client.sandboxes.create_sandbox(request) => sandbox?.into_inner().sandbox_id,
+        sandbox = creation::create(&mut client.sandboxes, request) => sandbox?.sandbox_id,
         code = signals.next() => return Ok(code),
     };
     let outcome = shell(client, signals, &sandbox_id, args.shell.as_deref()).await;

@@ -181,8 +181,12 @@ mod tests {
     fn every_error_has_a_code_and_a_reason() {
         let wrong = |reason| Error::WrongState { reason, message: "m".into() };
         let exhausted = |reason| Error::Exhausted { reason, message: "m".into(), retry_after: None };
-        let unreachable =
-            Error::Unreachable { sandbox_id: "s".into(), retry_after: Duration::from_secs(1), source: "x".into() };
+        let unreachable = Error::Unreachable {
+            sandbox_id: "s".into(),
+            cause: None,
+            retry_after: Duration::from_secs(1),
+            source: "x".into(),
+        };
         let table = [
             (Error::invalid("f", "d"), Code::InvalidArgument, "INVALID_ARGUMENT"),
             (Error::not_found(Kind::Sandbox, "s"), Code::NotFound, "SANDBOX_NOT_FOUND"),
@@ -224,7 +228,13 @@ mod tests {
     #[test]
     fn an_unreachable_sandbox_says_when_to_try_again() {
         let retry_after = Duration::from_millis(500);
-        let status = Status::from(Error::Unreachable { sandbox_id: "s".into(), retry_after, source: "x".into() });
+        let status = Status::from(Error::Unreachable {
+            sandbox_id: "s".into(),
+            cause: Some("it is frozen".into()),
+            retry_after,
+            source: "x".into(),
+        });
+        assert_eq!(status.message(), "sandbox \"s\" cannot be reached: it is frozen");
         assert_eq!(status.get_details_retry_info().unwrap().retry_delay, Some(retry_after));
     }
 

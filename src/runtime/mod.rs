@@ -5,7 +5,7 @@ pub mod linux;
 mod packet;
 
 use serde::{Deserialize, Serialize};
-use std::{io, path::PathBuf, pin::Pin, time::Duration};
+use std::{io, path::PathBuf, pin::Pin, sync::Arc, time::Duration};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 /// A two-way stream of bytes to an agent.
@@ -35,14 +35,15 @@ pub trait Runtime: Send + Sync + 'static {
         ImageNames::Files
     }
 
-    /// Starts a sandbox. When it returns, the agent can be connected to.
+    /// Starts a sandbox, and tells how far that is where it may take long. When it returns, the agent can be connected to.
     /// An error leaves nothing behind.
-    async fn create(&self, spec: SandboxSpec) -> Result<Created, RuntimeError>;
+    async fn create(&self, spec: SandboxSpec, tell: Tell) -> Result<Created, RuntimeError>;
 
     /// A new byte stream to the agent of a sandbox.
     async fn connect(&self, sandbox_id: &str) -> Result<BoxedStream, RuntimeError>;
 
-    /// Whether the agent of a sandbox lives. `NotFound` for a sandbox that this runtime does not have.
+    /// Whether the agent of a sandbox lives, and what is known of it. `NotFound` for a sandbox that this runtime does not
+    /// have, unless it knows more to say.
     async fn inspect(&self, sandbox_id: &str) -> Result<Inspection, RuntimeError>;
 
     /// What a sandbox uses now. `NotFound` for a sandbox that this runtime does not have.
@@ -90,6 +91,31 @@ pub enum ImageNames {
     References,
 }
 
+/// Hears how far the start of a sandbox is. Called often, so it must not block.
+pub type Tell = Arc<dyn Fn(Progress) + Send + Sync>;
+
+/// How far the start of a sandbox is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// It is being made.
+    Starting,
+    /// Its image is being brought from a registry.
+    Pulling(Pull),
+}
+
+/// How much of an image is there.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Pull {
+    /// Layers that are there and unpacked.
+    pub layers_done: usize,
+    /// Layers that are known of.
+    pub layers_total: usize,
+    /// Bytes received, compressed as the registry has them.
+    pub bytes_received: u64,
+    /// Bytes to receive, of the layers whose size is known.
+    pub bytes_total: u64,
+}
+
 /// What is known of a sandbox once it was started.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Created {
@@ -134,10 +160,12 @@ pub enum Network {
 }
 
 /// What is known of a sandbox from outside.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Inspection {
     /// Whether its agent lives.
     pub alive: bool,
+    /// Why an agent ended, or why one that lives cannot answer: "it was stopped, with exit code 137".
+    pub cause: Option<String>,
 }
 
 /// What a sandbox uses. `None`: this host cannot tell.

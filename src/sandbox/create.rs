@@ -9,12 +9,14 @@ use super::{
     entry::{About, Details},
     id, lifetime,
     link::Link,
-    policy, row,
+    policy,
+    progress::Listener,
+    row,
 };
 use crate::{
     agent::config::AgentConfig,
     error::{Error, Kind, Reason, Result},
-    runtime::{Image, ImageNames, RuntimeError, SandboxSpec},
+    runtime::{Image, ImageNames, Progress, RuntimeError, SandboxSpec},
     store::{Inserted, Quota, RequestKey, SandboxState, Settings},
     tenant::Caller,
 };
@@ -32,6 +34,16 @@ pub(super) const REQUEST_KEPT: Duration = Duration::from_secs(3600);
 impl Sandboxes {
     /// Starts a sandbox; returns when its agent answers. A caller that goes away leaves nothing behind.
     pub async fn create(&self, caller: &Caller, new: NewSandbox) -> Result<Sandbox> {
+        self.create_heard(caller, new, None).await
+    }
+
+    /// The same, telling how far it is.
+    pub(super) async fn create_heard(
+        &self,
+        caller: &Caller,
+        new: NewSandbox,
+        listener: Option<&Listener>,
+    ) -> Result<Sandbox> {
         let now = self.clock().now();
         let (expire_time, idle_timeout) = lifetime::settle(new.lifetime, &self.policy().lifetimes, now)?;
         let network = self.policy().network(new.network)?;
@@ -61,9 +73,12 @@ impl Sandboxes {
                 details: details.clone(),
             };
             match self.reserve(caller, about, settings.clone(), request.as_ref()).await? {
-                Reserved::Place(place) => return self.make(place, image, new.env).await,
+                Reserved::Place(place) => {
+                    let entry = place.entry.clone();
+                    return self.heard(&entry, self.make(place, image, new.env), listener).await;
+                }
                 Reserved::Repeated(sandbox_id) => {
-                    if let Some(sandbox) = self.made_before(caller, &sandbox_id).await? {
+                    if let Some(sandbox) = self.made_before(caller, &sandbox_id, listener).await? {
                         return Ok(sandbox);
                     }
                 }
@@ -105,7 +120,7 @@ impl Sandboxes {
         request: Option<&RequestKey>,
     ) -> Result<Reserved> {
         let id = about.id.clone();
-        let status = Condition { state: State::Starting, end_reason: None, settings };
+        let status = Condition::new(State::Starting, settings);
         let row = row::new(&about, &status, self.server())?;
         let entry = Arc::new(Entry::new(about, status, Link::new(self.runtime().clone(), &id)));
         // Here before the row: who repeats the request while the sandbox is being made finds it.
@@ -140,10 +155,15 @@ impl Sandboxes {
     }
 
     /// What the same request has made. `None` when that failed, so that it is to be made again.
-    async fn made_before(&self, caller: &Caller, sandbox_id: &str) -> Result<Option<Sandbox>> {
+    async fn made_before(
+        &self,
+        caller: &Caller,
+        sandbox_id: &str,
+        listener: Option<&Listener>,
+    ) -> Result<Option<Sandbox>> {
         let entry = self.registry().get(sandbox_id).filter(|entry| entry.about.tenant == caller.tenant());
         if let Some(entry) = entry
-            && entry.wait_for(|state| state != State::Starting).await != State::Gone
+            && self.heard(&entry, entry.wait_for(|state| state != State::Starting), listener).await != State::Gone
         {
             return Ok(Some(entry.snapshot(self.clock())));
         }
@@ -187,6 +207,7 @@ impl Sandboxes {
         let (answer, answered) = oneshot::channel();
         let this = self.clone();
         let work = async move {
+            place.entry.progress(Progress::Starting);
             let outcome = match this.start(&place.entry, spec).await {
                 Ok(()) => Ok(place),
                 Err(error) => {
@@ -204,7 +225,9 @@ impl Sandboxes {
 
     async fn start(&self, entry: &Arc<Entry>, spec: SandboxSpec) -> Result<()> {
         let image = &entry.about.details.image;
-        let made = self.runtime().create(spec).await.map_err(|error| from_runtime(error, image))?;
+        let listener = entry.clone();
+        let tell = Arc::new(move |progress| listener.progress(progress));
+        let made = self.runtime().create(spec, tell).await.map_err(|error| from_runtime(error, image))?;
         if let Some(directory) = made.working_directory {
             // Before the row says "running": a killed server takes over only what is complete.
             let about = entry.learn(directory);

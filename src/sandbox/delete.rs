@@ -100,11 +100,11 @@ impl Sandboxes {
     }
 
     /// The agent of a sandbox is dead: what is left of the sandbox is removed, and who asks is told.
-    pub(super) async fn fail(&self, entry: &Arc<Entry>) {
-        if !entry.change(State::Failed, Some(EndReason::AgentEnded), |state| state == State::Running) {
+    pub(super) async fn fail(&self, entry: &Arc<Entry>, cause: Option<String>) {
+        if !entry.fail(cause.clone()) {
             return;
         }
-        tracing::warn!(sandbox = entry.id(), "an agent died");
+        tracing::warn!(sandbox = entry.id(), cause, "an agent died");
         self.note(entry, SandboxState::Failed).await;
         if let Err(error) = self.runtime().remove(entry.id()).await {
             tracing::error!(sandbox = entry.id(), %error, "a dead sandbox could not be removed");

@@ -2,7 +2,7 @@
 
 use super::{Clock, lifetime, link::Link};
 use crate::{
-    runtime::{Limits, Network},
+    runtime::{Limits, Network, Progress},
     store::Settings,
     sync::lock,
 };
@@ -108,10 +108,28 @@ pub struct Details {
 pub struct Condition {
     /// Where it is in its life.
     pub state: State,
+    /// How far its start is, while it starts. `None`: it waits for its turn.
+    pub progress: Option<Progress>,
     /// Why it ended.
     pub end_reason: Option<EndReason>,
+    /// What is known of how its agent ended, in words. Empty: it has not.
+    pub end_message: String,
     /// What an update may change.
     pub settings: Settings,
+}
+
+impl Condition {
+    /// A sandbox that has not ended.
+    pub(super) fn new(state: State, settings: Settings) -> Self {
+        Self { state, progress: None, end_reason: None, end_message: String::new(), settings }
+    }
+
+    /// The agent has ended by itself.
+    pub(super) fn fail(&mut self, cause: Option<String>) {
+        self.state = State::Failed;
+        self.end_reason = Some(EndReason::AgentEnded);
+        self.end_message = cause.unwrap_or_else(|| "its agent ended by itself".to_owned());
+    }
 }
 
 /// A sandbox as it is at a moment.
@@ -204,10 +222,27 @@ impl Entry {
             let change = may(status.state);
             if change {
                 status.state = to;
+                status.progress = None;
                 status.end_reason = reason.or(status.end_reason);
             }
             change
         })
+    }
+
+    /// The agent has ended by itself, if the sandbox ran.
+    pub(super) fn fail(&self, cause: Option<String>) -> bool {
+        self.status.send_if_modified(|status| {
+            let ran = status.state == State::Running;
+            if ran {
+                status.fail(cause);
+            }
+            ran
+        })
+    }
+
+    /// How far its start is.
+    pub(super) fn progress(&self, progress: Progress) {
+        self.status.send_if_modified(|status| status.progress.replace(progress) != Some(progress));
     }
 
     /// Takes new settings.

@@ -9,7 +9,10 @@ use crate::{
         },
         v1::*,
     },
-    runtime::{BoxedStream, Created, Inspection, Runtime, RuntimeError, SandboxSpec, SupportedLimits, Usage},
+    runtime::{
+        BoxedStream, Created, Inspection, Progress, Pull, Runtime, RuntimeError, SandboxSpec, SupportedLimits, Tell,
+        Usage,
+    },
 };
 use futures_util::stream::BoxStream;
 use std::{
@@ -80,11 +83,12 @@ impl Runtime for FakeRuntime {
         SupportedLimits { memory: true, processes: true, ..SupportedLimits::default() }
     }
 
-    async fn create(&self, spec: SandboxSpec) -> Result<Created, RuntimeError> {
+    async fn create(&self, spec: SandboxSpec, tell: Tell) -> Result<Created, RuntimeError> {
         if self.fail_next.swap(false, Ordering::Relaxed) {
             let source = io::Error::other("as told");
             return Err(RuntimeError::Failed { step: "create".into(), source });
         }
+        tell(Progress::Pulling(Pull { layers_total: 1, ..Pull::default() }));
         if let Some(gate) = &self.gate {
             gate.acquire().await.unwrap().forget();
         }
@@ -122,7 +126,7 @@ impl Runtime for FakeRuntime {
     }
 
     async fn inspect(&self, sandbox_id: &str) -> Result<Inspection, RuntimeError> {
-        Ok(Inspection { alive: self.agents.lock().unwrap().contains_key(sandbox_id) })
+        Ok(Inspection { alive: self.agents.lock().unwrap().contains_key(sandbox_id), cause: None })
     }
 
     async fn stats(&self, _: &str) -> Result<Usage, RuntimeError> {

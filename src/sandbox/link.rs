@@ -122,10 +122,12 @@ impl Link {
 
     /// The error of a call that did not reach the agent or lost it.
     pub fn unreachable(&self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
-        Error::Unreachable { sandbox_id: self.sandbox_id.clone(), retry_after: RETRY_AFTER, source: source.into() }
+        let (sandbox_id, source) = (self.sandbox_id.clone(), source.into());
+        Error::Unreachable { sandbox_id, cause: None, retry_after: RETRY_AFTER, source }
     }
 
-    fn is_greeted(&self) -> bool {
+    /// Whether the connection has been greeted, so that a client can be had at once.
+    pub fn is_greeted(&self) -> bool {
         let greeted = self.greeted.load(Ordering::Relaxed);
         greeted > 0 && greeted == self.connections.load(Ordering::Relaxed)
     }

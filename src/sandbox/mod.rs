@@ -30,6 +30,7 @@ mod lifetime;
 pub mod link;
 mod list;
 mod policy;
+mod progress;
 mod reached;
 mod recover;
 mod references;

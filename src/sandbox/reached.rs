@@ -5,7 +5,11 @@ use crate::{
     api::agent::v1::ActivityResponse,
     error::{Error, Result},
 };
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
+use tokio::time::sleep;
+
+/// How long a new connection may be silent before the runtime is asked what holds it up.
+const FIRST_LOOK: Duration = Duration::from_secs(1);
 
 /// A sandbox that runs, as a call needs it. It counts as used until the last clone is dropped.
 #[derive(Clone)]
@@ -35,27 +39,49 @@ impl Reached {
 
     /// A client of its agent.
     pub async fn client(&self) -> Result<AgentClient> {
-        let client = self.entry().link.client().await;
-        if client.is_err() {
-            self.sandboxes.look_after(self.entry()).await;
+        let link = &self.entry().link;
+        if link.is_greeted() {
+            return link.client().await;
         }
-        client
+        tokio::select! {
+            client = link.client() => match client {
+                Ok(client) => Ok(client),
+                Err(error) => Err(self.explain(error).await),
+            },
+            cause = self.hindrance() => Err(because(link.unreachable(cause.clone()), Some(cause))),
+        }
     }
 
     /// Open sessions, and what runs.
     pub(super) async fn in_use(&self) -> Result<(i64, ActivityResponse)> {
         let link = &self.entry().link;
         let asked = async { Ok((link.sessions().await?, link.activity().await?)) }.await;
-        if asked.is_err() {
-            self.sandboxes.look_after(self.entry()).await;
+        match asked {
+            Ok(answers) => Ok(answers),
+            Err(error) => Err(self.explain(error).await),
         }
-        asked
     }
 
     /// The error of a call that lost the agent. Notices if the agent died.
     pub async fn lost(&self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
-        self.sandboxes.look_after(self.entry()).await;
-        self.entry().link.unreachable(source)
+        self.explain(self.entry().link.unreachable(source)).await
+    }
+
+    /// Adds what the runtime knows of why the agent does not answer.
+    async fn explain(&self, error: Error) -> Error {
+        because(error, self.sandboxes.look_after(self.entry()).await)
+    }
+
+    /// Returns when the agent's silence has a known cause, which is asked for less and less often.
+    async fn hindrance(&self) -> String {
+        let mut pause = FIRST_LOOK;
+        loop {
+            sleep(pause).await;
+            if let Some(cause) = self.sandboxes.look_after(self.entry()).await {
+                return cause;
+            }
+            pause *= 2;
+        }
     }
 
     /// Whether it is being deleted, or was.
@@ -72,6 +98,15 @@ impl Reached {
     pub fn watch(&self) -> Watching {
         self.entry().stream_started();
         Watching(self.entry().clone())
+    }
+}
+
+fn because(error: Error, known: Option<String>) -> Error {
+    match error {
+        Error::Unreachable { sandbox_id, cause, retry_after, source } => {
+            Error::Unreachable { sandbox_id, cause: cause.or(known), retry_after, source }
+        }
+        other => other,
     }
 }
 

@@ -10,7 +10,7 @@
 //! | failed   | any     | what is left is removed; it is reported as failed    |
 
 use super::{
-    EndReason, Entry, Sandboxes, State,
+    Entry, Sandboxes, State,
     create::REQUEST_KEPT,
     delete::{DELETED_KEPT, PARALLEL_REMOVALS},
     keeper,
@@ -19,6 +19,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
+    runtime::Inspection,
     store::{SandboxRow, SandboxState},
 };
 use futures_util::{StreamExt, stream};
@@ -82,9 +83,12 @@ impl Sandboxes {
             SandboxState::Running | SandboxState::Failed => {}
         }
         let (about, mut status) = row::read(row)?;
-        if status.state == State::Running && !self.is_alive(&id).await {
-            self.store().set_sandbox_state(&id, SandboxState::Failed, self.clock().now()).await?;
-            (status.state, status.end_reason) = (State::Failed, Some(EndReason::AgentEnded));
+        if status.state == State::Running {
+            let Inspection { alive, cause } = self.inspect(&id).await;
+            if !alive {
+                self.store().set_sandbox_state(&id, SandboxState::Failed, self.clock().now()).await?;
+                status.fail(cause);
+            }
         }
         let state = status.state;
         if state == State::Failed {
@@ -102,10 +106,6 @@ impl Sandboxes {
         self.registry().take_back(id, entry.clone());
         self.keep(entry);
         Ok(state)
-    }
-
-    async fn is_alive(&self, id: &str) -> bool {
-        self.runtime().inspect(id).await.is_ok_and(|inspection| inspection.alive)
     }
 
     async fn remove_left(&self, id: &str) {

@@ -35,11 +35,14 @@ pub(super) fn read(row: SandboxRow) -> Result<(About, Condition)> {
         serde_json::from_str(&row.details).map_err(|error| Error::internal("read a sandbox's details", error))?;
     let (state, end_reason) = match row.state {
         SandboxState::Starting => (State::Starting, None),
-        SandboxState::Running => (State::Running, None),
+        SandboxState::Running | SandboxState::Failed => (State::Running, None),
         SandboxState::Stopping => (State::Stopping, Some(EndReason::Deleted)),
-        SandboxState::Failed => (State::Failed, Some(EndReason::AgentEnded)),
         SandboxState::Deleted => (State::Gone, Some(EndReason::Deleted)),
     };
     let about = About { id: row.id, tenant: row.tenant, create_time: row.create_time, details };
-    Ok((about, Condition { state, end_reason, settings: row.settings }))
+    let mut status = Condition { end_reason, ..Condition::new(state, row.settings) };
+    if row.state == SandboxState::Failed {
+        status.fail(None);
+    }
+    Ok((about, status))
 }

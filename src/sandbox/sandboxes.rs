@@ -5,7 +5,7 @@ use super::{
 };
 use crate::{
     error::{Error, Kind, Reason, Result},
-    runtime::{self, Runtime, RuntimeError},
+    runtime::{self, Inspection, Runtime, RuntimeError},
     store::{SandboxState, Store},
     sync::lock,
     tenant::Caller,
@@ -112,9 +112,9 @@ impl Sandboxes {
         let problem = match entry.state() {
             State::Running => return Ok(Reached::new(entry, self.clone())),
             State::Gone => return Err(Error::not_found(kind, id)),
-            State::Starting => "is still being started",
-            State::Stopping => "is being deleted",
-            State::Failed => "has failed: its agent ended by itself; create another",
+            State::Starting => "is still being started".to_owned(),
+            State::Stopping => "is being deleted".to_owned(),
+            State::Failed => format!("has failed: {}; create another", entry.status().end_message),
         };
         let message = format!("sandbox \"{}\" {problem}", entry.id());
         Err(Error::WrongState { reason: Reason::SandboxNotRunning, message })
@@ -147,21 +147,29 @@ impl Sandboxes {
         Ok(entry)
     }
 
-    /// Notices an agent that died, and clears up after it.
-    pub(super) async fn look_after(&self, entry: &Arc<Entry>) {
+    /// Notices an agent that died, and clears up after it. Returns why the sandbox does not answer, if that is known.
+    pub(super) async fn look_after(&self, entry: &Arc<Entry>) -> Option<String> {
         if entry.state() != State::Running {
-            return;
+            return None;
         }
-        let alive = match self.runtime().inspect(entry.id()).await {
-            Ok(inspection) => inspection.alive,
-            Err(RuntimeError::NotFound) => false,
-            Err(error) => {
-                tracing::warn!(sandbox = entry.id(), %error, "a sandbox could not be inspected");
-                true
-            }
-        };
+        let Inspection { alive, cause } = self.inspect(entry.id()).await;
         if !alive {
-            self.fail(entry).await;
+            self.fail(entry, cause.clone()).await;
+        }
+        cause
+    }
+
+    /// What the runtime knows of a sandbox. One that it cannot say anything of now is taken to live.
+    pub(super) async fn inspect(&self, sandbox_id: &str) -> Inspection {
+        match self.runtime().inspect(sandbox_id).await {
+            Ok(inspection) => inspection,
+            Err(RuntimeError::NotFound) => {
+                Inspection { alive: false, cause: Some("it was removed from outside".to_owned()) }
+            }
+            Err(error) => {
+                tracing::warn!(sandbox = sandbox_id, %error, "a sandbox could not be inspected");
+                Inspection { alive: true, cause: None }
+            }
         }
     }
 

@@ -1,8 +1,8 @@
 //! Between messages and the domain's types.
 
 use crate::{
-    api::v1::{self, network::Mode, sandbox},
-    runtime::{Limits, Network},
+    api::v1::{self, network::Mode, sandbox, start_progress::Step},
+    runtime::{Limits, Network, Progress},
     sandbox::{Change, EndReason, Lifetime, NewSandbox, Sandbox, State, Stats, Update},
 };
 use std::time::{Duration, SystemTime};
@@ -106,6 +106,8 @@ pub(super) fn sandbox(sandbox: Sandbox) -> v1::Sandbox {
         warnings: details.warnings,
         lifetime: None,
         end_reason: end_reason(status.end_reason).into(),
+        start_progress: (status.state == State::Starting).then(|| start_progress(status.progress)),
+        end_message: status.end_message,
     }
 }
 
@@ -117,6 +119,25 @@ fn state(state: State) -> sandbox::State {
         State::Failed => sandbox::State::Failed,
         State::Gone => sandbox::State::Deleted,
     }
+}
+
+fn start_progress(progress: Option<Progress>) -> v1::StartProgress {
+    let count = |layers| i32::try_from(layers).unwrap_or(i32::MAX);
+    let bytes = |bytes| i64::try_from(bytes).unwrap_or(i64::MAX);
+    let (step, pull) = match progress {
+        None => (Step::Waiting, None),
+        Some(Progress::Starting) => (Step::Starting, None),
+        Some(Progress::Pulling(pull)) => {
+            let pull = v1::PullProgress {
+                layers_done: count(pull.layers_done),
+                layers_total: count(pull.layers_total),
+                bytes_received: bytes(pull.bytes_received),
+                bytes_total: bytes(pull.bytes_total),
+            };
+            (Step::PullingImage, Some(pull))
+        }
+    };
+    v1::StartProgress { step: step.into(), pull }
 }
 
 fn end_reason(reason: Option<EndReason>) -> sandbox::EndReason {

@@ -7,9 +7,13 @@ use crate::{
         ListSandboxesRequest, ListSandboxesResponse, Sandbox, SandboxStats, UpdateSandboxRequest, WatchSandboxRequest,
         WatchSandboxResponse, sandbox_service_server::SandboxService,
     },
-    sandbox::Sandboxes,
+    error::Error,
+    sandbox::{self, Sandboxes},
 };
-use futures_util::{StreamExt, stream::BoxStream};
+use futures_util::{
+    StreamExt,
+    stream::{self, BoxStream},
+};
 use tonic::{Request, Response, Status};
 use tracing::Span;
 
@@ -23,6 +27,21 @@ impl SandboxService for Service {
         validate::create_sandbox(&request)?;
         let sandbox = self.0.create(&caller, convert::new_sandbox(request)).await?;
         Ok(Response::new(convert::sandbox(sandbox)))
+    }
+
+    type CreateAndWatchSandboxStream = BoxStream<'static, Result<WatchSandboxResponse, Status>>;
+
+    async fn create_and_watch_sandbox(
+        &self,
+        request: Request<CreateSandboxRequest>,
+    ) -> Result<Response<Self::CreateAndWatchSandboxStream>, Status> {
+        let (caller, request) = (caller(&request), request.into_inner());
+        validate::create_sandbox(&request)?;
+        let mut steps = self.0.create_and_watch(&caller, convert::new_sandbox(request));
+        // What is refused at once is a refusal of the call.
+        let first = steps.next().await.transpose()?;
+        let steps = stream::iter(first.map(Ok)).chain(steps);
+        Ok(Response::new(steps.map(watched).boxed()))
     }
 
     async fn get_sandbox(&self, request: Request<GetSandboxRequest>) -> Result<Response<Sandbox>, Status> {
@@ -90,10 +109,10 @@ impl SandboxService for Service {
         validate::sandbox_id(&request.sandbox_id)?;
         Span::current().record("id", &request.sandbox_id);
         let changes = self.0.watch(&caller, &request.sandbox_id).await?;
-        let changes = changes.map(|sandbox| {
-            let sandbox = Some(convert::sandbox(sandbox?));
-            Ok(WatchSandboxResponse { sandbox })
-        });
-        Ok(Response::new(changes.boxed()))
+        Ok(Response::new(changes.map(watched).boxed()))
     }
+}
+
+fn watched(sandbox: Result<sandbox::Sandbox, Error>) -> Result<WatchSandboxResponse, Status> {
+    Ok(WatchSandboxResponse { sandbox: Some(convert::sandbox(sandbox?)) })
 }

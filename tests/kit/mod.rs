@@ -9,6 +9,7 @@ pub mod host;
 pub mod postgres;
 pub mod python;
 pub mod raw;
+pub mod registry;
 pub mod running;
 pub mod sandbox;
 pub mod server;

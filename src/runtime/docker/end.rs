@@ -7,9 +7,9 @@ use super::{
     failed,
     home::is_safe_id,
 };
-use crate::runtime::RuntimeError;
+use crate::runtime::{Inspection, RuntimeError};
 use bollard::{
-    models::ContainerInspectResponse,
+    models::{ContainerInspectResponse, ContainerState},
     query_parameters::{ListContainersOptionsBuilder, RemoveContainerOptionsBuilder},
 };
 use std::{
@@ -46,6 +46,27 @@ fn is_ours<'a>(shared: &Shared, labels: Option<&'a HashMap<String, String>>) -> 
     let labels = labels?;
     let ours = labels.get(LABEL_INSTANCE).is_some_and(|instance| instance == shared.home.instance());
     labels.get(LABEL_SANDBOX).map(String::as_str).filter(|id| ours && is_safe_id(id))
+}
+
+/// What a container's state says of its agent.
+pub(super) fn inspection(state: &ContainerState) -> Inspection {
+    let is = |value: Option<bool>| value.unwrap_or(false);
+    if is(state.running) {
+        let cause = is(state.paused).then(|| "its container is paused".to_owned());
+        return Inspection { alive: true, cause };
+    }
+    let code = state.exit_code.unwrap_or_default();
+    let detail = match state.error.as_deref().unwrap_or_default() {
+        _ if is(state.oom_killed) => " after processes in it were killed for lack of memory".to_owned(),
+        "" => String::new(),
+        error => format!(": {error}"),
+    };
+    Inspection { alive: false, cause: Some(format!("its container ended with exit code {code}{detail}")) }
+}
+
+/// What is said of a sandbox whose container is not there.
+pub(super) fn removed() -> Inspection {
+    Inspection { alive: false, cause: Some("its container was removed".to_owned()) }
 }
 
 /// All sandboxes: those with a container, and those of which only a directory is left.

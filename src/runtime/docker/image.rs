@@ -4,7 +4,7 @@ use super::{
     daemon::{Daemon, is_missing},
     pull::{Pulls, with_tag},
 };
-use crate::runtime::RuntimeError;
+use crate::runtime::{Progress, RuntimeError, Tell};
 use bollard::models::ImageInspect;
 use std::sync::Arc;
 
@@ -19,11 +19,17 @@ pub(super) struct Found {
 }
 
 /// Finds an image, and pulls it first if need be.
-pub(super) async fn find(daemon: &Daemon, pulls: &Arc<Pulls>, reference: &str) -> Result<Found, RuntimeError> {
+pub(super) async fn find(
+    daemon: &Daemon,
+    pulls: &Arc<Pulls>,
+    reference: &str,
+    tell: &Tell,
+) -> Result<Found, RuntimeError> {
     if let Some(image) = look(daemon, reference).await? {
         return check(image);
     }
-    pulls.pull(&with_tag(reference)).await?;
+    pulls.pull(&with_tag(reference), |pull| tell(Progress::Pulling(pull))).await?;
+    tell(Progress::Starting);
     match look(daemon, reference).await? {
         Some(image) => check(image),
         None => Err(RuntimeError::Image("it was pulled, and somebody removed it at once".to_owned())),

@@ -21,6 +21,7 @@ mod handover;
 mod home;
 mod image;
 mod inside;
+mod layers;
 mod pull;
 mod relay;
 mod start;
@@ -32,7 +33,7 @@ pub use relay::main as relay_main;
 
 use super::{
     BoxedStream, Created, Image, ImageNames, Inspection, Limits, Runtime, RuntimeError, SandboxSpec, SupportedLimits,
-    Usage,
+    Tell, Usage,
 };
 use daemon::Daemon;
 use home::{Home, is_safe_id};
@@ -51,7 +52,7 @@ pub struct DockerConfig {
     pub container_runtime: Option<String>,
     /// The user namespace of the containers, as the daemon takes it. `None`: its default.
     pub userns: Option<String>,
-    /// How long the pull of an image may bring nothing.
+    /// How long the pull of an image may bring nothing. Default: 30 s.
     pub pull_stall: Duration,
 }
 
@@ -63,7 +64,7 @@ impl DockerConfig {
             program: PathBuf::from("/proc/self/exe"),
             container_runtime: None,
             userns: None,
-            pull_stall: Duration::from_secs(120),
+            pull_stall: Duration::from_secs(30),
         }
     }
 
@@ -152,7 +153,7 @@ impl Runtime for DockerRuntime {
         ImageNames::References
     }
 
-    async fn create(&self, spec: SandboxSpec) -> Result<Created, RuntimeError> {
+    async fn create(&self, spec: SandboxSpec, tell: Tell) -> Result<Created, RuntimeError> {
         if !is_safe_id(&spec.sandbox_id) {
             return Err(failed("check the id", io::ErrorKind::InvalidInput));
         }
@@ -165,7 +166,7 @@ impl Runtime for DockerRuntime {
         // In a task of its own: a caller that goes away leaves nothing half made.
         tokio::spawn(async move {
             let id = spec.sandbox_id.clone();
-            let result = start::create(&shared, spec, &reference).await;
+            let result = start::create(&shared, spec, &reference, &tell).await;
             let made = result.is_ok();
             if done.send(result).is_err()
                 && made
@@ -188,9 +189,8 @@ impl Runtime for DockerRuntime {
     }
 
     async fn inspect(&self, sandbox_id: &str) -> Result<Inspection, RuntimeError> {
-        let container = end::find(&self.shared, sandbox_id).await?.ok_or(RuntimeError::NotFound)?;
-        let alive = container.state.and_then(|state| state.running).unwrap_or(false);
-        Ok(Inspection { alive })
+        let container = end::find(&self.shared, sandbox_id).await?;
+        Ok(container.map_or_else(end::removed, |container| end::inspection(&container.state.unwrap_or_default())))
     }
 
     async fn stats(&self, sandbox_id: &str) -> Result<Usage, RuntimeError> {

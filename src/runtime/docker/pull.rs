@@ -1,7 +1,10 @@
 //! Pulling images: once for all who wait for the same one.
 
-use super::{credentials, daemon::Daemon};
-use crate::{runtime::RuntimeError, sync::lock};
+use super::{credentials, daemon::Daemon, layers::Layers};
+use crate::{
+    runtime::{Pull, RuntimeError},
+    sync::lock,
+};
 use bollard::{errors::Error as ApiError, query_parameters::CreateImageOptionsBuilder};
 use futures_util::StreamExt;
 use std::{
@@ -9,10 +12,17 @@ use std::{
     sync::{Arc, Mutex},
     time::Duration,
 };
-use tokio::{sync::watch, time::timeout};
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout_at},
+};
 
-/// How a pull ended; nothing while it has not.
-type Outcome = Option<Result<(), Failure>>;
+/// Where a pull is.
+#[derive(Debug, Clone)]
+enum State {
+    UnderWay(Pull),
+    Ended(Result<(), Failure>),
+}
 
 /// Why an image could not be pulled.
 #[derive(Debug, Clone)]
@@ -27,7 +37,7 @@ enum Failure {
 pub(super) struct Pulls {
     daemon: Daemon,
     stall: Duration,
-    under_way: Mutex<HashMap<String, watch::Receiver<Outcome>>>,
+    under_way: Mutex<HashMap<String, watch::Receiver<State>>>,
 }
 
 impl Pulls {
@@ -36,14 +46,19 @@ impl Pulls {
         Self { daemon, stall, under_way: Mutex::default() }
     }
 
-    /// Pulls an image, or waits for the pull of it that is under way. A pull that has begun goes on without its callers, so
-    /// that the next one finds the image there.
-    pub(super) async fn pull(self: &Arc<Self>, reference: &str) -> Result<(), RuntimeError> {
-        let mut outcome = self.join(reference);
-        let failure = match outcome.wait_for(Option::is_some).await.map(|outcome| outcome.clone()) {
-            Ok(Some(Ok(()))) => return Ok(()),
-            Ok(Some(Err(failure))) => failure,
-            Ok(None) | Err(_) => Failure::Unavailable(format!("pulling {reference} broke off; try again")),
+    /// Pulls an image, or waits for the pull of it that is under way, and tells how far that is. A pull that has begun goes on
+    /// without its callers, so that the next one finds the image there.
+    pub(super) async fn pull(self: &Arc<Self>, reference: &str, tell: impl Fn(Pull)) -> Result<(), RuntimeError> {
+        let mut state = self.join(reference);
+        let failure = loop {
+            match state.borrow_and_update().clone() {
+                State::UnderWay(pull) => tell(pull),
+                State::Ended(Ok(())) => return Ok(()),
+                State::Ended(Err(failure)) => break failure,
+            }
+            if state.changed().await.is_err() {
+                break Failure::Unavailable(format!("pulling {reference} broke off; try again"));
+            }
         };
         Err(match failure {
             Failure::Missing(message) => RuntimeError::Image(message),
@@ -51,39 +66,48 @@ impl Pulls {
         })
     }
 
-    fn join(self: &Arc<Self>, reference: &str) -> watch::Receiver<Outcome> {
+    fn join(self: &Arc<Self>, reference: &str) -> watch::Receiver<State> {
         let mut under_way = lock(&self.under_way);
-        if let Some(outcome) = under_way.get(reference) {
-            return outcome.clone();
+        if let Some(state) = under_way.get(reference) {
+            return state.clone();
         }
-        let (done, outcome) = watch::channel(None);
-        under_way.insert(reference.to_owned(), outcome.clone());
+        let (told, state) = watch::channel(State::UnderWay(Pull::default()));
+        under_way.insert(reference.to_owned(), state.clone());
         let (this, reference) = (self.clone(), reference.to_owned());
         tokio::spawn(async move {
-            let result = this.fetch(&reference).await;
+            let result = this.fetch(&reference, |pull| drop(told.send_replace(State::UnderWay(pull)))).await;
             if let Err(failure) = &result {
                 tracing::warn!(image = reference, ?failure, "an image could not be pulled");
             }
             // Who comes from now on looks again whether the image is there.
             lock(&this.under_way).remove(&reference);
-            done.send_replace(Some(result));
+            told.send_replace(State::Ended(result));
         });
-        outcome
+        state
     }
 
-    async fn fetch(&self, reference: &str) -> Result<(), Failure> {
+    async fn fetch(&self, reference: &str, tell: impl Fn(Pull)) -> Result<(), Failure> {
         let credentials = credentials::of(registry(reference)).await.map_err(|reason| {
             Failure::Unavailable(format!("the credentials for {} cannot be read: {reason}", registry(reference)))
         })?;
         let options = CreateImageOptionsBuilder::new().from_image(reference).build();
         let mut progress = std::pin::pin!(self.daemon.docker().create_image(Some(options), None, credentials));
+        let (mut layers, mut last) = (Layers::default(), Instant::now());
         loop {
-            match timeout(self.stall, progress.next()).await {
+            match timeout_at(last + self.stall, progress.next()).await {
                 Ok(None) => return Ok(()),
-                Ok(Some(Ok(_))) => {}
+                Ok(Some(Ok(said))) => {
+                    if layers.take(&said) {
+                        last = Instant::now();
+                        tell(layers.sum());
+                    }
+                }
                 Ok(Some(Err(error))) => return Err(self.failure(reference, error)),
                 Err(_) => {
-                    let message = format!("pulling {reference} brought nothing for {:?}; try again", self.stall);
+                    let message = format!(
+                        "pulling {reference} brought nothing for {:?}, so it was given up; try again",
+                        self.stall
+                    );
                     return Err(Failure::Unavailable(message));
                 }
             }
