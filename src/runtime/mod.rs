@@ -35,9 +35,15 @@ pub trait Runtime: Send + Sync + 'static {
         ImageNames::Files
     }
 
-    /// Starts a sandbox, and tells how far that is where it may take long. When it returns, the agent can be connected to.
+    /// Brings an image here that is elsewhere, and tells how far that is. May be dropped at any time. Nothing to do, unless
+    /// the runtime says so.
+    async fn fetch(&self, _image: &Image, _tell: Tell) -> Result<(), RuntimeError> {
+        Ok(())
+    }
+
+    /// Starts a sandbox from an image that is here. When it returns, the agent can be connected to.
     /// An error leaves nothing behind.
-    async fn create(&self, spec: SandboxSpec, tell: Tell) -> Result<Created, RuntimeError>;
+    async fn create(&self, spec: SandboxSpec) -> Result<Created, RuntimeError>;
 
     /// A new byte stream to the agent of a sandbox.
     async fn connect(&self, sandbox_id: &str) -> Result<BoxedStream, RuntimeError>;
@@ -91,17 +97,8 @@ pub enum ImageNames {
     References,
 }
 
-/// Hears how far the start of a sandbox is. Called often, so it must not block.
-pub type Tell = Arc<dyn Fn(Progress) + Send + Sync>;
-
-/// How far the start of a sandbox is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Progress {
-    /// It is being made.
-    Starting,
-    /// Its image is being brought from a registry.
-    Pulling(Pull),
-}
+/// Hears how far an image is. Called often, so it must not block.
+pub type Tell = Arc<dyn Fn(Pull) + Send + Sync>;
 
 /// How much of an image is there.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -5,7 +5,7 @@
 //! nothing left of it.
 
 use super::{
-    Condition, Entry, NewSandbox, Sandbox, Sandboxes, State,
+    Condition, Entry, NewSandbox, Progress, Sandbox, Sandboxes, State,
     entry::{About, Details},
     id, lifetime,
     link::Link,
@@ -16,7 +16,7 @@ use super::{
 use crate::{
     agent::config::AgentConfig,
     error::{Error, Kind, Reason, Result},
-    runtime::{Image, ImageNames, Progress, RuntimeError, SandboxSpec},
+    runtime::{Image, ImageNames, RuntimeError, SandboxSpec},
     store::{Inserted, Quota, RequestKey, SandboxState, Settings},
     tenant::Caller,
 };
@@ -199,7 +199,15 @@ impl Sandboxes {
             serde_json::to_vec(&config).map_err(|error| Error::internal("write the agent's configuration", error))?;
         let (limits, network) = (about.details.limits, about.details.network);
         let spec = SandboxSpec { sandbox_id: about.id.clone(), image, limits, network, agent_config };
-        // Whoever goes away here drops the place, which clears up.
+        // Whoever goes away up to here drops the place, which clears up. Those who wait for an image take no turn.
+        let listener = place.entry.clone();
+        let tell = Arc::new(move |pull| listener.progress(Progress::Pulling(pull)));
+        if let Err(error) = self.runtime().fetch(&spec.image, tell).await {
+            // Before the caller is told: it may look at once.
+            place.clear().await;
+            return Err(from_runtime(error, &about.details.image));
+        }
+        place.entry.progress(Progress::Waiting);
         let turn = self.admission().enter()?.turn().await?;
 
         // A task of its own, so that the work comes to a defined end even when the caller goes away in the middle. The
@@ -225,9 +233,7 @@ impl Sandboxes {
 
     async fn start(&self, entry: &Arc<Entry>, spec: SandboxSpec) -> Result<()> {
         let image = &entry.about.details.image;
-        let listener = entry.clone();
-        let tell = Arc::new(move |progress| listener.progress(progress));
-        let made = self.runtime().create(spec, tell).await.map_err(|error| from_runtime(error, image))?;
+        let made = self.runtime().create(spec).await.map_err(|error| from_runtime(error, image))?;
         if let Some(directory) = made.working_directory {
             // Before the row says "running": a killed server takes over only what is complete.
             let about = entry.learn(directory);

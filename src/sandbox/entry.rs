@@ -2,7 +2,7 @@
 
 use super::{Clock, lifetime, link::Link};
 use crate::{
-    runtime::{Limits, Network, Progress},
+    runtime::{Limits, Network, Pull},
     store::Settings,
     sync::lock,
 };
@@ -27,6 +27,17 @@ pub enum State {
     Failed,
     /// Deleted. Only those who still hold the entry see it.
     Gone,
+}
+
+/// How far the start of a sandbox is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// It waits for its turn.
+    Waiting,
+    /// Its image is being brought here.
+    Pulling(Pull),
+    /// It is being made.
+    Starting,
 }
 
 /// Why a sandbox ended.
@@ -108,8 +119,8 @@ pub struct Details {
 pub struct Condition {
     /// Where it is in its life.
     pub state: State,
-    /// How far its start is, while it starts. `None`: it waits for its turn.
-    pub progress: Option<Progress>,
+    /// How far its start is, while it starts.
+    pub progress: Progress,
     /// Why it ended.
     pub end_reason: Option<EndReason>,
     /// What is known of how its agent ended, in words. Empty: it has not.
@@ -121,7 +132,7 @@ pub struct Condition {
 impl Condition {
     /// A sandbox that has not ended.
     pub(super) fn new(state: State, settings: Settings) -> Self {
-        Self { state, progress: None, end_reason: None, end_message: String::new(), settings }
+        Self { state, progress: Progress::Waiting, end_reason: None, end_message: String::new(), settings }
     }
 
     /// The agent has ended by itself.
@@ -222,7 +233,7 @@ impl Entry {
             let change = may(status.state);
             if change {
                 status.state = to;
-                status.progress = None;
+                status.progress = Progress::Waiting;
                 status.end_reason = reason.or(status.end_reason);
             }
             change
@@ -242,7 +253,7 @@ impl Entry {
 
     /// How far its start is.
     pub(super) fn progress(&self, progress: Progress) {
-        self.status.send_if_modified(|status| status.progress.replace(progress) != Some(progress));
+        self.status.send_if_modified(|status| std::mem::replace(&mut status.progress, progress) != progress);
     }
 
     /// Takes new settings.

@@ -10,8 +10,7 @@ use crate::{
         v1::*,
     },
     runtime::{
-        BoxedStream, Created, Inspection, Progress, Pull, Runtime, RuntimeError, SandboxSpec, SupportedLimits, Tell,
-        Usage,
+        BoxedStream, Created, Image, Inspection, Pull, Runtime, RuntimeError, SandboxSpec, SupportedLimits, Tell, Usage,
     },
 };
 use futures_util::stream::BoxStream;
@@ -37,6 +36,8 @@ pub(crate) struct FakeRuntime {
     agents: Mutex<BTreeMap<String, (FakeAgent, Vec<AbortHandle>)>>,
     /// When set, `create` waits for a permit.
     gate: Option<Arc<Semaphore>>,
+    /// When set, `fetch` does.
+    image_gate: Option<Arc<Semaphore>>,
     pub(crate) removed: watch::Sender<usize>,
     pub(crate) deaf: AtomicBool,
     pub(crate) produced: Arc<AtomicUsize>,
@@ -50,6 +51,10 @@ pub(crate) struct FakeRuntime {
 impl FakeRuntime {
     pub(crate) fn gated(gate: Arc<Semaphore>) -> Self {
         Self { gate: Some(gate), ..Self::default() }
+    }
+
+    pub(crate) fn with_gated_images(gate: Arc<Semaphore>) -> Self {
+        Self { image_gate: Some(gate), ..Self::default() }
     }
 
     pub(crate) fn ids(&self) -> Vec<String> {
@@ -83,12 +88,19 @@ impl Runtime for FakeRuntime {
         SupportedLimits { memory: true, processes: true, ..SupportedLimits::default() }
     }
 
-    async fn create(&self, spec: SandboxSpec, tell: Tell) -> Result<Created, RuntimeError> {
+    async fn fetch(&self, _: &Image, tell: Tell) -> Result<(), RuntimeError> {
+        if let Some(gate) = &self.image_gate {
+            tell(Pull { layers_total: 1, ..Pull::default() });
+            gate.acquire().await.unwrap().forget();
+        }
+        Ok(())
+    }
+
+    async fn create(&self, spec: SandboxSpec) -> Result<Created, RuntimeError> {
         if self.fail_next.swap(false, Ordering::Relaxed) {
             let source = io::Error::other("as told");
             return Err(RuntimeError::Failed { step: "create".into(), source });
         }
-        tell(Progress::Pulling(Pull { layers_total: 1, ..Pull::default() }));
         if let Some(gate) = &self.gate {
             gate.acquire().await.unwrap().forget();
         }

@@ -43,7 +43,7 @@ mod tests;
 mod update;
 
 pub use clock::Clock;
-pub use entry::{About, Condition, EndReason, Entry, Lifetime, NewSandbox, Sandbox, State};
+pub use entry::{About, Condition, EndReason, Entry, Lifetime, NewSandbox, Progress, Sandbox, State};
 pub use id::is_sandbox_id;
 pub use list::{Listing, is_page_token};
 pub use policy::{Lifetimes, Policy};

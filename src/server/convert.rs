@@ -2,8 +2,8 @@
 
 use crate::{
     api::v1::{self, network::Mode, sandbox, start_progress::Step},
-    runtime::{Limits, Network, Progress},
-    sandbox::{Change, EndReason, Lifetime, NewSandbox, Sandbox, State, Stats, Update},
+    runtime::{Limits, Network},
+    sandbox::{Change, EndReason, Lifetime, NewSandbox, Progress, Sandbox, State, Stats, Update},
 };
 use std::time::{Duration, SystemTime};
 
@@ -121,13 +121,13 @@ fn state(state: State) -> sandbox::State {
     }
 }
 
-fn start_progress(progress: Option<Progress>) -> v1::StartProgress {
+fn start_progress(progress: Progress) -> v1::StartProgress {
     let count = |layers| i32::try_from(layers).unwrap_or(i32::MAX);
     let bytes = |bytes| i64::try_from(bytes).unwrap_or(i64::MAX);
     let (step, pull) = match progress {
-        None => (Step::Waiting, None),
-        Some(Progress::Starting) => (Step::Starting, None),
-        Some(Progress::Pulling(pull)) => {
+        Progress::Waiting => (Step::Waiting, None),
+        Progress::Starting => (Step::Starting, None),
+        Progress::Pulling(pull) => {
             let pull = v1::PullProgress {
                 layers_done: count(pull.layers_done),
                 layers_total: count(pull.layers_total),

@@ -4,7 +4,7 @@ use super::{
     daemon::{Daemon, is_missing},
     pull::{Pulls, with_tag},
 };
-use crate::runtime::{Progress, RuntimeError, Tell};
+use crate::runtime::{RuntimeError, Tell};
 use bollard::models::ImageInspect;
 use std::sync::Arc;
 
@@ -18,21 +18,24 @@ pub(super) struct Found {
     pub(super) user: String,
 }
 
-/// Finds an image, and pulls it first if need be.
-pub(super) async fn find(
+/// Pulls an image that is not there.
+pub(super) async fn fetch(
     daemon: &Daemon,
     pulls: &Arc<Pulls>,
     reference: &str,
     tell: &Tell,
-) -> Result<Found, RuntimeError> {
-    if let Some(image) = look(daemon, reference).await? {
-        return check(image);
+) -> Result<(), RuntimeError> {
+    match look(daemon, reference).await? {
+        Some(_) => Ok(()),
+        None => pulls.pull(&with_tag(reference), &**tell).await,
     }
-    pulls.pull(&with_tag(reference), |pull| tell(Progress::Pulling(pull))).await?;
-    tell(Progress::Starting);
+}
+
+/// Finds an image that was fetched.
+pub(super) async fn find(daemon: &Daemon, reference: &str) -> Result<Found, RuntimeError> {
     match look(daemon, reference).await? {
         Some(image) => check(image),
-        None => Err(RuntimeError::Image("it was pulled, and somebody removed it at once".to_owned())),
+        None => Err(RuntimeError::Image("it was there, and somebody removed it at once".to_owned())),
     }
 }
 

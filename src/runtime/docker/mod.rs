@@ -153,20 +153,23 @@ impl Runtime for DockerRuntime {
         ImageNames::References
     }
 
-    async fn create(&self, spec: SandboxSpec, tell: Tell) -> Result<Created, RuntimeError> {
+    async fn fetch(&self, image: &Image, tell: Tell) -> Result<(), RuntimeError> {
+        let Shared { daemon, pulls, .. } = &*self.shared;
+        image::fetch(daemon, pulls, reference(image)?, &tell).await
+    }
+
+    async fn create(&self, spec: SandboxSpec) -> Result<Created, RuntimeError> {
         if !is_safe_id(&spec.sandbox_id) {
             return Err(failed("check the id", io::ErrorKind::InvalidInput));
         }
         self.check(&spec.limits)?;
-        let Image::Reference(reference) = spec.image.clone() else {
-            return Err(RuntimeError::Image("the docker runtime takes names of images only".to_owned()));
-        };
+        let reference = reference(&spec.image)?.to_owned();
         let shared = self.shared.clone();
         let (done, result) = oneshot::channel();
         // In a task of its own: a caller that goes away leaves nothing half made.
         tokio::spawn(async move {
             let id = spec.sandbox_id.clone();
-            let result = start::create(&shared, spec, &reference, &tell).await;
+            let result = start::create(&shared, spec, &reference).await;
             let made = result.is_ok();
             if done.send(result).is_err()
                 && made
@@ -209,6 +212,13 @@ impl Runtime for DockerRuntime {
         let (shared, id) = (self.shared.clone(), sandbox_id.to_owned());
         let task = tokio::spawn(async move { end::remove(&shared, &id).await });
         task.await.unwrap_or_else(|error| Err(failed("remove the sandbox", io::Error::other(error))))
+    }
+}
+
+fn reference(image: &Image) -> Result<&str, RuntimeError> {
+    match image {
+        Image::Reference(reference) => Ok(reference),
+        _ => Err(RuntimeError::Image("the docker runtime takes names of images only".to_owned())),
     }
 }
 

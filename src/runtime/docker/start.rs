@@ -3,7 +3,7 @@
 use super::{
     Shared, blocking, container, end, failed, handover::Handover, home::is_safe_id, image, image::Found, upload,
 };
-use crate::runtime::{Created, RuntimeError, SandboxSpec, Tell};
+use crate::runtime::{Created, RuntimeError, SandboxSpec};
 use bollard::{
     container::LogOutput,
     query_parameters::{CreateContainerOptionsBuilder, LogsOptionsBuilder},
@@ -20,14 +20,9 @@ const LOOK_AFTER: Duration = Duration::from_millis(500);
 const LAST_WORDS: usize = 2000;
 
 /// Starts a sandbox. After an error nothing of it is left.
-pub(super) async fn create(
-    shared: &Shared,
-    spec: SandboxSpec,
-    reference: &str,
-    tell: &Tell,
-) -> Result<Created, RuntimeError> {
+pub(super) async fn create(shared: &Shared, spec: SandboxSpec, reference: &str) -> Result<Created, RuntimeError> {
     debug_assert!(is_safe_id(&spec.sandbox_id));
-    let image = image::find(&shared.daemon, &shared.pulls, reference, tell).await?;
+    let image = image::find(&shared.daemon, reference).await?;
     let (sandbox, program, config) =
         (shared.home.sandbox(&spec.sandbox_id), shared.home.program().to_owned(), spec.agent_config.clone());
     let step = "make the sandbox's directory";

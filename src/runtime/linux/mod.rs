@@ -40,7 +40,7 @@ mod zygote;
 pub use zygote::main as zygote_main;
 
 use super::{
-    BoxedStream, Created, Image, Inspection, Limits, Runtime, RuntimeError, SandboxSpec, SupportedLimits, Tell, Usage,
+    BoxedStream, Created, Image, Inspection, Limits, Runtime, RuntimeError, SandboxSpec, SupportedLimits, Usage,
 };
 use client::Client;
 use layout::{AGENT_SOCKET, Layout, is_safe_id};
@@ -144,7 +144,7 @@ impl Runtime for LinuxRuntime {
         self.supported
     }
 
-    async fn create(&self, spec: SandboxSpec, _: Tell) -> Result<Created, RuntimeError> {
+    async fn create(&self, spec: SandboxSpec) -> Result<Created, RuntimeError> {
         let id = spec.sandbox_id.clone();
         if !is_safe_id(&id) {
             return Err(failed("check the id", io::ErrorKind::InvalidInput.into()));
