@@ -3,9 +3,17 @@
 use crate::{
     Options,
     create::time_of,
+    processes,
     report::{Samples, Table},
-    server::Server,
+    server::{Client, Server},
 };
+use bollard::{
+    Docker,
+    exec::{StartExecOptions, StartExecResults},
+    models::{ContainerCreateBody, ExecConfig, HostConfig},
+    query_parameters::{CreateContainerOptions, RemoveContainerOptionsBuilder},
+};
+use futures_util::StreamExt;
 use sandshell::api::v1::exec_start::Target;
 use std::{
     process::{Command, Stdio},
@@ -13,51 +21,91 @@ use std::{
 };
 
 const IMAGE: &str = "sandshell-bench/busybox";
+const TRUE: [&str; 2] = ["/bin/busybox", "true"];
 
 pub(crate) async fn measure(options: &Options, table: &mut Table) {
     if !make_image() {
         eprintln!("  no Docker daemon answers (DOCKER_HOST): not measured");
         return;
     }
+    let plain = Docker::connect_with_defaults().unwrap().negotiate_version().await.unwrap();
     let server = Server::start_with(&["--runtime", "docker"]).await;
     let mut client = server.client.clone();
     client.image = IMAGE.to_owned();
-    let [mut create, mut plain, mut run, mut exec] = std::array::from_fn(|_| Samples::default());
-    for _ in 0..options.samples(20) {
+    creation(&mut client, &plain, options, table).await;
+    commands(&mut client, &plain, options, table).await;
+    memory(&mut client, options, table).await;
+    server.stop();
+    let removed = Command::new("docker").args(["rmi", "-f", IMAGE]).stdout(Stdio::null()).status();
+    assert!(removed.is_ok_and(|status| status.success()));
+}
+
+async fn creation(client: &mut Client, plain: &Docker, options: &Options, table: &mut Table) {
+    let [mut ours, mut theirs] = std::array::from_fn(|_| Samples::default());
+    for _ in 0..options.samples(50) {
         let start = Instant::now();
         let sandbox = client.create_sandbox().await;
         client.run(Target::SandboxId(sandbox.clone()), "true").await;
-        create.push(start.elapsed());
+        ours.push(start.elapsed());
         client.delete_sandbox(sandbox).await;
 
         let start = Instant::now();
-        let id = docker(&["run", "-d", "--network", "none", IMAGE, "/bin/busybox", "sleep", "1000"]);
-        docker(&["exec", &id, "/bin/busybox", "true"]);
-        plain.push(start.elapsed());
-        docker(&["rm", "-f", &id]);
+        let container = start_container(plain).await;
+        exec(plain, &container).await;
+        theirs.push(start.elapsed());
+        remove(plain, &container).await;
     }
-    table.times(
-        "docker: create a sandbox and run its first command",
-        &create,
-        Some(("docker run -d; docker exec", &plain)),
-    );
+    let beside = Some(("create, start, first exec by Docker's API", &theirs));
+    table.times("docker: create a sandbox and run its first command", &ours, beside);
+}
 
+async fn commands(client: &mut Client, plain: &Docker, options: &Options, table: &mut Table) {
     let sandbox = client.create_sandbox().await;
     let session = client.create_session(&sandbox).await.session_id;
-    let id = docker(&["run", "-d", "--network", "none", IMAGE, "/bin/busybox", "sleep", "1000"]);
+    let container = start_container(plain).await;
+    let [mut run, mut docker_exec, mut api_exec] = std::array::from_fn(|_| Samples::default());
     for _ in 0..options.samples(50) {
         for _ in 0..20 {
             let start = Instant::now();
             client.run_in(&session, "true").await;
             run.push(start.elapsed());
         }
-        exec.push(time_of(&["docker", "exec", &id, "/bin/busybox", "true"]));
+        docker_exec.push(time_of(&[&["docker", "exec", &container][..], &TRUE].concat()));
+        let start = Instant::now();
+        exec(plain, &container).await;
+        api_exec.push(start.elapsed());
     }
-    table.times("docker: `Run(\"true\")` in a session", &run, Some(("docker exec", &exec)));
-    docker(&["rm", "-f", &id]);
+    table.times("docker: `Run(\"true\")` in a session", &run, Some(("docker exec", &docker_exec)));
+    table.times("docker: the same", &run, Some(("an exec by Docker's API", &api_exec)));
+    remove(plain, &container).await;
     client.delete_sandbox(sandbox).await;
-    server.stop();
-    docker(&["rmi", "-f", IMAGE]);
+}
+
+/// What is in the containers; Docker's own processes are outside of them.
+async fn memory(client: &mut Client, options: &Options, table: &mut Table) {
+    let count = options.samples(50);
+    let before = processes::in_sandboxes();
+    let mut sandboxes = Vec::new();
+    for _ in 0..count {
+        sandboxes.push(client.create_sandbox().await);
+    }
+    let each = || {
+        let inside: processes::Pids = processes::in_sandboxes().difference(&before).copied().collect();
+        let mib = processes::memory_kib(&inside) as f64 / count as f64 / 1024.0;
+        (format!("{mib:.2} MiB"), format!("{:.1} processes each", inside.len() as f64 / count as f64))
+    };
+    let what = format!("docker: memory of each of {count} idle sandboxes, beyond Docker's own (PSS)");
+    let (mib, processes) = each();
+    table.number(&what, &mib, &processes);
+    for sandbox in &sandboxes {
+        let session = client.create_session(sandbox).await.session_id;
+        client.run_in(&session, "true").await;
+    }
+    let (mib, processes) = each();
+    table.number("docker: the same with a shell in each", &mib, &processes);
+    for sandbox in sandboxes {
+        client.delete_sandbox(sandbox).await;
+    }
 }
 
 fn make_image() -> bool {
@@ -66,8 +114,36 @@ fn make_image() -> bool {
     Command::new("sh").args(["-c", &import]).stdout(Stdio::null()).status().is_ok_and(|status| status.success())
 }
 
-fn docker(arguments: &[&str]) -> String {
-    let output = Command::new("docker").args(arguments).stderr(Stdio::inherit()).output().unwrap();
-    assert!(output.status.success(), "docker {arguments:?}");
-    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+/// A container that waits, with as much network as a sandbox.
+async fn start_container(docker: &Docker) -> String {
+    let body = ContainerCreateBody {
+        image: Some(IMAGE.to_owned()),
+        cmd: Some(["/bin/busybox", "sleep", "1000"].map(str::to_owned).to_vec()),
+        host_config: Some(HostConfig { network_mode: Some("none".to_owned()), ..HostConfig::default() }),
+        ..ContainerCreateBody::default()
+    };
+    let id = docker.create_container(None::<CreateContainerOptions>, body).await.unwrap().id;
+    docker.start_container(&id, None).await.unwrap();
+    id
+}
+
+async fn exec(docker: &Docker, container: &str) {
+    let config = ExecConfig {
+        attach_stdout: Some(true),
+        attach_stderr: Some(true),
+        cmd: Some(TRUE.map(str::to_owned).to_vec()),
+        ..ExecConfig::default()
+    };
+    let id = docker.create_exec(container, config).await.unwrap().id;
+    match docker.start_exec(&id, None::<StartExecOptions>).await.unwrap() {
+        // Its end is the command's.
+        StartExecResults::Attached { mut output, .. } => while output.next().await.is_some() {},
+        StartExecResults::Detached => panic!("not attached"),
+    }
+    assert_eq!(docker.inspect_exec(&id).await.unwrap().exit_code, Some(0));
+}
+
+async fn remove(docker: &Docker, container: &str) {
+    let force = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
+    docker.remove_container(container, Some(force)).await.unwrap();
 }

@@ -140,6 +140,8 @@ pub enum Reason {
     TooManyCreations,
     /// The sandbox is on another server.
     OnOtherServer,
+    /// The sandboxes were made by another runtime than the server has.
+    OnOtherRuntime,
     /// The database does not answer.
     DatabaseUnreachable,
     /// What makes the sandboxes, or gives the images, does not answer.

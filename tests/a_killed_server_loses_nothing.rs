@@ -58,6 +58,7 @@ mod in_each_shell {
 crate::in_every_runtime!(
     a_repeated_request_is_still_the_same,
     what_died_meanwhile_is_reported_and_removed,
+    a_server_of_another_runtime_leaves_it_alone,
     an_agent_that_dies_is_noticed_by_who_watches,
     a_sandbox_nobody_was_told_of_is_not_left,
 );
@@ -182,6 +183,22 @@ async fn what_died_meanwhile_is_reported_and_removed(on: Runtime) {
     clients.sandboxes.delete_sandbox(v1::DeleteSandboxRequest { sandbox_id: sandbox.id.clone() }).await.expect("gone");
     let status = clients.sandboxes.get_sandbox(get(&sandbox.id)).await.expect_err("gone");
     expect_error(&status, Code::NotFound, "SANDBOX_NOT_FOUND");
+    drop(server);
+    home.close().await;
+}
+
+async fn a_server_of_another_runtime_leaves_it_alone(on: Runtime) {
+    let (home, other) = (Home::new(on), if on == Runtime::Linux { Runtime::Docker } else { Runtime::Linux });
+    let server = home.serve();
+    let sandbox = create_sandbox(&server, on.request()).await;
+    let session = sandbox.session("").await;
+    session.run("A=1").await;
+    crash(server).await;
+    let mistaken = Options { data_dir: Some(home.data_dir()), ..other.options() };
+    let Err((_, log)) = Server::try_start(mistaken) else { panic!("it took over what it cannot reach") };
+    assert!(log.contains(&format!("--runtime {}", sandbox.described.runtime)), "{log}");
+    let server = home.serve();
+    session.through(&server).await.run("echo $A").await.expect("1\n", "", 0);
     drop(server);
     home.close().await;
 }

@@ -89,6 +89,17 @@ async fn the_operator_says_which() {
 }
 
 #[tokio::test]
+async fn the_hosts_network_is_the_daemons() {
+    let mut options = shared_docker().options();
+    options.args.push("--allow-host-network".to_owned());
+    let server = Server::start(options);
+    let network = Some(v1::Network { mode: v1::network::Mode::Host.into() });
+    let s = create_sandbox(&server, v1::CreateSandboxRequest { network, ..Runtime::Docker.request() }).await;
+    let outside = shared_docker().beside("readlink").arg("/proc/self/ns/net").output().expect("readlink").stdout;
+    s.run("readlink /proc/self/ns/net").await.expect(&String::from_utf8_lossy(&outside), "", 0);
+}
+
+#[tokio::test]
 async fn an_image_removed_in_use_harms_nobody() {
     let name = made(&["-c", "ENV A=1"]);
     let s = create_sandbox(shared_server(), image(&name)).await;

@@ -161,6 +161,7 @@ fn reason_name(reason: Reason) -> &'static str {
         Reason::TooManyRequests => "TOO_MANY_REQUESTS",
         Reason::TooManyCreations => "TOO_MANY_CREATIONS",
         Reason::OnOtherServer => "ON_OTHER_SERVER",
+        Reason::OnOtherRuntime => "ON_OTHER_RUNTIME",
         Reason::DatabaseUnreachable => "DATABASE_UNREACHABLE",
         Reason::RuntimeUnreachable => "RUNTIME_UNREACHABLE",
     }

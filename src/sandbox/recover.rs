@@ -18,7 +18,7 @@ use super::{
     row,
 };
 use crate::{
-    error::{Error, Result},
+    error::{Error, Reason, Result},
     runtime::Inspection,
     store::{SandboxRow, SandboxState},
 };
@@ -48,6 +48,7 @@ impl Sandboxes {
     /// call is served.
     pub async fn recover(&self) -> Result<Recovered> {
         let rows = self.store().sandboxes_of_server(self.server()).await?;
+        self.check_runtime(&rows)?;
         let there = self.runtime().list().await.map_err(|error| Error::internal("list sandboxes", error))?;
         let known: HashSet<_> = rows.iter().map(|row| row.id.clone()).collect();
         let there: HashSet<_> = there.into_iter().collect();
@@ -64,6 +65,23 @@ impl Sandboxes {
         }
         self.clean_now_and_then();
         Ok(recovered)
+    }
+
+    /// Refuses what another runtime made: to this one they would all be dead.
+    fn check_runtime(&self, rows: &[SandboxRow]) -> Result<()> {
+        let name = self.runtime().name();
+        let lives = |row: &&SandboxRow| !matches!(row.state, SandboxState::Failed | SandboxState::Deleted);
+        let mut others = Vec::new();
+        for row in rows.iter().filter(lives) {
+            others.extend(Some(row::details_of(row)?.runtime).filter(|runtime| runtime != name));
+        }
+        let Some(other) = others.first() else { return Ok(()) };
+        let message = format!(
+            "{} of this server's sandboxes were made by the {other} runtime, and {name} cannot take them over; start it with \
+             --runtime {other}, or with another --data-dir",
+            others.len()
+        );
+        Err(Error::WrongState { reason: Reason::OnOtherRuntime, message })
     }
 
     /// Takes over the sandbox of one row. Returns its state.

@@ -29,10 +29,14 @@ pub(super) fn details(about: &About) -> Result<String> {
     serde_json::to_string(&about.details).map_err(|error| Error::internal("write a sandbox's details", error))
 }
 
+/// The details of a row.
+pub(super) fn details_of(row: &SandboxRow) -> Result<Details> {
+    serde_json::from_str(&row.details).map_err(|error| Error::internal("read a sandbox's details", error))
+}
+
 /// The sandbox of a row.
 pub(super) fn read(row: SandboxRow) -> Result<(About, Condition)> {
-    let details: Details =
-        serde_json::from_str(&row.details).map_err(|error| Error::internal("read a sandbox's details", error))?;
+    let details = details_of(&row)?;
     let (state, end_reason) = match row.state {
         SandboxState::Starting => (State::Starting, None),
         SandboxState::Running | SandboxState::Failed => (State::Running, None),
