@@ -17,7 +17,7 @@ use futures_util::StreamExt;
 use sandshell::api::v1::exec_start::Target;
 use std::{
     process::{Command, Stdio},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 const IMAGE: &str = "sandshell-bench/busybox";
@@ -85,27 +85,29 @@ async fn commands(client: &mut Client, plain: &Docker, options: &Options, table:
 async fn memory(client: &mut Client, options: &Options, table: &mut Table) {
     let count = options.samples(50);
     let before = processes::in_sandboxes();
-    let mut sandboxes = Vec::new();
-    for _ in 0..count {
+    let mut sandboxes = vec![client.create_sandbox().await];
+    measure_each("docker: memory of an idle sandbox alone, beyond Docker's own (PSS)", &before, 1, table).await;
+    for _ in 1..count {
         sandboxes.push(client.create_sandbox().await);
     }
-    let each = || {
-        let inside: processes::Pids = processes::in_sandboxes().difference(&before).copied().collect();
-        let mib = processes::memory_kib(&inside) as f64 / count as f64 / 1024.0;
-        (format!("{mib:.2} MiB"), format!("{:.1} processes each", inside.len() as f64 / count as f64))
-    };
-    let what = format!("docker: memory of each of {count} idle sandboxes, beyond Docker's own (PSS)");
-    let (mib, processes) = each();
-    table.number(&what, &mib, &processes);
+    measure_each(&format!("docker: memory of each of {count}"), &before, count, table).await;
     for sandbox in &sandboxes {
         let session = client.create_session(sandbox).await.session_id;
         client.run_in(&session, "true").await;
     }
-    let (mib, processes) = each();
-    table.number("docker: the same with a shell in each", &mib, &processes);
+    measure_each(&format!("docker: memory of each of {count} with a shell"), &before, count, table).await;
     for sandbox in sandboxes {
         client.delete_sandbox(sandbox).await;
     }
+}
+
+async fn measure_each(what: &str, before: &processes::Pids, count: usize, table: &mut Table) {
+    // They are idle once they had nothing to do for a while.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let inside: processes::Pids = processes::in_sandboxes().difference(before).copied().collect();
+    let mib = processes::memory_kib(&inside) as f64 / count as f64 / 1024.0;
+    let note = format!("{:.1} processes each", inside.len() as f64 / count as f64);
+    table.number(what, &format!("{mib:.2} MiB"), &note);
 }
 
 fn make_image() -> bool {

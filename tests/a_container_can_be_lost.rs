@@ -2,11 +2,12 @@
 //! left behind.
 
 use crate::kit::{
-    Options, Runtime, Sandbox, Server, create_sandbox,
+    Dice, Options, Runtime, Sandbox, Server, create_sandbox,
     docker::{self, Docker, shared_docker, shared_server},
     errors::expect_error,
     v1, within,
 };
+use std::time::Duration;
 use tonic::{Code, Status};
 use v1::{GetSandboxRequest, sandbox::State};
 
@@ -153,6 +154,41 @@ async fn a_crashed_daemon_is_survived() {
         s.delete().await;
         tokio::task::spawn_blocking(move || drop((server, docker))).await.expect("the end");
     }
+}
+
+/// Whatever was half made then is removed once the daemon is back.
+#[tokio::test]
+async fn a_daemon_that_crashes_while_sandboxes_are_made() {
+    let docker = Docker::own(&["--live-restore"]);
+    let server = Server::start(docker.options());
+    let mut dice = Dice::new();
+    for _ in 0..3 {
+        let mut clients = server.connect().await;
+        let creations: Vec<_> = (0..8)
+            .map(|_| {
+                let mut sandboxes = clients.sandboxes.clone();
+                tokio::spawn(async move { sandboxes.create_sandbox(busybox()).await })
+            })
+            .collect();
+        tokio::time::sleep(Duration::from_millis(dice.below(1500))).await;
+        docker.crash();
+        let mut made = vec![];
+        for creation in creations {
+            match within("an answer", creation).await.expect("no panic") {
+                Ok(sandbox) => made.push(sandbox.into_inner().sandbox_id),
+                Err(status) => expect_error(&status, Code::Unavailable, "RUNTIME_UNREACHABLE"),
+            }
+        }
+        docker.again();
+        let containers = || docker.run(&["ps", "-aq", "--filter", "label=sandshell.sandbox"]).lines().count();
+        within::until("the rest is gone", async || containers() == made.len()).await;
+        for sandbox_id in made {
+            clients.sandboxes.delete_sandbox(v1::DeleteSandboxRequest { sandbox_id }).await.expect("a deletion");
+        }
+        let directories = server.data_dir().join("docker/sandboxes").read_dir().expect("a directory").count();
+        assert_eq!((containers(), directories), (0, 0));
+    }
+    tokio::task::spawn_blocking(move || drop((server, docker))).await.expect("the end");
 }
 
 #[tokio::test]

@@ -96,7 +96,7 @@ async fn the_hosts_network_is_the_daemons() {
     let network = Some(v1::Network { mode: v1::network::Mode::Host.into() });
     let s = create_sandbox(&server, v1::CreateSandboxRequest { network, ..Runtime::Docker.request() }).await;
     let outside = shared_docker().beside("readlink").arg("/proc/self/ns/net").output().expect("readlink").stdout;
-    s.run("readlink /proc/self/ns/net").await.expect(&String::from_utf8_lossy(&outside), "", 0);
+    s.run("readlink /proc/self/ns/net").await.expect(outside, "", 0);
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@ mod follower;
 mod input;
 mod leftovers;
 mod log;
+mod memory;
 mod oom;
 mod peers;
 mod request_ids;
@@ -99,6 +100,7 @@ fn serve(handed: Handed) -> Result<(), Failure> {
         });
         let listener = tokio::net::UnixListener::from_std(handed.listener)?;
         let sessions = Arc::new(sessions::Sessions::new(config, oom::OomCounter::new(handed.oom)));
+        tokio::spawn(memory::trim_when_quiet(sessions.activity().clone()));
         let peers = handed.peers;
         let incoming = UnixListenerStream::new(listener)
             .filter(move |stream| stream.as_ref().map_or(true, |stream| peers.allow(stream)))

@@ -22,11 +22,18 @@ use crate::{
 };
 use sha2::{Digest, Sha256};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
-use tokio::{sync::oneshot, time::timeout};
+use tokio::{
+    sync::oneshot,
+    time::{sleep, timeout},
+};
 use tracing::Instrument;
 
 /// How long a new agent may take to answer. Far above what it needs; a loaded host is slow.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// When the removal of what nobody wants is tried again, and how seldom at most.
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+const LAST_RETRY: Duration = Duration::from_secs(60);
 
 /// How long a request id is remembered.
 pub(super) const REQUEST_KEPT: Duration = Duration::from_secs(3600);
@@ -249,14 +256,38 @@ impl Sandboxes {
     }
 
     async fn give_up(&self, entry: &Entry) {
-        if let Err(error) = self.runtime().remove(entry.id()).await {
-            // Its row stays, so a later start removes it.
-            tracing::error!(sandbox = entry.id(), %error, "a sandbox that nobody wants could not be removed");
-        } else if let Err(error) = self.store().forget_sandbox(entry.id()).await {
-            tracing::error!(sandbox = entry.id(), %error, "the row of a sandbox that nobody wants is left");
+        if !self.is_undone(entry.id()).await {
+            let (this, id) = (self.clone(), entry.id().to_owned());
+            tokio::spawn(async move { this.undo(&id).await }.in_current_span());
         }
         self.registry().remove(entry.id());
         entry.change(State::Gone, None, |_| true);
+    }
+
+    /// Tries again and again to remove what is left of a sandbox that nobody wants: what makes the sandboxes may be away.
+    async fn undo(&self, sandbox_id: &str) {
+        let mut pause = FIRST_RETRY;
+        loop {
+            sleep(pause).await;
+            if self.is_undone(sandbox_id).await {
+                return;
+            }
+            pause = LAST_RETRY.min(2 * pause);
+        }
+    }
+
+    /// Removes a sandbox that nobody wants, and then its row: as long as that is there, the next start of the server
+    /// removes both.
+    async fn is_undone(&self, sandbox_id: &str) -> bool {
+        let removed = self.runtime().remove(sandbox_id).await.map_err(|error| error.to_string());
+        let forgotten = match removed {
+            Ok(()) => self.store().forget_sandbox(sandbox_id).await.map_err(|error| error.to_string()),
+            Err(reason) => Err(reason),
+        };
+        if let Err(reason) = &forgotten {
+            tracing::error!(sandbox = sandbox_id, reason, "a sandbox that nobody wants could not be removed");
+        }
+        forgotten.is_ok()
     }
 }
 
