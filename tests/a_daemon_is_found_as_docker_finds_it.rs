@@ -2,10 +2,10 @@
 //! reached as they reach it: by a socket, TCP, TLS or SSH. What is wrong is said at the start.
 
 use crate::kit::{
-    Options, Running, Runtime, Server,
+    Options, Server,
     certificates::{self, Authority},
     create_sandbox,
-    docker::{self, Docker, shared_docker},
+    docker::{self, Docker, shared_docker, works},
     host,
     sshd::Sshd,
     v1, within,
@@ -33,19 +33,6 @@ fn refused(environment: &[(&str, &str)], words: &[&str]) {
     for word in words {
         assert!(log.contains(word), "{environment:?} should be told {word:?}, and is told:\n{log}");
     }
-}
-
-/// A sandbox does what it does on a daemon's own socket.
-async fn works(server: &Server) {
-    let s = create_sandbox(server, Runtime::Docker.request()).await;
-    let session = s.session("/bin/bash").await;
-    session.run("cd /usr; A=1").await.expect("", "", 0);
-    session.run("echo $A $PWD; echo e >&2; (exit 3)").await.expect("1 /usr\n", "e\n", 3);
-    assert_eq!(session.run("seq 1 100000").await.out().lines().count(), 100_000);
-    let mut running: Running = session.exec_text("echo a; sleep 0.2; echo b").await;
-    running.until_out("a\n").await;
-    running.finish().await.expect("a\nb\n", "", 0);
-    s.delete().await;
 }
 
 /// Files as Docker's tools name them, in a folder of this name.

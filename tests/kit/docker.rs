@@ -1,6 +1,6 @@
 //! A real Docker daemon: its own data, socket and network, with images made of this host's programs.
 
-use super::{Options, Server, host};
+use super::{Options, Runtime, Server, create_sandbox, host};
 use rustix::{
     fs::{FlockOperation, flock},
     thread::{LinkNameSpaceType, move_into_link_name_space},
@@ -51,6 +51,26 @@ pub fn shared_docker() -> &'static Docker {
 pub fn shared_server() -> &'static Server {
     static SHARED: LazyLock<Server> = LazyLock::new(|| Server::start(shared_docker().options()));
     &SHARED
+}
+
+/// A sandbox of this server's does all that one does.
+pub async fn works(server: &Server) {
+    let s = create_sandbox(server, Runtime::Docker.request()).await;
+    let session = s.session("/bin/bash").await;
+    session.run("cd /usr; A=1").await.expect("", "", 0);
+    session.run("echo $A $PWD; echo e >&2; (exit 3)").await.expect("1 /usr\n", "e\n", 3);
+    session.run("echo hello >/root/f; chown 1234:5678 /root/f; stat -c '%u %g' /root/f").await.expect(
+        "1234 5678\n",
+        "",
+        0,
+    );
+    assert_eq!(session.run("seq 1 100000").await.out().lines().count(), 100_000);
+    let mut running = session.exec_text("echo a; sleep 0.2; echo b").await;
+    running.until_out("a\n").await;
+    running.finish().await.expect("a\nb\n", "", 0);
+    session.run("kill -9 $$").await;
+    session.alive().await;
+    s.delete().await;
 }
 
 fn base() -> PathBuf {

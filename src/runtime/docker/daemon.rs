@@ -134,8 +134,8 @@ fn keeps_disk(info: &SystemInfo) -> bool {
     }
 }
 
-/// What the daemon's host cannot give.
-pub(super) fn warnings(info: &SystemInfo) -> Vec<String> {
+/// What the daemon's host cannot give to containers in this user namespace.
+pub(super) fn warnings(info: &SystemInfo, userns: Option<&str>) -> Vec<String> {
     let supported = supported(info);
     let security = |name: &str| info.security_options.iter().flatten().any(|option| option.contains(name));
     let mut found = Vec::new();
@@ -146,7 +146,7 @@ pub(super) fn warnings(info: &SystemInfo) -> Vec<String> {
         (supported.processes, "the Docker daemon cannot limit processes on its host"),
         (security("name=seccomp"), "the Docker daemon does not filter system calls"),
         (
-            security("name=userns") || security("name=rootless"),
+            (security("name=userns") && userns != Some("host")) || security("name=rootless"),
             "root in a sandbox is root of the Docker daemon's host, confined by capabilities, system call filter and \
              namespaces only; start the daemon with userns-remap to change that",
         ),

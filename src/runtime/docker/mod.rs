@@ -120,7 +120,8 @@ impl DockerRuntime {
         let (daemon, info) = Daemon::open(config.container_runtime.as_deref())?;
         let home = Home::open(&config.data_dir, &config.program)?;
         let pulls = Arc::new(Pulls::new(daemon.clone(), config.pull_stall));
-        let (warnings, supported) = (daemon::warnings(&info), daemon::supported(&info));
+        let warnings = daemon::warnings(&info, config.userns.as_deref());
+        let supported = daemon::supported(&info);
         Ok(Self { shared: Arc::new(Shared { daemon, home, pulls, config }), warnings, supported })
     }
 
