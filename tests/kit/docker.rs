@@ -1,10 +1,15 @@
 //! A real Docker daemon: its own data, socket and network, with images made of this host's programs.
 
-use super::{Options, Server, host};
-use rustix::fs::{FlockOperation, flock};
+use super::{Options, Runtime, Server, create_sandbox, host};
+use rustix::{
+    fs::{FlockOperation, flock},
+    thread::{LinkNameSpaceType, move_into_link_name_space},
+};
 use std::{
     fs::{self, File},
-    os::unix::process::CommandExt,
+    io,
+    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
+    os::{fd::AsFd, unix::process::CommandExt},
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
     sync::LazyLock,
@@ -46,6 +51,26 @@ pub fn shared_docker() -> &'static Docker {
 pub fn shared_server() -> &'static Server {
     static SHARED: LazyLock<Server> = LazyLock::new(|| Server::start(shared_docker().options()));
     &SHARED
+}
+
+/// A sandbox of this server's does all that one does.
+pub async fn works(server: &Server) {
+    let s = create_sandbox(server, Runtime::Docker.request()).await;
+    let session = s.session("/bin/bash").await;
+    session.run("cd /usr; A=1").await.expect("", "", 0);
+    session.run("echo $A $PWD; echo e >&2; (exit 3)").await.expect("1 /usr\n", "e\n", 3);
+    session.run("echo hello >/root/f; chown 1234:5678 /root/f; stat -c '%u %g' /root/f").await.expect(
+        "1234 5678\n",
+        "",
+        0,
+    );
+    assert_eq!(session.run("seq 1 100000").await.out().lines().count(), 100_000);
+    let mut running = session.exec_text("echo a; sleep 0.2; echo b").await;
+    running.until_out("a\n").await;
+    running.finish().await.expect("a\nb\n", "", 0);
+    session.run("kill -9 $$").await;
+    session.alive().await;
+    s.delete().await;
 }
 
 fn base() -> PathBuf {
@@ -121,6 +146,30 @@ impl Docker {
         let mut command = Command::new("nsenter");
         command.arg(format!("--net=/proc/{}/ns/net", network.trim())).arg(program);
         command
+    }
+
+    /// Makes a port of the daemon's network reachable from here, at the address that is returned.
+    pub fn forward(&self, port: u16) -> SocketAddr {
+        let network = fs::read_to_string(self.dir.join("network")).expect("the network's holder");
+        let network = File::open(format!("/proc/{}/ns/net", network.trim())).expect("a network");
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("an address");
+        // A thread that has gone there: what it connects stays there.
+        thread::spawn(move || {
+            move_into_link_name_space(network.as_fd(), Some(LinkNameSpaceType::Network)).expect("to be root");
+            for near in listener.incoming().map_while(Result::ok) {
+                let Ok(far) = TcpStream::connect(("127.0.0.1", port)) else { continue };
+                for (mut from, mut to) in
+                    [(near.try_clone().expect("a socket"), far.try_clone().expect("a socket")), (far, near)]
+                {
+                    thread::spawn(move || {
+                        let _ = io::copy(&mut from, &mut to);
+                        let _ = to.shutdown(Shutdown::Write);
+                    });
+                }
+            }
+        });
+        address
     }
 
     /// Kills the daemon, as a crash would.

@@ -1,34 +1,23 @@
 //! Credentials for registries, from where `docker login` puts them: a file, or a helper program that the file names.
 
+use super::config::{self, Config, ConfigError, Entry};
 use base64::{Engine, engine::general_purpose::STANDARD};
-use bollard::auth::DockerCredentials;
+use bollard::{auth::DockerCredentials, errors::Error as ApiError};
+use rustix::process::{Pid, Signal, kill_process_group};
 use serde::Deserialize;
 use std::{
-    collections::HashMap,
-    env, fs,
-    io::{self, Write},
+    env, io,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Output, Stdio},
+    time::Duration,
 };
+use tokio::{io::AsyncWriteExt, process::Command, time::timeout};
 
 /// The name that everybody's registry has in the file.
 const EVERYBODYS: &str = "https://index.docker.io/v1/";
 
-/// The part of Docker's `config.json` that is about credentials.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
-struct File {
-    auths: HashMap<String, Entry>,
-    creds_store: Option<String>,
-    cred_helpers: HashMap<String, String>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Entry {
-    auth: String,
-    identitytoken: Option<String>,
-}
+/// What a helper says when it has nothing, which is no failure.
+const NOTHING: &str = "credentials not found in native keychain";
 
 /// What a helper answers.
 #[derive(Debug, Deserialize)]
@@ -38,37 +27,64 @@ struct Answer {
     secret: String,
 }
 
-/// The credentials for a registry, if there are any.
-pub(super) async fn of(registry: &str) -> Result<Option<DockerCredentials>, String> {
-    let Some(path) = file() else { return Ok(None) };
-    let registry = registry.to_owned();
-    // A helper may ask a keychain, which takes its time.
-    let found = tokio::task::spawn_blocking(move || look(&path, &registry)).await;
-    found.map_err(|error| error.to_string())?
+/// Why there are no credentials where there should be some.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum CredentialsError {
+    /// The configuration is broken.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A login in it is.
+    #[error("the login for {server} in {} is not name and password in base64", .file.display())]
+    Login { server: String, file: PathBuf },
+    /// A helper cannot be run.
+    #[error("{program}, which config.json names: {source}")]
+    Run { program: String, source: io::Error },
+    /// It does not end.
+    #[error("{program} gave no answer for {patience:?}; it may wait for somebody who is not there")]
+    Slow { program: String, patience: Duration },
+    /// It said something else.
+    #[error("{program} failed: {said}")]
+    Failed { program: String, said: String },
 }
 
-fn file() -> Option<PathBuf> {
-    let folder = env::var_os("DOCKER_CONFIG").map(PathBuf::from);
-    let folder = folder.or_else(|| env::var_os("HOME").map(|home| Path::new(&home).join(".docker")));
-    folder.map(|folder| folder.join("config.json"))
+/// The credentials for a registry, if there are any. A helper program may take so long: it may ask a keychain, or a cloud.
+pub(super) async fn of(registry: &str, patience: Duration) -> Result<Option<DockerCredentials>, CredentialsError> {
+    match config::folder(&|name| env::var_os(name)) {
+        Some(folder) => look(&folder, registry, patience).await,
+        None => Ok(None),
+    }
 }
 
-fn look(path: &Path, registry: &str) -> Result<Option<DockerCredentials>, String> {
-    let text = match fs::read(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(format!("{}: {error}", path.display())),
+/// The words of a registry that refuses the credentials, or that there are none. The daemon says 500 then, as for much
+/// else, and passes on the registry's words or those of its own client.
+pub(super) fn refusal(error: &ApiError) -> Option<&str> {
+    let (ApiError::DockerResponseServerError { message, .. } | ApiError::DockerStreamError { error: message }) = error
+    else {
+        return None;
     };
-    let file: File = serde_json::from_slice(&text).map_err(|error| format!("{}: {error}", path.display()))?;
-    let key = if registry == "docker.io" { EVERYBODYS } else { registry };
-    let helper = file.cred_helpers.get(registry).or_else(|| file.cred_helpers.get(key)).or(file.creds_store.as_ref());
-    if let Some(helper) = helper
-        && let Some(found) = ask(helper, key)?
+    let signs = ["unauthorized", "no basic auth credentials", "access denied", "denied: ", "403 Forbidden"];
+    signs.iter().any(|sign| message.contains(sign)).then(|| message.trim())
+}
+
+async fn look(
+    folder: &Path,
+    registry: &str,
+    patience: Duration,
+) -> Result<Option<DockerCredentials>, CredentialsError> {
+    let Config { auths, creds_store, cred_helpers, .. } = config::read(folder)?;
+    let key = if matches!(registry, "docker.io" | "index.docker.io") { EVERYBODYS } else { registry };
+    let helper = cred_helpers.get(registry).or_else(|| cred_helpers.get(key)).or(creds_store.as_ref());
+    if let Some(helper) = helper.filter(|helper| !helper.is_empty())
+        && let Some(found) = ask(helper, key, patience).await?
     {
         return Ok(Some(found));
     }
-    let entry = file.auths.iter().find(|(name, _)| name.as_str() == key || host(name) == host(key));
-    entry.map_or(Ok(None), |(_, entry)| read(entry, key))
+    let entry = auths.iter().find(|(name, _)| name.as_str() == key).or_else(|| {
+        // Other names of the same: older tools write a URL.
+        auths.iter().find(|(name, _)| host(name) == host(key))
+    });
+    let wrong = || CredentialsError::Login { server: key.to_owned(), file: config::file(folder) };
+    entry.map_or(Ok(None), |(_, entry)| read(entry, key).map_err(|Unreadable| wrong()))
 }
 
 /// What is left of a registry's name in the file, which may be a URL.
@@ -77,46 +93,56 @@ fn host(name: &str) -> &str {
     name.split('/').next().unwrap_or(name)
 }
 
-fn read(entry: &Entry, server: &str) -> Result<Option<DockerCredentials>, String> {
-    let identitytoken = entry.identitytoken.clone().filter(|token| !token.is_empty());
-    if entry.auth.is_empty() && identitytoken.is_none() {
+struct Unreadable;
+
+fn read(entry: &Entry, server: &str) -> Result<Option<DockerCredentials>, Unreadable> {
+    let token = entry.identitytoken.clone().filter(|token| !token.is_empty());
+    let pair = match (entry.auth.as_str(), &entry.username, &entry.password) {
+        ("", Some(name), Some(password)) => Some((name.clone(), password.clone())),
+        ("", ..) => None,
+        (auth, ..) => {
+            let pair = STANDARD.decode(auth).ok().and_then(|pair| String::from_utf8(pair).ok()).ok_or(Unreadable)?;
+            let (name, password) = pair.split_once(':').ok_or(Unreadable)?;
+            Some((name.to_owned(), password.trim_end_matches('\0').to_owned()))
+        }
+    };
+    if pair.is_none() && token.is_none() {
         return Ok(None);
     }
-    let unreadable = || format!("the entry of {server} is not name and password in base64");
-    let pair =
-        STANDARD.decode(&entry.auth).ok().and_then(|pair| String::from_utf8(pair).ok()).ok_or_else(unreadable)?;
-    let (name, password) = pair.split_once(':').unwrap_or((&pair, ""));
-    let password = password.trim_end_matches('\0');
+    let (username, password) = pair.unzip();
     Ok(Some(DockerCredentials {
-        username: Some(name.to_owned()),
-        password: Some(password.to_owned()).filter(|_| identitytoken.is_none()),
+        username,
+        password: password.filter(|_| token.is_none()),
         serveraddress: Some(server.to_owned()),
-        identitytoken,
+        identitytoken: token,
         ..DockerCredentials::default()
     }))
 }
 
 /// Asks a helper program. `None` when it has nothing for this registry.
-fn ask(helper: &str, server: &str) -> Result<Option<DockerCredentials>, String> {
+async fn ask(helper: &str, server: &str, patience: Duration) -> Result<Option<DockerCredentials>, CredentialsError> {
     let program = format!("docker-credential-{helper}");
-    let run = || {
-        let mut child = Command::new(&program)
-            .arg("get")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()?;
-        if let Some(mut stdin) = child.stdin.take() {
-            stdin.write_all(server.as_bytes())?;
-        }
-        child.wait_with_output()
+    let output = match timeout(patience, run(&program, server)).await {
+        Ok(Ok(output)) => output,
+        Ok(Err(source)) => return Err(CredentialsError::Run { program, source }),
+        Err(_) => return Err(CredentialsError::Slow { program, patience }),
     };
-    let output = run().map_err(|error: io::Error| format!("{program}: {error}"))?;
     if !output.status.success() {
-        return Ok(None);
+        // Its words are on its standard output; those of a shell or a loader are not.
+        let said = [output.stdout, output.stderr].map(|said| String::from_utf8_lossy(&said).trim().to_owned());
+        return match said.iter().find(|said| !said.is_empty()) {
+            Some(said) if said == NOTHING => Ok(None),
+            said => {
+                let said = said.cloned().unwrap_or_else(|| output.status.to_string());
+                Err(CredentialsError::Failed { program, said })
+            }
+        };
     }
-    let Answer { username, secret } =
-        serde_json::from_slice(&output.stdout).map_err(|error| format!("{program}: {error}"))?;
+    let Answer { username, secret } = match serde_json::from_slice(&output.stdout) {
+        Ok(answer) => answer,
+        // The parser's words do not quote a secret.
+        Err(error) => return Err(CredentialsError::Failed { program, said: error.to_string() }),
+    };
     let serveraddress = Some(server.to_owned());
     Ok(Some(if username == "<token>" {
         DockerCredentials { identitytoken: Some(secret), serveraddress, ..DockerCredentials::default() }
@@ -126,33 +152,82 @@ fn ask(helper: &str, server: &str) -> Result<Option<DockerCredentials>, String> 
     }))
 }
 
+/// A helper and what it has started. They die with this.
+struct Group(Option<Pid>);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(group) = self.0.take() {
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+    }
+}
+
+/// Runs a helper.
+async fn run(program: &str, server: &str) -> io::Result<Output> {
+    let mut child = Command::new(program)
+        .arg("get")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .spawn()?;
+    let id = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
+    let mut group = Group(id);
+    if let Some(mut stdin) = child.stdin.take() {
+        match stdin.write_all(server.as_bytes()).await {
+            // One that answers the same to all need not ask for which.
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => return Err(error),
+            _ => {}
+        }
+    }
+    let output = child.wait_with_output().await?;
+    // Its number may mean somebody else from here on.
+    group.0 = None;
+    Ok(output)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
-    fn found(text: &str, registry: &str) -> Option<(String, String)> {
+    async fn found(text: &str, registry: &str) -> Result<Option<(String, String)>, String> {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("config.json");
-        fs::write(&path, text).unwrap();
-        let found = look(&path, registry).unwrap()?;
-        Some((found.username.unwrap(), found.password.unwrap()))
+        fs::write(dir.path().join("config.json"), text).unwrap();
+        let found = look(dir.path(), registry, Duration::MAX).await.map_err(|error| error.to_string())?;
+        Ok(found.map(|found| (found.username.unwrap(), found.password.unwrap())))
     }
 
-    #[test]
-    fn a_login_is_found_by_its_registry() {
+    #[tokio::test]
+    async fn a_login_is_found_by_its_registry() {
         let auth = STANDARD.encode("me:pass:word");
         let text = format!(
             r#"{{"auths": {{"https://index.docker.io/v1/": {{"auth": "{auth}"}}, "localhost:5000": {{}}}}, "x": 1}}"#
         );
-        assert_eq!(found(&text, "docker.io"), Some(("me".into(), "pass:word".into())));
-        assert_eq!(found(&text, "localhost:5000"), None);
-        assert_eq!(found(&text, "ghcr.io"), None);
+        let login = Ok(Some(("me".to_owned(), "pass:word".to_owned())));
+        assert_eq!(found(&text, "docker.io").await, login);
+        assert_eq!(found(&text, "index.docker.io").await, login);
+        assert_eq!(found(&text, "localhost:5000").await, Ok(None));
+        assert_eq!(found(&text, "ghcr.io").await, Ok(None));
         let url = format!(r#"{{"auths": {{"https://ghcr.io/v2/": {{"auth": "{auth}"}}}}}}"#);
-        assert!(found(&url, "ghcr.io").is_some());
+        assert_eq!(found(&url, "ghcr.io").await, login);
+        let clear = r#"{"auths": {"ghcr.io": {"username": "me", "password": "pass:word"}}}"#;
+        assert_eq!(found(clear, "ghcr.io").await, login);
     }
 
-    #[test]
-    fn without_the_file_there_are_none() {
-        assert!(look(Path::new("/no/such/config.json"), "docker.io").unwrap().is_none());
+    #[tokio::test]
+    async fn a_broken_login_is_named() {
+        for text in [r#"{"auths": {"ghcr.io": {"auth": "?"}}}"#, r#"{"auths": []}"#] {
+            let error = found(text, "ghcr.io").await.unwrap_err();
+            assert!(error.contains("config.json"), "{error}");
+        }
+        let error = found(r#"{"credsStore": "no-such"}"#, "ghcr.io").await.unwrap_err();
+        assert!(error.contains("docker-credential-no-such"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn without_the_file_there_are_none() {
+        assert!(look(Path::new("/nonexistent"), "docker.io", Duration::MAX).await.unwrap().is_none());
     }
 }

@@ -1,64 +1,65 @@
-//! The daemon: where it is, what it can do, and what its errors mean.
+//! The daemon: what it is, what it can do, and what its errors mean.
 
-use super::failed;
+use super::{client, failed, place::Place, tls};
 use crate::runtime::{RuntimeError, SupportedLimits};
-use bollard::{Docker, errors::Error as ApiError, models::SystemInfo};
-use std::{env, error::Error, io, time::Duration};
-
-/// Where Docker's tools look unless told otherwise.
-const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
+use bollard::{API_DEFAULT_VERSION, Docker, errors::Error as ApiError, models::SystemInfo};
+use std::{env, error::Error, io, sync::Arc, time::Duration};
 
 /// How long the daemon may take for one answer. Creating and starting a container on a busy host takes seconds.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How long it may take to say which version it has.
-const GREETING_TIMEOUT: Duration = Duration::from_secs(15);
+const GREETING_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Container runtimes whose containers are processes of the daemon's host.
+const SHARED_KERNEL: [&str; 3] = ["runc", "io.containerd.runc.v2", "crun"];
 
 /// A daemon that answered. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Daemon {
     docker: Docker,
-    host: String,
+    place: Arc<Place>,
     local: bool,
 }
 
 impl Daemon {
     /// Finds the daemon that the environment names, and asks what it is. Blocks.
     pub(super) fn open(container_runtime: Option<&str>) -> Result<(Self, SystemInfo), RuntimeError> {
-        let host = env::var("DOCKER_HOST").ok().filter(|host| !host.is_empty()).unwrap_or_else(|| DEFAULT_HOST.into());
-        // Other kinds of container have a kernel of their own, which a socket of the host's does not reach into.
-        let local = host.starts_with("unix://") && container_runtime.is_none_or(|name| name == "runc");
-        let docker = Docker::connect_with_host(&host).map_err(|error| unanswered(&host, &error))?;
-        let mut this = Self { docker, host, local };
+        let place = Arc::new(Place::find(&|name| env::var_os(name))?);
+        let client = |answer, version| client::new(&place, answer, version).map_err(|error| unanswered(&place, &error));
+        let docker = client(GREETING_TIMEOUT, API_DEFAULT_VERSION)?;
+        let mut this = Self { docker: docker.clone(), place: place.clone(), local: false };
         // A runtime for the occasion: the server's own begins later, once nothing forks any more.
         let tokio = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(|error| failed("start an event loop", error))?;
-        let (docker, info) = tokio.block_on(async {
+        let (version, info) = tokio.block_on(async {
             let ask = async {
-                let docker = this.docker.clone().negotiate_version().await?;
+                let docker = docker.negotiate_version().await?;
                 let info = docker.info().await?;
-                Ok::<_, ApiError>((docker, info))
+                Ok::<_, ApiError>((docker.client_version(), info))
             };
             match tokio::time::timeout(GREETING_TIMEOUT, ask).await {
                 Ok(answer) => answer.map_err(|error| this.explain("say what it is", error)),
-                Err(_) => Err(unanswered(&this.host, &io::Error::from(io::ErrorKind::TimedOut))),
+                Err(_) => Err(unanswered(&place, &io::Error::from(io::ErrorKind::TimedOut))),
             }
         })?;
-        // The connections of the first client end with the event loop that they were made in.
+        // What the first client has kept belongs to the event loop that it was made in.
         drop(tokio);
-        this.docker = docker.with_timeout(ANSWER_TIMEOUT);
+        this.docker = client(ANSWER_TIMEOUT, &version)?;
         if info.os_type.as_deref().is_some_and(|os| os != "linux") {
             return Err(RuntimeError::Refused("the Docker daemon makes no Linux containers".to_owned()));
         }
         if let Some(name) = container_runtime
             && !info.runtimes.as_ref().is_some_and(|known| known.contains_key(name))
         {
-            let known: Vec<_> = info.runtimes.iter().flatten().map(|(name, _)| name.as_str()).collect();
+            let mut known: Vec<_> = info.runtimes.iter().flatten().map(|(name, _)| name.as_str()).collect();
+            known.sort_unstable();
             let message = format!("the Docker daemon has no container runtime {name:?}; it has {}", known.join(", "));
-            return Err(RuntimeError::Refused(message));
+            return Err(RuntimeError::Option(message));
         }
+        this.local = place.is_socket() && is_here(&info, container_runtime);
         Ok((this, info))
     }
 
@@ -80,11 +81,10 @@ impl Daemon {
             ApiError::DockerStreamError { error } => {
                 RuntimeError::Refused(format!("the Docker daemon did not {step}: {}", error.trim()))
             }
-            error @ (ApiError::IOError { .. }
-            | ApiError::HyperResponseError { .. }
-            | ApiError::HyperLegacyError { .. }
-            | ApiError::RequestTimeoutError
-            | ApiError::SocketNotFoundError(_)) => unanswered(&self.host, &error),
+            error
+            @ (ApiError::IOError { .. } | ApiError::HyperResponseError { .. } | ApiError::RequestTimeoutError) => {
+                unanswered(&self.place, &error)
+            }
             error => failed(step, io::Error::other(error)),
         }
     }
@@ -95,11 +95,23 @@ pub(super) fn is_missing(error: &ApiError) -> bool {
     matches!(error, ApiError::DockerResponseServerError { status_code: 404, .. })
 }
 
-fn unanswered(host: &str, error: &(dyn Error + 'static)) -> RuntimeError {
-    let cause = std::iter::successors(Some(error), |&error| error.source()).last().unwrap_or(error);
-    RuntimeError::Unavailable(format!(
-        "no Docker daemon answers at {host} ({cause}); start it, or name another with DOCKER_HOST"
-    ))
+/// Whether containers have this host's kernel, so that a socket of ours reaches into them. A socket may lead into a virtual
+/// machine, as Docker Desktop's does, and other kinds of container have a kernel of their own.
+fn is_here(info: &SystemInfo, container_runtime: Option<&str>) -> bool {
+    let uname = rustix::system::uname();
+    let kernel = info.kernel_version.as_deref();
+    let runtime = container_runtime.or(info.default_runtime.as_deref());
+    kernel.is_none_or(|kernel| uname.release().to_bytes() == kernel.as_bytes())
+        && runtime.is_none_or(|name| SHARED_KERNEL.contains(&name))
+}
+
+fn unanswered(place: &Place, error: &(dyn Error + 'static)) -> RuntimeError {
+    let chain = || std::iter::successors(Some(error), |&error| error.source());
+    let cause = chain().last().unwrap_or(error);
+    RuntimeError::Unavailable(match place.tls().filter(|_| chain().any(tls::is_disagreement)) {
+        Some(tls) => format!("no trusted connection to the Docker daemon at {place} ({cause}); look at {tls:?}"),
+        None => format!("no Docker daemon answers at {place} ({cause}); start it, or name another with DOCKER_HOST"),
+    })
 }
 
 /// Which limits the daemon keeps.
@@ -122,8 +134,8 @@ fn keeps_disk(info: &SystemInfo) -> bool {
     }
 }
 
-/// What the daemon's host cannot give.
-pub(super) fn warnings(info: &SystemInfo) -> Vec<String> {
+/// What the daemon's host cannot give to containers in this user namespace.
+pub(super) fn warnings(info: &SystemInfo, userns: Option<&str>) -> Vec<String> {
     let supported = supported(info);
     let security = |name: &str| info.security_options.iter().flatten().any(|option| option.contains(name));
     let mut found = Vec::new();
@@ -134,7 +146,7 @@ pub(super) fn warnings(info: &SystemInfo) -> Vec<String> {
         (supported.processes, "the Docker daemon cannot limit processes on its host"),
         (security("name=seccomp"), "the Docker daemon does not filter system calls"),
         (
-            security("name=userns") || security("name=rootless"),
+            (security("name=userns") && userns != Some("host")) || security("name=rootless"),
             "root in a sandbox is root of the Docker daemon's host, confined by capabilities, system call filter and \
              namespaces only; start the daemon with userns-remap to change that",
         ),

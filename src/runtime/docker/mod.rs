@@ -13,7 +13,10 @@
 //! A container is ours if its name and its labels say so, with a word that only this data directory has. Nobody else's is
 //! ever touched.
 
+mod client;
+mod config;
 mod container;
+mod context;
 mod credentials;
 mod daemon;
 mod end;
@@ -22,10 +25,13 @@ mod home;
 mod image;
 mod inside;
 mod layers;
+mod place;
 mod pull;
 mod relay;
+mod ssh;
 mod start;
 mod stats;
+mod tls;
 mod upload;
 
 pub use inside::{Received, receive, unpack};
@@ -41,7 +47,7 @@ use pull::Pulls;
 use std::{io, path::PathBuf, sync::Arc, time::Duration};
 use tokio::sync::oneshot;
 
-/// Where and how the runtime works. Which daemon is `DOCKER_HOST`'s to say, as for all of Docker's tools.
+/// Where and how the runtime works. Which daemon is the environment's to say, as for all of Docker's tools.
 #[derive(Debug, Clone)]
 pub struct DockerConfig {
     /// Where sockets and the agent's program are kept. One server at a time uses it.
@@ -115,7 +121,8 @@ impl DockerRuntime {
         let (daemon, info) = Daemon::open(config.container_runtime.as_deref())?;
         let home = Home::open(&config.data_dir, &config.program)?;
         let pulls = Arc::new(Pulls::new(daemon.clone(), config.pull_stall));
-        let (warnings, supported) = (daemon::warnings(&info), daemon::supported(&info));
+        let warnings = daemon::warnings(&info, config.userns.as_deref());
+        let supported = daemon::supported(&info);
         Ok(Self { shared: Arc::new(Shared { daemon, home, pulls, config }), warnings, supported })
     }
 

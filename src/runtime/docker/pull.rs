@@ -87,7 +87,7 @@ impl Pulls {
     }
 
     async fn fetch(&self, reference: &str, tell: impl Fn(Pull)) -> Result<(), Failure> {
-        let credentials = credentials::of(registry(reference)).await.map_err(|reason| {
+        let credentials = credentials::of(registry(reference), self.stall).await.map_err(|reason| {
             Failure::Unavailable(format!("the credentials for {} cannot be read: {reason}", registry(reference)))
         })?;
         let options = CreateImageOptionsBuilder::new().from_image(reference).build();
@@ -115,6 +115,9 @@ impl Pulls {
     }
 
     fn failure(&self, reference: &str, error: ApiError) -> Failure {
+        if let Some(words) = credentials::refusal(&error) {
+            return Failure::Missing(format!("pulling {reference}: access was denied: {words}"));
+        }
         match error {
             ApiError::DockerResponseServerError { status_code: 400 | 403 | 404, message } => {
                 Failure::Missing(format!("pulling {reference}: {}", message.trim()))
