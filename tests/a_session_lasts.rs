@@ -1,6 +1,8 @@
 //! A session that is used for long costs no more than a young one.
 
-use crate::kit::{Options, Running, Sandbox, Server, Session, create_sandbox, host, token, v1};
+use crate::kit::{Running, Runtime, Sandbox, Server, Session, create_sandbox, host, token, v1};
+
+crate::in_every_runtime!(over_thousands_of_commands, over_hundreds_of_sessions_and_watchers, over_much_output,);
 
 struct Place {
     server: Server,
@@ -10,9 +12,9 @@ struct Place {
 }
 
 impl Place {
-    async fn new() -> Self {
-        let server = Server::start(Options::default());
-        let sandbox = create_sandbox(&server, v1::CreateSandboxRequest::default()).await;
+    async fn new(on: Runtime) -> Self {
+        let server = Server::start(on.options());
+        let sandbox = create_sandbox(&server, on.request()).await;
         let session = sandbox.session("").await;
         let mark = token();
         session.run(format!("touch /workspace/{mark}")).await.expect("", "", 0);
@@ -37,9 +39,8 @@ impl Place {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-async fn over_thousands_of_commands() {
-    let place = Place::new().await;
+async fn over_thousands_of_commands(on: Runtime) {
+    let place = Place::new(on).await;
     for n in 0..200 {
         place.session.run(format!("echo {n}")).await.expect(format!("{n}\n"), "", 0);
     }
@@ -51,9 +52,8 @@ async fn over_thousands_of_commands() {
     assert_eq!(place.session.get().await.generation, 1);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-async fn over_hundreds_of_sessions_and_watchers() {
-    let place = Place::new().await;
+async fn over_hundreds_of_sessions_and_watchers(on: Runtime) {
+    let place = Place::new(on).await;
     let printed = place.session.run("seq 1 1000").await;
     let before = place.cost();
     for _ in 0..200 {
@@ -71,9 +71,8 @@ async fn over_hundreds_of_sessions_and_watchers() {
 }
 
 /// Output that is no longer kept is no longer paid for.
-#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-async fn over_much_output() {
-    let place = Place::new().await;
+async fn over_much_output(on: Runtime) {
+    let place = Place::new(on).await;
     let before = place.cost();
     for _ in 0..40 {
         let start = v1::ExecStart { max_log_bytes: 64 << 10, ..place.session.start("head -c 20000000 /dev/zero") };

@@ -1,13 +1,21 @@
 //! A slow reader costs bounded memory and nobody else's time, and still gets every byte.
 
 use crate::kit::{
-    Options, Running, Server, Session, create_sandbox, expected::Expected, expected::seq_bytes, host, token, v1,
+    Running, Runtime, Server, Session, create_sandbox, expected::Expected, expected::seq_bytes, host, token, v1,
 };
 use std::{
     sync::{Arc, Mutex},
     time::Duration,
 };
 use v1::ExecStart;
+
+crate::in_every_runtime!(
+    a_gibibyte_to_a_reader_that_pauses,
+    two_hundred_megabytes_of_yes,
+    output_that_nobody_reads,
+    readers_that_stop_for_good,
+    a_stalled_watcher_does_not_stall_the_program,
+);
 
 const BOUND: u64 = 64 << 20;
 
@@ -18,9 +26,9 @@ struct Place {
 }
 
 impl Place {
-    async fn new() -> Self {
-        let server = Server::start(Options::default());
-        let sandbox = create_sandbox(&server, v1::CreateSandboxRequest::default()).await;
+    async fn new(on: Runtime) -> Self {
+        let server = Server::start(on.options());
+        let sandbox = create_sandbox(&server, on.request()).await;
         let session = sandbox.session("").await;
         let mark = token();
         session.run(format!("touch /workspace/{mark}")).await.expect("", "", 0);
@@ -52,9 +60,8 @@ fn checked(running: &mut Running, expected: Expected) -> Arc<Mutex<Expected>> {
     expected
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_gibibyte_to_a_reader_that_pauses() {
-    let place = Place::new().await;
+async fn a_gibibyte_to_a_reader_that_pauses(on: Runtime) {
+    let place = Place::new(on).await;
     let other = place.session.sandbox.session("").await;
     let (watch, before) = place.watch();
     const LAST: u64 = 120_000_000;
@@ -79,9 +86,8 @@ async fn a_gibibyte_to_a_reader_that_pauses() {
     check_growth(watch, before, BOUND);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_hundred_megabytes_of_yes() {
-    let place = Place::new().await;
+async fn two_hundred_megabytes_of_yes(on: Runtime) {
+    let place = Place::new(on).await;
     let (watch, before) = place.watch();
     let start = ExecStart { max_log_bytes: 16 << 20, ..place.session.start("yes | head -c 200000000") };
     let mut running = place.session.exec(start).await;
@@ -92,9 +98,8 @@ async fn two_hundred_megabytes_of_yes() {
 }
 
 /// The log alone is as large as it may be, never larger; `Run` keeps only what it answers.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn output_that_nobody_reads() {
-    let place = Place::new().await;
+async fn output_that_nobody_reads(on: Runtime) {
+    let place = Place::new(on).await;
     let (watch, before) = place.watch();
     let start = ExecStart { max_log_bytes: 1 << 20, ..place.session.start("head -c 500000000 /dev/zero") };
     let got = place.session.run_start(start.clone(), b"").await;
@@ -106,9 +111,8 @@ async fn output_that_nobody_reads() {
     check_growth(watch, before, BOUND);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn readers_that_stop_for_good() {
-    let place = Place::new().await;
+async fn readers_that_stop_for_good(on: Runtime) {
+    let place = Place::new(on).await;
     let sandbox = place.session.sandbox.clone();
     let (watch, before) = place.watch();
     let mut stalled = Vec::new();
@@ -139,9 +143,8 @@ async fn readers_that_stop_for_good() {
 }
 
 /// The program waits for the client that started it; a watcher that reads gets what the program printed.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stalled_watcher_does_not_stall_the_program() {
-    let place = Place::new().await;
+async fn a_stalled_watcher_does_not_stall_the_program(on: Runtime) {
+    let place = Place::new(on).await;
     let start = ExecStart { max_log_bytes: 1 << 20, ..place.session.start("seq 1 5000000") };
     let mut running = place.session.exec(start).await;
     let request = v1::AttachRequest { command_id: running.got.command_id.clone(), ..Default::default() };

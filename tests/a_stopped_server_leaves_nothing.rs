@@ -1,20 +1,23 @@
 //! A server that is to take its sandboxes along leaves nothing when it stops.
 
-use crate::kit::{Options, Running, Sandbox, Server, create_sandbox, host, token, v1, within};
+use crate::kit::{Options, Running, Runtime, Sandbox, Server, create_sandbox, host, token, v1, within};
 use std::path::Path;
 use v1::exited::Reason;
+
+crate::in_every_runtime!(after_sigterm, after_sigterm_with_nothing_to_do, after_sigterm_with_clients_that_stay,);
 
 struct Left {
     sandboxes: Vec<Sandbox>,
     word: String,
+    on: Runtime,
 }
 
 /// Three sandboxes, with processes of all kinds in them.
-async fn fill(server: &Server) -> (Left, Vec<Running>) {
+async fn fill(server: &Server, on: Runtime) -> (Left, Vec<Running>) {
     let word = token();
     let (mut sandboxes, mut streams) = (Vec::new(), Vec::new());
     for _ in 0..3 {
-        let sandbox = create_sandbox(server, v1::CreateSandboxRequest::default()).await;
+        let sandbox = create_sandbox(server, on.request()).await;
         let s = sandbox.session("").await;
         s.run(format!(
             "setsid sh -c 'trap \"\" TERM; while :; do sleep 1; done' {word} & echo x >/usr/bin/new; mkdir /tmp/d"
@@ -26,7 +29,7 @@ async fn fill(server: &Server) -> (Left, Vec<Running>) {
         sandboxes.push(sandbox);
     }
     within::until("six processes", async || host::with_argument(&word).len() >= 6).await;
-    (Left { sandboxes, word }, streams)
+    (Left { sandboxes, word, on }, streams)
 }
 
 impl Left {
@@ -37,6 +40,7 @@ impl Left {
             found.extend(host::cgroups_with(id));
             found.extend(files_with(data_dir, id));
             found.extend(host::with_argument(id).into_iter().map(host::arguments));
+            found.extend(self.on.containers(id));
         }
         found
     }
@@ -55,11 +59,10 @@ fn files_with(dir: &Path, text: &str) -> Vec<String> {
     found
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-async fn after_sigterm() {
+async fn after_sigterm(on: Runtime) {
     let dir = tempfile::tempdir().unwrap();
-    let server = Server::start(Options { data_dir: Some(dir.path().join("data")), ..Default::default() });
-    let (left, streams) = fill(&server).await;
+    let server = Server::start(Options { data_dir: Some(dir.path().join("data")), ..on.options() });
+    let (left, streams) = fill(&server, on).await;
     let pid = server.pid();
     let stop = tokio::task::spawn_blocking(move || server.stop());
     // Those who watch are told before the connection goes.
@@ -80,9 +83,8 @@ async fn after_sigterm() {
     std::fs::remove_dir_all(dir.path()).expect("the data directory can be removed");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-async fn after_sigterm_with_nothing_to_do() {
-    let server = Server::start(Options::default());
+async fn after_sigterm_with_nothing_to_do(on: Runtime) {
+    let server = Server::start(on.options());
     let pid = server.pid();
     let began = std::time::Instant::now();
     let status = tokio::task::spawn_blocking(move || server.stop()).await.expect("the server's end");
@@ -92,10 +94,9 @@ async fn after_sigterm_with_nothing_to_do() {
 }
 
 /// An open connection, an idle watcher and a client that does not read do not hold it back.
-#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-async fn after_sigterm_with_clients_that_stay() {
-    let server = Server::start(Options::default());
-    let sandbox = create_sandbox(&server, v1::CreateSandboxRequest::default()).await;
+async fn after_sigterm_with_clients_that_stay(on: Runtime) {
+    let server = Server::start(on.options());
+    let sandbox = create_sandbox(&server, on.request()).await;
     let s = sandbox.session("").await;
     let mut stalled = s.exec_text("yes").await;
     stalled.until_out("y\n").await;

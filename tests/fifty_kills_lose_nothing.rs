@@ -1,7 +1,7 @@
 //! The server is killed at random points while clients create, run, stream and delete. At the end no byte is missing or
 //! doubled, no acknowledged sandbox is lost, and nothing is left of those that were deleted.
 
-use crate::kit::{Clients, Dice, Options, Server, host, token, v1, within};
+use crate::kit::{Clients, Dice, Options, Runtime, Server, docker::shared_docker, host, token, v1, within};
 use sandshell::store::{Durability, Store};
 use std::{
     collections::BTreeSet,
@@ -19,9 +19,30 @@ use v1::{
 };
 
 const KILLS: usize = 50;
-const CLIENTS: usize = 20;
 /// Lines that a command prints.
 const LINES: usize = 3000;
+
+crate::in_every_runtime!(fifty_kills_lose_nothing);
+
+/// Ids of sandboxes that the host has anything of, wherever that is.
+fn seen_from_outside(on: Runtime, data_dir: &Path) -> BTreeSet<String> {
+    match on {
+        Runtime::Linux => {
+            let instance = std::fs::read_to_string(data_dir.join("instance")).expect("the name of the cgroups");
+            let cgroups = host::cgroups_with(&instance);
+            let names = cgroups.iter().flat_map(|path| path.split('/')).filter(|name| name.contains("sbx-"));
+            names.map(|name| name[name.find("sbx-").unwrap_or(0)..].to_owned()).collect()
+        }
+        Runtime::Docker => {
+            let instance =
+                std::fs::read_to_string(data_dir.join("docker/instance")).expect("the data directory's word");
+            let filter = format!("label=sandshell.instance={instance}");
+            let format = "{{.Label \"sandshell.sandbox\"}}";
+            let said = shared_docker().run(&["ps", "-a", "--filter", &filter, "--format", format]);
+            said.lines().map(str::to_owned).collect()
+        }
+    }
+}
 
 /// What was done, and what was seen of it.
 #[derive(Default)]
@@ -33,8 +54,7 @@ struct Figures {
     deleted: AtomicUsize,
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn fifty_kills_lose_nothing() {
+async fn fifty_kills_lose_nothing(on: Runtime) {
     let dir = tempfile::tempdir().expect("a directory for data");
     let data_dir = dir.path().join("data");
     let address = free_address();
@@ -42,12 +62,17 @@ async fn fifty_kills_lose_nothing() {
         data_dir: Some(data_dir.clone()),
         keep,
         listen: Some(address.clone()),
-        args: vec!["--default-idle-timeout".into(), "none".into()],
-        ..Default::default()
+        args: [on.options().args, vec!["--default-idle-timeout".into(), "none".into()]].concat(),
+        ..on.options()
+    };
+    // As many as keep the host busy.
+    let count = match on {
+        Runtime::Linux => 20,
+        Runtime::Docker => 6,
     };
     let (figures, stop) = (Arc::new(Figures::default()), Arc::new(AtomicBool::new(false)));
     let mut server = start(options(true)).await;
-    let clients = (0..CLIENTS).map(|number| Client::new(number, &address, &figures, &stop).work());
+    let clients = (0..count).map(|number| Client::new(number, on, &address, &figures, &stop).work());
     let kills = async {
         let mut dice = Dice::new();
         for _ in 0..KILLS {
@@ -61,11 +86,12 @@ async fn fifty_kills_lose_nothing() {
     };
     let (server, kept) = tokio::join!(kills, futures_util::future::join_all(clients));
     let kept: BTreeSet<_> = kept.into_iter().collect();
-    assert_eq!(kept.len(), CLIENTS);
+    assert_eq!(kept.len(), count);
     let figure = |count: &AtomicUsize| count.load(Ordering::Relaxed);
     println!(
-        "{KILLS} kills; {CLIENTS} clients: {} sandboxes created, {} commands with {} bytes of output, {} broken streams \
+        "{KILLS} kills; {} clients: {} sandboxes created, {} commands with {} bytes of output, {} broken streams \
          continued, {} sandboxes deleted",
+        count,
         figure(&figures.created),
         figure(&figures.commands),
         figure(&figures.bytes),
@@ -83,18 +109,19 @@ async fn fifty_kills_lose_nothing() {
         store.sandboxes_of_server(&server_id).await.expect("rows").into_iter().map(|row| row.id).collect();
     drop(store);
     assert_eq!(rows, kept, "rows");
-    let directories: BTreeSet<_> = names(&data_dir.join("sandboxes"));
+    let directories: BTreeSet<_> = names(&data_dir.join(match on {
+        Runtime::Linux => "sandboxes",
+        Runtime::Docker => "docker/sandboxes",
+    }));
     assert_eq!(directories, kept, "directories");
-    let instance = std::fs::read_to_string(data_dir.join("instance")).expect("the name of the cgroups");
-    let cgroups: Vec<_> = host::cgroups_with(&instance).into_iter().filter(|path| path.contains("sbx-")).collect();
-    let strange: Vec<_> = cgroups.iter().filter(|path| !kept.iter().any(|id| path.contains(id.as_str()))).collect();
-    assert!(strange.is_empty(), "cgroups of nobody: {strange:?}");
+    let outside = seen_from_outside(on, &data_dir);
+    assert!(outside.is_subset(&kept), "of nobody: {:?}", outside.difference(&kept));
     println!(
-        "left: {} sandboxes, {} rows, {} directories, {} cgroups",
+        "left: {} sandboxes, {} rows, {} directories, {} seen from outside",
         kept.len(),
         rows.len(),
         directories.len(),
-        cgroups.len()
+        outside.len()
     );
 
     tokio::task::spawn_blocking(move || server.stop()).await.expect("the server's end");
@@ -103,10 +130,7 @@ async fn fifty_kills_lose_nothing() {
     let name = dir.path().to_string_lossy().into_owned();
     within::until("the end of all helpers", async || host::with_argument(&name).is_empty()).await;
     assert_eq!(host::mounts_with(&name), [""; 0]);
-    assert_eq!(
-        host::cgroups_with(&instance).into_iter().filter(|path| path.contains("sbx-")).collect::<Vec<_>>(),
-        [""; 0]
-    );
+    assert_eq!(seen_from_outside(on, &data_dir), BTreeSet::new());
 }
 
 fn free_address() -> String {
@@ -136,16 +160,17 @@ async fn listed(server: &Server) -> BTreeSet<String> {
 /// One client, which tries everything until it is answered.
 struct Client {
     number: usize,
+    on: Runtime,
     clients: Clients,
     figures: Arc<Figures>,
     stop: Arc<AtomicBool>,
 }
 
 impl Client {
-    fn new(number: usize, address: &str, figures: &Arc<Figures>, stop: &Arc<AtomicBool>) -> Self {
+    fn new(number: usize, on: Runtime, address: &str, figures: &Arc<Figures>, stop: &Arc<AtomicBool>) -> Self {
         let endpoint = Endpoint::from_shared(format!("http://{address}")).expect("an address");
         let clients = Clients::new(endpoint.connect_lazy());
-        Self { number, clients, figures: figures.clone(), stop: stop.clone() }
+        Self { number, on, clients, figures: figures.clone(), stop: stop.clone() }
     }
 
     /// Works until told to stop. Returns the one sandbox that it has kept from the beginning.
@@ -185,7 +210,7 @@ impl Client {
     }
 
     async fn create(&self) -> String {
-        let request = CreateSandboxRequest { request_id: token(), ..Default::default() };
+        let request = CreateSandboxRequest { request_id: token(), ..self.on.request() };
         let created = self.persist("a sandbox", async || {
             let answer = self.clients.sandboxes.clone().create_sandbox(request.clone()).await?;
             Ok(answer.into_inner().sandbox_id)

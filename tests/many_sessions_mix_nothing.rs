@@ -1,16 +1,17 @@
 //! Many sessions work at once, and each answer is its own.
 
-use crate::kit::{Options, Server, Shell, create_sandbox, token, v1, within_time};
+use crate::kit::{Runtime, Server, Shell, create_sandbox, token, within_time};
 use std::time::Duration;
 
+crate::in_every_runtime!(no_wrong_byte_among_6400_commands, big_and_small_streams_share_a_connection,);
+
 /// 64 sessions in 8 sandboxes, 100 commands each, all at once.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_wrong_byte_among_6400_commands() {
-    let server = Server::start(Options::default());
+async fn no_wrong_byte_among_6400_commands(on: Runtime) {
+    let server = Server::start(on.options());
     let shells = [Shell::Dash, Shell::Bash, Shell::Zsh, Shell::Ash];
     let mut work = Vec::new();
     for _ in 0..8 {
-        let sandbox = create_sandbox(&server, v1::CreateSandboxRequest::default()).await;
+        let sandbox = create_sandbox(&server, on.request()).await;
         for n in 0..8 {
             let sandbox = sandbox.clone();
             work.push(tokio::spawn(async move {
@@ -32,10 +33,9 @@ async fn no_wrong_byte_among_6400_commands() {
 }
 
 /// Streams, big and small, at once on one connection.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn big_and_small_streams_share_a_connection() {
-    let server = Server::start(Options::default());
-    let sandbox = create_sandbox(&server, v1::CreateSandboxRequest::default()).await;
+async fn big_and_small_streams_share_a_connection(on: Runtime) {
+    let server = Server::start(on.options());
+    let sandbox = create_sandbox(&server, on.request()).await;
     let mut work = Vec::new();
     for n in 0..16u64 {
         let sandbox = sandbox.clone();

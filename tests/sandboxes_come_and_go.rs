@@ -1,11 +1,13 @@
 //! Sandboxes are created, found, listed and deleted.
 
 use crate::kit::{
-    Options, Running, Server, create_sandbox, errors::expect_error, host, token, v1, within, within_time,
+    Options, Running, Runtime, Server, create_sandbox, errors::expect_error, host, token, v1, within, within_time,
 };
 use std::{collections::HashMap, time::Duration};
 use tonic::Code;
 use v1::{AttachRequest, exited::Reason, sandbox::State};
+
+crate::in_every_runtime!(a_deleted_sandbox_tells_its_watchers_and_is_gone, a_sandbox_whose_agent_died_has_failed,);
 
 fn labelled(pairs: &[(&str, &str)]) -> v1::CreateSandboxRequest {
     let labels = pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
@@ -101,10 +103,9 @@ async fn pages_hold_over_inserts_and_deletes() {
     assert_eq!(ids, [3, 5, 6, 7].map(|n: usize| made[n].id.clone()), "each once, oldest first");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-async fn a_deleted_sandbox_tells_its_watchers_and_is_gone() {
-    let server = Server::start(Options::default());
-    let sandbox = create_sandbox(&server, v1::CreateSandboxRequest::default()).await;
+async fn a_deleted_sandbox_tells_its_watchers_and_is_gone(on: Runtime) {
+    let server = Server::start(on.options());
+    let sandbox = create_sandbox(&server, on.request()).await;
     let (s, idle) = (sandbox.session("").await, sandbox.session("/bin/bash").await);
     let word = token();
     let mut running =
@@ -232,10 +233,9 @@ async fn a_directory_may_be_an_image() {
 }
 
 /// The agent is killed from outside: the sandbox says so, and can only be deleted.
-#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-async fn a_sandbox_whose_agent_died_has_failed() {
-    let server = Server::start(Options::default());
-    let sandbox = create_sandbox(&server, v1::CreateSandboxRequest::default()).await;
+async fn a_sandbox_whose_agent_died_has_failed(on: Runtime) {
+    let server = Server::start(on.options());
+    let sandbox = create_sandbox(&server, on.request()).await;
     let s = sandbox.session("").await;
     let word = token();
     s.run(format!("touch /workspace/{word}")).await;

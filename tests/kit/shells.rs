@@ -41,6 +41,14 @@ impl Runtime {
     pub async fn sandbox(self) -> Sandbox {
         create_sandbox(self.shared(), self.request()).await
     }
+
+    /// Containers of a sandbox, where it has any.
+    pub fn containers(self, sandbox_id: &str) -> Option<String> {
+        match self {
+            Self::Linux => None,
+            Self::Docker => Some(docker::shared_docker().container(sandbox_id)).filter(|found| !found.is_empty()),
+        }
+    }
 }
 
 /// The shells that the contract holds for.

@@ -13,25 +13,17 @@
 //! A container is ours if its name and its labels say so, with a word that only this data directory has. Nobody else's is
 //! ever touched.
 
-mod client;
 mod config;
 mod container;
-mod context;
-mod credentials;
 mod daemon;
 mod end;
 mod handover;
 mod home;
 mod image;
 mod inside;
-mod layers;
-mod place;
-mod pull;
 mod relay;
-mod ssh;
 mod start;
 mod stats;
-mod tls;
 mod upload;
 
 pub use inside::{Received, receive, unpack};
@@ -43,7 +35,7 @@ use super::{
 };
 use daemon::Daemon;
 use home::{Home, is_safe_id};
-use pull::Pulls;
+use image::Pulls;
 use std::{io, path::PathBuf, sync::Arc, time::Duration};
 use tokio::sync::oneshot;
 

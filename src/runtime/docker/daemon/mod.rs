@@ -1,8 +1,15 @@
 //! The daemon: what it is, what it can do, and what its errors mean.
 
-use super::{client, failed, place::Place, tls};
+mod client;
+mod context;
+mod place;
+mod ssh;
+mod tls;
+
+use super::failed;
 use crate::runtime::{RuntimeError, SupportedLimits};
 use bollard::{API_DEFAULT_VERSION, Docker, errors::Error as ApiError, models::SystemInfo};
+use place::Place;
 use std::{env, error::Error, io, sync::Arc, time::Duration};
 
 /// How long the daemon may take for one answer. Creating and starting a container on a busy host takes seconds.

@@ -2,11 +2,10 @@
 //! that `DOCKER_CONTEXT` names, the current context of `config.json`, the standard socket.
 
 use super::{
-    config,
     context::{self, Context},
     tls::Tls,
 };
-use crate::runtime::RuntimeError;
+use crate::runtime::{RuntimeError, docker::config};
 use std::{ffi::OsString, fmt, path::PathBuf, sync::Arc};
 
 /// Where a daemon listens unless told otherwise.

@@ -6,8 +6,10 @@
 //! contexts/tls/<sha256 of the name>/docker/*.pem    ca.pem, cert.pem, key.pem
 //! ```
 
-use super::config::{self, ConfigError};
-use crate::runtime::RuntimeError;
+use crate::runtime::{
+    RuntimeError,
+    docker::config::{self, ConfigError},
+};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use std::{

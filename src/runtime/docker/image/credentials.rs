@@ -1,6 +1,6 @@
 //! Credentials for registries, from where `docker login` puts them: a file, or a helper program that the file names.
 
-use super::config::{self, Config, ConfigError, Entry};
+use crate::runtime::docker::config::{self, Config, ConfigError, Entry};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bollard::{auth::DockerCredentials, errors::Error as ApiError};
 use rustix::process::{Pid, Signal, kill_process_group};

@@ -1,11 +1,15 @@
 //! Images: looked up, pulled if they are not there, and checked.
 
-use super::{
-    daemon::{Daemon, is_missing},
-    pull::{Pulls, with_tag},
-};
+mod credentials;
+mod layers;
+mod pull;
+
+pub(super) use pull::Pulls;
+
+use super::daemon::{Daemon, is_missing};
 use crate::runtime::{RuntimeError, Tell};
 use bollard::models::ImageInspect;
+use pull::with_tag;
 use std::sync::Arc;
 
 /// An image that is there.

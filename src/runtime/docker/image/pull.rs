@@ -1,8 +1,8 @@
 //! Pulling images: once for all who wait for the same one.
 
-use super::{credentials, daemon::Daemon, layers::Layers};
+use super::{credentials, layers::Layers};
 use crate::{
-    runtime::{Pull, RuntimeError},
+    runtime::{Pull, RuntimeError, docker::daemon::Daemon},
     sync::lock,
 };
 use bollard::{errors::Error as ApiError, query_parameters::CreateImageOptionsBuilder};
@@ -34,7 +34,7 @@ enum Failure {
 }
 
 /// Pulls that are under way.
-pub(super) struct Pulls {
+pub(in crate::runtime::docker) struct Pulls {
     daemon: Daemon,
     stall: Duration,
     under_way: Mutex<HashMap<String, watch::Receiver<State>>>,
@@ -42,7 +42,7 @@ pub(super) struct Pulls {
 
 impl Pulls {
     /// None yet. One that brings nothing for `stall` is given up.
-    pub(super) fn new(daemon: Daemon, stall: Duration) -> Self {
+    pub(in crate::runtime::docker) fn new(daemon: Daemon, stall: Duration) -> Self {
         Self { daemon, stall, under_way: Mutex::default() }
     }
 
