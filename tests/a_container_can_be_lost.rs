@@ -137,14 +137,21 @@ async fn a_crashed_daemon_is_survived() {
         let docker = Docker::own(if live_restore { &["--live-restore"] } else { &[] });
         let server = Server::start(docker.options());
         let s = create_sandbox(&server, busybox()).await;
-        let session = s.session("").await;
+        let (session, other) = (s.session("").await, create_sandbox(&server, busybox()).await);
         docker.crash();
         // Nothing inside has noticed, and the way to it does not lead through the daemon.
         session.run("echo alive").await.expect("alive\n", "", 0);
         let mut clients = server.connect().await;
         let status = within("a refusal", clients.sandboxes.create_sandbox(busybox())).await.expect_err("no daemon");
         expect_error(&status, Code::Unavailable, "RUNTIME_UNREACHABLE");
+        let request = v1::GetSandboxStatsRequest { sandbox_id: s.id.clone() };
+        let status = within("a refusal", clients.sandboxes.get_sandbox_stats(request)).await.expect_err("no daemon");
+        expect_error(&status, Code::Unavailable, "RUNTIME_UNREACHABLE");
+        let request = v1::DeleteSandboxRequest { sandbox_id: other.id.clone() };
+        let status = within("a refusal", clients.sandboxes.delete_sandbox(request)).await.expect_err("no daemon");
+        expect_error(&status, Code::Unavailable, "RUNTIME_UNREACHABLE");
         docker.again();
+        other.delete().await;
         if live_restore {
             session.run("echo alive").await.expect("alive\n", "", 0);
         } else {

@@ -19,19 +19,19 @@ use v1::{
 };
 
 const KILLS: usize = 50;
-/// Lines that a command prints.
-const LINES: usize = 3000;
+/// At most so many control groups are made ahead of the sandboxes that will be in them.
+const PREPARED: usize = 16;
 
 crate::in_every_runtime!(fifty_kills_lose_nothing);
 
-/// Ids of sandboxes that the host has anything of, wherever that is.
+/// What the host has for sandboxes: control groups, which have names of their own, or containers, by their sandbox's id.
 fn seen_from_outside(on: Runtime, data_dir: &Path) -> BTreeSet<String> {
     match on {
         Runtime::Linux => {
             let instance = std::fs::read_to_string(data_dir.join("instance")).expect("the name of the cgroups");
-            let cgroups = host::cgroups_with(&instance);
-            let names = cgroups.iter().flat_map(|path| path.split('/')).filter(|name| name.contains("sbx-"));
-            names.map(|name| name[name.find("sbx-").unwrap_or(0)..].to_owned()).collect()
+            let below = |path: &String| path.split_once(&instance).map(|(_, rest)| rest.trim_matches('/').to_owned());
+            let names = host::cgroups_with(&instance).iter().filter_map(below).collect::<BTreeSet<_>>();
+            names.into_iter().filter(|name| !name.is_empty()).collect()
         }
         Runtime::Docker => {
             let instance =
@@ -65,19 +65,20 @@ async fn fifty_kills_lose_nothing(on: Runtime) {
         args: [on.options().args, vec!["--default-idle-timeout".into(), "none".into()]].concat(),
         ..on.options()
     };
-    // As many as keep the host busy.
-    let count = match on {
-        Runtime::Linux => 20,
-        Runtime::Docker => 6,
+    // As many clients as keep the host busy, and time enough between two kills for some of them to get on. Where sandboxes
+    // take longer to make, commands do too, so that kills hit both.
+    let (count, longest_life, lines) = match on {
+        Runtime::Linux => (20, 600, 3000),
+        Runtime::Docker => (3, 2000, 30_000),
     };
     let (figures, stop) = (Arc::new(Figures::default()), Arc::new(AtomicBool::new(false)));
     let mut server = start(options(true)).await;
-    let clients = (0..count).map(|number| Client::new(number, on, &address, &figures, &stop).work());
+    let clients = (0..count).map(|number| Client::new(number, on, lines, &address, &figures, &stop).work());
     let kills = async {
         let mut dice = Dice::new();
         for _ in 0..KILLS {
             // Not a wait for something, but a point in the middle of it.
-            tokio::time::sleep(Duration::from_millis(dice.below(600))).await;
+            tokio::time::sleep(Duration::from_millis(dice.below(longest_life))).await;
             tokio::task::spawn_blocking(move || server.crash()).await.expect("a killed server");
             server = start(options(true)).await;
         }
@@ -115,7 +116,10 @@ async fn fifty_kills_lose_nothing(on: Runtime) {
     }));
     assert_eq!(directories, kept, "directories");
     let outside = seen_from_outside(on, &data_dir);
-    assert!(outside.is_subset(&kept), "of nobody: {:?}", outside.difference(&kept));
+    match on {
+        Runtime::Linux => assert!((kept.len()..=kept.len() + PREPARED).contains(&outside.len()), "{outside:?}"),
+        Runtime::Docker => assert_eq!(outside, kept),
+    }
     println!(
         "left: {} sandboxes, {} rows, {} directories, {} seen from outside",
         kept.len(),
@@ -161,16 +165,25 @@ async fn listed(server: &Server) -> BTreeSet<String> {
 struct Client {
     number: usize,
     on: Runtime,
+    /// That each of its commands prints.
+    lines: usize,
     clients: Clients,
     figures: Arc<Figures>,
     stop: Arc<AtomicBool>,
 }
 
 impl Client {
-    fn new(number: usize, on: Runtime, address: &str, figures: &Arc<Figures>, stop: &Arc<AtomicBool>) -> Self {
+    fn new(
+        number: usize,
+        on: Runtime,
+        lines: usize,
+        address: &str,
+        figures: &Arc<Figures>,
+        stop: &Arc<AtomicBool>,
+    ) -> Self {
         let endpoint = Endpoint::from_shared(format!("http://{address}")).expect("an address");
         let clients = Clients::new(endpoint.connect_lazy());
-        Self { number, on, clients, figures: figures.clone(), stop: stop.clone() }
+        Self { number, on, lines, clients, figures: figures.clone(), stop: stop.clone() }
     }
 
     /// Works until told to stop. Returns the one sandbox that it has kept from the beginning.
@@ -185,8 +198,9 @@ impl Client {
             let sandbox = self.create().await;
             let session = self.session(&sandbox).await;
             let name = format!("{}-{round}", self.number);
-            let text = format!("i=0; while [ $i -lt {LINES} ]; do i=$((i + 1)); echo {name} $i; done");
-            let expected: String = (1..=LINES).map(|line| format!("{name} {line}\n")).collect();
+            let lines = self.lines;
+            let text = format!("i=0; while [ $i -lt {lines} ]; do i=$((i + 1)); echo {name} $i; done");
+            let expected: String = (1..=lines).map(|line| format!("{name} {line}\n")).collect();
             self.run(&session, &text, &expected).await;
             self.delete(&sandbox).await;
         }

@@ -17,7 +17,7 @@ pub(super) enum RuntimeKind {
     /// Namespaces of this host.
     #[default]
     Linux,
-    /// Containers of a Docker daemon: DOCKER_HOST's, else this host's.
+    /// Containers of a Docker daemon, the one that Docker's own tools would use here.
     Docker,
 }
 

@@ -2,7 +2,8 @@
 
 use super::{EndReason, Entry, Sandboxes, State};
 use crate::{
-    error::{Error, Kind, Result},
+    error::{Error, Kind, Reason, Result},
+    runtime::RuntimeError,
     store::SandboxState,
     tenant::Caller,
 };
@@ -59,7 +60,13 @@ impl Sandboxes {
         self.begin_end(entry, reason, |state| matches!(state, State::Running | State::Failed));
         match entry.wait_for(|state| matches!(state, State::Gone | State::Failed)).await {
             State::Gone => Ok(()),
-            _ => Err(Error::internal("delete a sandbox", "it could not be removed; the reason was logged before")),
+            // What would have to remove it may not answer: then the same call succeeds later.
+            _ => match self.runtime().inspect(entry.id()).await {
+                Err(RuntimeError::Unavailable(message)) => {
+                    Err(Error::Unavailable { reason: Reason::RuntimeUnreachable, message })
+                }
+                _ => Err(Error::internal("delete a sandbox", "it could not be removed; the reason was logged before")),
+            },
         }
     }
 

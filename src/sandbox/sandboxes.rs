@@ -77,7 +77,10 @@ impl Sandboxes {
         let reached = self.reach(caller, Kind::Sandbox, sandbox_id).await?;
         let (sessions, activity) = reached.in_use().await?;
         let usage = self.runtime().stats(sandbox_id).await;
-        let usage = usage.map_err(|error| Error::internal("measure a sandbox", error))?;
+        let usage = usage.map_err(|error| match error {
+            RuntimeError::Unavailable(message) => Error::Unavailable { reason: Reason::RuntimeUnreachable, message },
+            error => Error::internal("measure a sandbox", error),
+        })?;
         let (running_commands, commands) = (activity.running_commands, activity.commands);
         Ok(Stats { usage, sessions, running_commands, commands })
     }

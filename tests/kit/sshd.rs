@@ -33,7 +33,7 @@ impl Sshd {
         let config = format!(
             "ListenAddress 127.0.0.1:{port}\nHostKey {}\nAuthorizedKeysFile {}\nPidFile none\nUsePAM no\nStrictModes no\n\
              PermitRootLogin prohibit-password\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n\
-             SetEnv DOCKER_HOST={}\n",
+             MaxStartups 10\nSetEnv DOCKER_HOST={}\n",
             at("host_key"),
             at("authorized_keys"),
             docker.host()
