@@ -36,7 +36,8 @@ impl Table {
     pub(crate) fn times(&mut self, what: &str, samples: &Samples, beside: Option<(&str, &Samples)>) {
         let note = beside.map(|(name, other)| {
             let ratio = samples.percentile(50).as_secs_f64() / other.percentile(50).as_secs_f64();
-            format!("{ratio:.2} × `{name}` ({})", milliseconds(other.percentile(50)))
+            let ratio = if ratio < 0.1 { format!("1/{:.0} of", 1.0 / ratio) } else { format!("{ratio:.2} ×") };
+            format!("{ratio} `{name}` ({})", milliseconds(other.percentile(50)))
         });
         self.row(
             what,
