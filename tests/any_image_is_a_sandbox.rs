@@ -44,6 +44,28 @@ async fn its_environment_directory_and_user_are_respected() {
     assert_eq!(told.expect("it is there").into_inner().working_directory, "/srv/app");
 }
 
+/// The agent is the first process, so nothing else of the image's runs by itself, and its volumes go with the sandbox.
+#[tokio::test]
+async fn its_entrypoint_and_health_check_do_not_run() {
+    let name = made(&[
+        "-c",
+        "ENTRYPOINT [\"/bin/busybox\", \"false\"]",
+        "-c",
+        "HEALTHCHECK --interval=1s CMD busybox touch /checked",
+        "-c",
+        "VOLUME /data",
+    ]);
+    let docker = shared_docker();
+    let s = create_sandbox(shared_server(), image(&name)).await;
+    s.run("echo kept >/data/file; busybox cat /data/file").await.expect("kept\n", "", 0);
+    let of = |format: &str| docker.run(&["inspect", "-f", format, &docker.container(&s.id)]);
+    assert_eq!(of("{{.Config.Healthcheck.Test}}"), "[NONE]");
+    let volume = of("{{range .Mounts}}{{if eq .Type \"volume\"}}{{.Name}}{{end}}{{end}}");
+    assert!(docker.try_run(&["volume", "inspect", &volume]).status.success(), "{volume:?}");
+    s.delete().await;
+    assert!(!docker.try_run(&["volume", "inspect", &volume]).status.success(), "{volume} is left");
+}
+
 #[tokio::test]
 async fn what_cannot_be_had_is_said() {
     let mut clients = shared_server().connect().await;
