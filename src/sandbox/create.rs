@@ -9,6 +9,7 @@ use super::{
     entry::{About, Details},
     id, lifetime,
     link::Link,
+    place::Place,
     policy,
     progress::Listener,
     row,
@@ -22,18 +23,11 @@ use crate::{
 };
 use sha2::{Digest, Sha256};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
-use tokio::{
-    sync::oneshot,
-    time::{sleep, timeout},
-};
+use tokio::{sync::oneshot, time::timeout};
 use tracing::Instrument;
 
 /// How long a new agent may take to answer. Far above what it needs; a loaded host is slow.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// When the removal of what nobody wants is tried again, and how seldom at most.
-const FIRST_RETRY: Duration = Duration::from_secs(1);
-const LAST_RETRY: Duration = Duration::from_secs(60);
 
 /// How long a request id is remembered.
 pub(super) const REQUEST_KEPT: Duration = Duration::from_secs(3600);
@@ -132,7 +126,7 @@ impl Sandboxes {
         let entry = Arc::new(Entry::new(about, status, Link::new(self.runtime().clone(), &id)));
         // Here before the row: who repeats the request while the sandbox is being made finds it.
         self.registry().insert(id, entry.clone(), |entry: &Entry| entry.state() != State::Failed)?;
-        let mut place = Place { sandboxes: self.clone(), entry, open: true };
+        let mut place = Place::new(self, entry);
         let limits = caller.limits();
         let quota = Quota { sandboxes: limits.sandboxes, memory_bytes: limits.memory_bytes };
         let inserted = self.store().insert_sandbox(&row, quota, request).await?;
@@ -254,41 +248,6 @@ impl Sandboxes {
         self.store().set_sandbox_state(entry.id(), SandboxState::Running, self.clock().now()).await?;
         Ok(())
     }
-
-    async fn give_up(&self, entry: &Entry) {
-        if !self.is_undone(entry.id()).await {
-            let (this, id) = (self.clone(), entry.id().to_owned());
-            tokio::spawn(async move { this.undo(&id).await }.in_current_span());
-        }
-        self.registry().remove(entry.id());
-        entry.change(State::Gone, None, |_| true);
-    }
-
-    /// Tries again and again to remove what is left of a sandbox that nobody wants: what makes the sandboxes may be away.
-    async fn undo(&self, sandbox_id: &str) {
-        let mut pause = FIRST_RETRY;
-        loop {
-            sleep(pause).await;
-            if self.is_undone(sandbox_id).await {
-                return;
-            }
-            pause = LAST_RETRY.min(2 * pause);
-        }
-    }
-
-    /// Removes a sandbox that nobody wants, and then its row: as long as that is there, the next start of the server
-    /// removes both.
-    async fn is_undone(&self, sandbox_id: &str) -> bool {
-        let removed = self.runtime().remove(sandbox_id).await.map_err(|error| error.to_string());
-        let forgotten = match removed {
-            Ok(()) => self.store().forget_sandbox(sandbox_id).await.map_err(|error| error.to_string()),
-            Err(reason) => Err(reason),
-        };
-        if let Err(reason) = &forgotten {
-            tracing::error!(sandbox = sandbox_id, reason, "a sandbox that nobody wants could not be removed");
-        }
-        forgotten.is_ok()
-    }
 }
 
 /// What came of asking for a place.
@@ -296,45 +255,6 @@ enum Reserved {
     Place(Place),
     /// The same request has made this sandbox.
     Repeated(String),
-}
-
-/// A place whose sandbox is removed unless it is kept.
-struct Place {
-    sandboxes: Sandboxes,
-    entry: Arc<Entry>,
-    open: bool,
-}
-
-impl Place {
-    /// The sandbox lives from now on.
-    fn keep(mut self) -> Sandbox {
-        self.open = false;
-        self.entry.touch();
-        self.entry.change(State::Running, None, |state| state == State::Starting);
-        self.sandboxes.keep(self.entry.clone());
-        self.entry.snapshot(self.sandboxes.clock())
-    }
-
-    /// Nothing was made, and there is no row.
-    fn give_back(&mut self) {
-        self.open = false;
-        self.sandboxes.registry().remove(self.entry.id());
-        self.entry.change(State::Gone, None, |_| true);
-    }
-
-    async fn clear(mut self) {
-        self.open = false;
-        self.sandboxes.give_up(&self.entry).await;
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        if self.open {
-            let (sandboxes, entry) = (self.sandboxes.clone(), self.entry.clone());
-            tokio::spawn(async move { sandboxes.give_up(&entry).await }.in_current_span());
-        }
-    }
 }
 
 fn from_runtime(error: RuntimeError, image: &str) -> Error {
