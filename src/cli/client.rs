@@ -3,6 +3,7 @@
 use super::{
     credentials::{Bearer, Channel, Credentials},
     error::CliError,
+    janitor::Janitor,
     launch::{self, RuntimeKind, RuntimeOption},
 };
 use crate::{
@@ -65,6 +66,8 @@ pub(super) struct Private {
     runtime: Arc<dyn Runtime>,
     policy: Policy,
     _dir: TemporaryDir,
+    // After the directory: then nothing is left for it.
+    _janitor: Janitor,
 }
 
 /// A private server that runs: what stops it, and its end.
@@ -87,14 +90,16 @@ impl Place {
         // It lives as long as this command.
         let mut policy = Policy { lifetimes: Lifetimes::unlimited(), ..Policy::default() };
         let dir = TemporaryDir::new()?;
-        let runtime = launch::start(self.runtime.unwrap_or_default(), dir.path(), &self.runtime_option)?;
+        let kind = self.runtime.unwrap_or_default();
+        let _janitor = Janitor::start(dir.path(), kind, &self.runtime_option)?;
+        let runtime = launch::start(kind, dir.path(), &self.runtime_option)?;
         if self.image.contains('/') && runtime.image_names() == ImageNames::Files {
             let found = fs::canonicalize(&self.image);
             let root = found.map_err(|error| CliError::option(format!("--image {}: {error}", self.image)))?;
             self.image = root.display().to_string();
             policy.image_roots.push(root);
         }
-        Ok(Prepared::Private(Box::new(Private { runtime, policy, _dir: dir })))
+        Ok(Prepared::Private(Box::new(Private { runtime, policy, _dir: dir, _janitor })))
     }
 }
 

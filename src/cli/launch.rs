@@ -34,8 +34,12 @@ pub(super) fn start(
         RuntimeKind::Linux => LinuxConfig::new(data_dir).with(options).and_then(LinuxRuntime::start).map(shared),
         RuntimeKind::Docker => DockerConfig::new(data_dir).with(options).and_then(DockerRuntime::start).map(shared),
     };
-    let name = kind.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned());
-    started.map_err(|error: RuntimeError| CliError::Runtime { name, reason: error.to_string() })
+    started.map_err(|error: RuntimeError| CliError::Runtime { name: name(kind), reason: error.to_string() })
+}
+
+/// Its name, as the command line takes it.
+pub(super) fn name(kind: RuntimeKind) -> String {
+    kind.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
 }
 
 fn shared(runtime: impl Runtime) -> Arc<dyn Runtime> {

@@ -10,6 +10,7 @@ mod error;
 mod exposure;
 mod follow;
 mod internal;
+mod janitor;
 mod key;
 mod launch;
 mod log;
@@ -62,6 +63,9 @@ enum Command {
     /// The program that carries bytes to an agent that is elsewhere.
     #[command(hide = true)]
     Relay(internal::RelayArgs),
+    /// The process that clears up after a private server.
+    #[command(hide = true)]
+    Janitor(janitor::Args),
 }
 
 /// Runs the command line.
@@ -75,6 +79,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::main(args),
         Command::Shell(args) => shell::main(args),
         Command::Doctor(args) => doctor::main(&args),
+        Command::Janitor(args) => janitor::main(&args),
         Command::Key(args) => key::main(args).map(|()| ExitCode::SUCCESS),
         Command::Tenant(args) => tenant::main(args).map(|()| ExitCode::SUCCESS),
     };

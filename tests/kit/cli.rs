@@ -16,16 +16,23 @@ pub fn sandshell(arguments: &[&str]) -> Output {
 
 /// The same, with more environment.
 pub fn sandshell_with(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
-    let mut command = Command::new(BINARY);
-    for name in ["SANDSHELL_SERVER", "SANDSHELL_KEY", "SANDSHELL_CA", "SANDSHELL_DATABASE"] {
-        command.env_remove(name);
-    }
-    command.args(arguments).envs(environment.iter().copied());
+    let mut command = program(arguments);
+    command.envs(environment.iter().copied());
     let mut child =
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("sandshell starts");
     let (stdout, stderr) = (read(child.stdout.take()), read(child.stderr.take()));
     let status = wait(&mut child, arguments);
     Output { status, stdout: stdout.join().unwrap(), stderr: stderr.join().unwrap() }
+}
+
+/// `sandshell` with these arguments, to be started.
+pub fn program(arguments: &[&str]) -> Command {
+    let mut command = Command::new(BINARY);
+    for name in ["SANDSHELL_SERVER", "SANDSHELL_KEY", "SANDSHELL_CA", "SANDSHELL_DATABASE"] {
+        command.env_remove(name);
+    }
+    command.args(arguments);
+    command
 }
 
 /// Runs `sandshell`, which must succeed, and gives what it printed.

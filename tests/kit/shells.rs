@@ -30,11 +30,16 @@ impl Runtime {
 
     /// The plainest request for a sandbox with all shells.
     pub fn request(self) -> v1::CreateSandboxRequest {
-        let image = match self {
+        v1::CreateSandboxRequest { image: self.image(), ..Default::default() }
+    }
+
+    /// An image with all shells.
+    pub fn image(self) -> String {
+        match self {
             Self::Linux => "",
             Self::Docker => docker::DEBIAN,
-        };
-        v1::CreateSandboxRequest { image: image.to_owned(), ..Default::default() }
+        }
+        .to_owned()
     }
 
     /// A sandbox for this test alone, on the shared server.

@@ -1,0 +1,78 @@
+//! What a private server leaves when it is killed is cleared up by a process of its own, which waits for that from the
+//! beginning: whoever kills `run` cannot mean its sandboxes to go on, because nobody could ever find them again.
+
+use super::{
+    error::CliError,
+    launch::{self, RuntimeKind, RuntimeOption},
+};
+use crate::{
+    runtime::{Runtime, RuntimeError},
+    server::DataDir,
+};
+use std::{
+    fs,
+    io::{Read, stdin},
+    os::unix::process::CommandExt,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitCode, Stdio},
+    sync::Arc,
+};
+
+/// What to clear up, and how it was made.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    dir: PathBuf,
+    #[arg(long)]
+    runtime: RuntimeKind,
+    #[arg(long, value_parser = launch::runtime_option)]
+    runtime_option: Vec<RuntimeOption>,
+}
+
+/// The process that waits. Dropped when there is nothing left to clear up, it ends.
+pub(super) struct Janitor(Child);
+
+impl Janitor {
+    /// Starts it.
+    pub(super) fn start(dir: &Path, runtime: RuntimeKind, options: &[RuntimeOption]) -> Result<Self, CliError> {
+        let mut command = Command::new("/proc/self/exe");
+        command.arg("janitor").arg(dir).arg("--runtime").arg(launch::name(runtime));
+        for (name, value) in options {
+            command.arg("--runtime-option").arg(format!("{name}={value}"));
+        }
+        // Its standard input ends when this process does, however that happens. Outputs of ours would stay open with it, and
+        // keys pressed on the terminal are not for it.
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
+        command.spawn().map(Self).map_err(|source| CliError::io("start the janitor", source))
+    }
+}
+
+impl Drop for Janitor {
+    fn drop(&mut self) {
+        drop(self.0.stdin.take());
+        let _ = self.0.wait();
+    }
+}
+
+/// Waits for the end of who started it, and removes what is left then.
+pub(super) fn main(args: &Args) -> Result<ExitCode, CliError> {
+    // Whether it ends or breaks is the same.
+    let _ = stdin().read_to_end(&mut Vec::new());
+    if !args.dir.exists() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let data = DataDir::open(&args.dir)?;
+    let runtime = launch::start(args.runtime, data.path(), &args.runtime_option)?;
+    super::block_on(async move {
+        let removed = clear(&runtime).await;
+        removed.map_err(|error| CliError::Runtime { name: runtime.name().to_owned(), reason: error.to_string() })
+    })?;
+    fs::remove_dir_all(data.path()).map_err(|source| CliError::io("remove the directory", source))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn clear(runtime: &Arc<dyn Runtime>) -> Result<(), RuntimeError> {
+    for sandbox_id in runtime.list().await? {
+        runtime.remove(&sandbox_id).await?;
+    }
+    Ok(())
+}
