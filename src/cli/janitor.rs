@@ -16,7 +16,12 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command, ExitCode, Stdio},
     sync::Arc,
+    time::Duration,
 };
+use tokio::time::sleep;
+
+/// When what was asked for last is there, if it comes at all.
+const SETTLED: Duration = Duration::from_secs(1);
 
 /// What to clear up, and how it was made.
 #[derive(Debug, clap::Args)]
@@ -71,8 +76,11 @@ pub(super) fn main(args: &Args) -> Result<ExitCode, CliError> {
 }
 
 async fn clear(runtime: &Arc<dyn Runtime>) -> Result<(), RuntimeError> {
-    for sandbox_id in runtime.list().await? {
-        runtime.remove(&sandbox_id).await?;
+    for pause in [Duration::ZERO, SETTLED] {
+        sleep(pause).await;
+        for sandbox_id in runtime.list().await? {
+            runtime.remove(&sandbox_id).await?;
+        }
     }
     Ok(())
 }

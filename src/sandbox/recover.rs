@@ -2,7 +2,7 @@
 //!
 //! | row      | sandbox | what is done                                         |
 //! |----------|---------|------------------------------------------------------|
-//! | none     | there   | removed: nobody was told of it                       |
+//! | none     | there   | removed: nobody was told of it; now and later        |
 //! | starting | any     | both are removed: nobody was told of it              |
 //! | stopping | any     | the deletion is finished                             |
 //! | running  | alive   | it goes on; nothing in it has noticed                |
@@ -132,6 +132,21 @@ impl Sandboxes {
         }
     }
 
+    /// Removes what came into being after an earlier server was gone that had asked for it.
+    async fn remove_strays(&self) {
+        let there = match self.runtime().list().await {
+            Ok(there) => there,
+            Err(error) => return tracing::warn!(%error, "sandboxes could not be listed"),
+        };
+        for id in there {
+            // Whatever is being made is in the registry before it is there, and until it is not.
+            if self.registry().get(&id).is_none() {
+                tracing::warn!(sandbox = id, "a sandbox that nobody asked for is removed");
+                self.remove_left(&id).await;
+            }
+        }
+    }
+
     fn clean_now_and_then(&self) {
         let this = self.clone();
         tokio::spawn(async move {
@@ -140,6 +155,7 @@ impl Sandboxes {
                 if let Err(error) = this.store().clean(now - DELETED_KEPT, now - REQUEST_KEPT).await {
                     tracing::warn!(%error, "the store could not be cleaned");
                 }
+                this.remove_strays().await;
                 sleep(CLEAN_EVERY).await;
             }
         });
