@@ -16,12 +16,17 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command, ExitCode, Stdio},
     sync::Arc,
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
 use tokio::time::sleep;
 
 /// When what was asked for last is there, if it comes at all.
 const SETTLED: Duration = Duration::from_secs(1);
+
+/// How long it may take until everything can be taken over, and the pause between two attempts.
+const PATIENCE: Duration = Duration::from_secs(60);
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// What to clear up, and how it was made.
 #[derive(Debug, clap::Args)]
@@ -65,14 +70,26 @@ pub(super) fn main(args: &Args) -> Result<ExitCode, CliError> {
     if !args.dir.exists() {
         return Ok(ExitCode::SUCCESS);
     }
-    let data = DataDir::open(&args.dir)?;
-    let runtime = launch::start(args.runtime, data.path(), &args.runtime_option)?;
+    // Helpers of the dead may hold on to it a little longer.
+    let data = patiently(|| Ok(DataDir::open(&args.dir)?))?;
+    let runtime = patiently(|| launch::start(args.runtime, data.path(), &args.runtime_option))?;
     super::block_on(async move {
         let removed = clear(&runtime).await;
         removed.map_err(|error| CliError::Runtime { name: runtime.name().to_owned(), reason: error.to_string() })
     })?;
     fs::remove_dir_all(data.path()).map_err(|source| CliError::io("remove the directory", source))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Tries again and again, until it has had time enough. Nothing else runs here.
+fn patiently<T>(mut attempt: impl FnMut() -> Result<T, CliError>) -> Result<T, CliError> {
+    let began = Instant::now();
+    loop {
+        match attempt() {
+            Err(_) if began.elapsed() < PATIENCE => thread::sleep(PAUSE),
+            other => return other,
+        }
+    }
 }
 
 async fn clear(runtime: &Arc<dyn Runtime>) -> Result<(), RuntimeError> {
