@@ -65,8 +65,12 @@ pub(super) enum Prepared {
 pub(super) struct Private {
     runtime: Arc<dyn Runtime>,
     policy: Policy,
-    _dir: TemporaryDir,
-    // After the directory: then nothing is left for it.
+    _home: Home,
+}
+
+/// A directory, and who clears it up if this process cannot. Dropped in this order, so that nothing is left to do.
+struct Home {
+    dir: TemporaryDir,
     _janitor: Janitor,
 }
 
@@ -89,17 +93,24 @@ impl Place {
         }
         // It lives as long as this command.
         let mut policy = Policy { lifetimes: Lifetimes::unlimited(), ..Policy::default() };
-        let dir = TemporaryDir::new()?;
         let kind = self.runtime.unwrap_or_default();
-        let _janitor = Janitor::start(dir.path(), kind, &self.runtime_option)?;
-        let runtime = launch::start(kind, dir.path(), &self.runtime_option)?;
+        let home = Home::new(kind, &self.runtime_option)?;
+        let runtime = launch::start(kind, home.dir.path(), &self.runtime_option)?;
         if self.image.contains('/') && runtime.image_names() == ImageNames::Files {
             let found = fs::canonicalize(&self.image);
             let root = found.map_err(|error| CliError::option(format!("--image {}: {error}", self.image)))?;
             self.image = root.display().to_string();
             policy.image_roots.push(root);
         }
-        Ok(Prepared::Private(Box::new(Private { runtime, policy, _dir: dir, _janitor })))
+        Ok(Prepared::Private(Box::new(Private { runtime, policy, _home: home })))
+    }
+}
+
+impl Home {
+    fn new(kind: RuntimeKind, options: &[RuntimeOption]) -> Result<Self, CliError> {
+        let dir = TemporaryDir::new()?;
+        let _janitor = Janitor::start(dir.path(), kind, options)?;
+        Ok(Self { dir, _janitor })
     }
 }
 

@@ -39,7 +39,10 @@ pub(super) struct Args {
 }
 
 /// The process that waits. Dropped when there is nothing left to clear up, it ends.
-pub(super) struct Janitor(Child);
+pub(super) struct Janitor {
+    child: Child,
+    dir: PathBuf,
+}
 
 impl Janitor {
     /// Starts it.
@@ -52,14 +55,18 @@ impl Janitor {
         // Its standard input ends when this process does, however that happens. Outputs of ours would stay open with it, and
         // keys pressed on the terminal are not for it.
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
-        command.spawn().map(Self).map_err(|source| CliError::io("start the janitor", source))
+        let child = command.spawn().map_err(|source| CliError::io("start the janitor", source))?;
+        Ok(Self { child, dir: dir.to_owned() })
     }
 }
 
 impl Drop for Janitor {
     fn drop(&mut self) {
-        drop(self.0.stdin.take());
-        let _ = self.0.wait();
+        drop(self.child.stdin.take());
+        // What is still there it clears up without us.
+        if !self.dir.exists() {
+            let _ = self.child.wait();
+        }
     }
 }
 
