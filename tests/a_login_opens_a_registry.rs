@@ -7,6 +7,7 @@ use crate::kit::{
     docker::{BUSYBOX, shared_docker},
     errors::expect_error,
     host,
+    registry::free_port,
     server::spawn_bound_to_us,
     sshd::program,
     token, v1, within,
@@ -35,7 +36,7 @@ impl Registry {
     async fn start() -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let (config, users) = (dir.path().join("config.yml"), dir.path().join("htpasswd"));
-        let host = format!("localhost:{}", 5000 + std::process::id() % 4000);
+        let host = format!("localhost:{}", free_port());
         let text = format!(
             "version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: {}\nauth:\n  htpasswd:\n    \
              realm: test\n    path: {}\n",

@@ -154,7 +154,7 @@ async fn a_registry_that_stops_in_the_middle_of_a_layer_is_given_up() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_silent_registry_is_given_up() {
     // It accepts, and says nothing more.
-    let port = crate::kit::registry::port(14_000);
+    let port = crate::kit::registry::free_port();
     let silent = format!(
         "import socket,time\ns=socket.create_server(('127.0.0.1',{port}))\nc=[]\nwhile 1: c.append(s.accept())"
     );

@@ -24,15 +24,17 @@ pub struct SlowLink {
     dir: tempfile::TempDir,
 }
 
-/// A port that no other test has taken in the daemon's network.
-pub fn port(base: u16) -> u16 {
-    base + (std::process::id() % 4000) as u16
+/// A port that nobody has taken in the daemon's network.
+pub fn free_port() -> u16 {
+    let ask = "import socket; print(socket.create_server(('127.0.0.1', 0)).getsockname()[1])";
+    let output = shared_docker().beside("/usr/bin/python3").args(["-c", ask]).output().expect("python3");
+    String::from_utf8_lossy(&output.stdout).trim().parse().expect("a port")
 }
 
 impl Registry {
     /// Starts it; it answers soon.
     pub fn start() -> Self {
-        let (dir, port) = (tempfile::tempdir().expect("a directory"), port(5000));
+        let (dir, port) = (tempfile::tempdir().expect("a directory"), free_port());
         let config = dir.path().join("config.yml");
         let text = format!(
             "version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: 127.0.0.1:{port}\n",
@@ -69,7 +71,7 @@ impl Registry {
 
     /// A link that stops after so many bytes of each connection.
     pub async fn behind(&self, bytes: usize) -> SlowLink {
-        let (dir, port) = (tempfile::tempdir().expect("a directory"), port(10_000));
+        let (dir, port) = (tempfile::tempdir().expect("a directory"), free_port());
         let mut command = shared_docker().beside(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/docker/slow-link"));
         command.args([port.to_string(), self.port.to_string(), bytes.to_string()]).arg(dir.path());
         let process = spawn_bound_to_us(command, None);
