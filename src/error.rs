@@ -44,7 +44,7 @@ pub enum Error {
     Unreachable {
         /// Which sandbox.
         sandbox_id: String,
-        /// Why, if that is known: "its container is paused".
+        /// Why, if that is known: "it is paused".
         cause: Option<String>,
         /// When to try again.
         retry_after: Duration,

@@ -2,7 +2,12 @@
 
 use crate::kit::{Running, Runtime, Sandbox, Server, Session, create_sandbox, host, token, v1};
 
-crate::in_every_runtime!(over_thousands_of_commands, over_hundreds_of_sessions_and_watchers, over_much_output,);
+crate::in_every_runtime!(
+    memory_is_given_back_when_nothing_runs,
+    over_thousands_of_commands,
+    over_hundreds_of_sessions_and_watchers,
+    over_much_output,
+);
 
 struct Place {
     server: Server,
@@ -37,6 +42,15 @@ impl Place {
             assert!(grown <= megabytes, "grown by {grown} MiB: {before:?} before, {now:?} now");
         }
     }
+}
+
+/// What the start has touched of the program is not kept for good by who is alone with it.
+async fn memory_is_given_back_when_nothing_runs(on: Runtime) {
+    let place = Place::new(on).await;
+    place.session.run("true").await;
+    let busy = host::resident(place.agent);
+    crate::kit::within::until("memory to be given back", async || host::resident(place.agent) < busy / 2).await;
+    place.session.alive().await;
 }
 
 async fn over_thousands_of_commands(on: Runtime) {

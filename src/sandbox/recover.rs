@@ -19,11 +19,11 @@ use super::{
 };
 use crate::{
     error::{Error, Reason, Result},
-    runtime::Inspection,
+    runtime::{Inspection, RuntimeError},
     store::{SandboxRow, SandboxState},
 };
 use futures_util::{StreamExt, stream};
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 use tokio::time::{sleep, timeout};
 
 /// How long an agent of an earlier server may take to say since when it is idle.
@@ -49,12 +49,7 @@ impl Sandboxes {
     pub async fn recover(&self) -> Result<Recovered> {
         let rows = self.store().sandboxes_of_server(self.server()).await?;
         self.check_runtime(&rows)?;
-        let there = self.runtime().list().await.map_err(|error| Error::internal("list sandboxes", error))?;
-        let known: HashSet<_> = rows.iter().map(|row| row.id.clone()).collect();
-        let there: HashSet<_> = there.into_iter().collect();
-        let orphans: Vec<_> = there.difference(&known).cloned().collect();
-        let mut recovered = Recovered { removed: orphans.len(), ..Recovered::default() };
-        stream::iter(orphans).for_each_concurrent(PARALLEL_REMOVALS, async |id| self.remove_left(&id).await).await;
+        let mut recovered = Recovered::default();
         let outcomes = stream::iter(rows).map(|row| self.take_over(row)).buffer_unordered(PARALLEL_REMOVALS);
         for outcome in outcomes.collect::<Vec<_>>().await {
             match outcome? {
@@ -63,6 +58,8 @@ impl Sandboxes {
                 _ => recovered.removed += 1,
             }
         }
+        let strays = self.remove_strays().await.map_err(|error| Error::internal("list sandboxes", error))?;
+        recovered.removed += strays;
         self.clean_now_and_then();
         Ok(recovered)
     }
@@ -132,19 +129,18 @@ impl Sandboxes {
         }
     }
 
-    /// Removes what came into being after an earlier server was gone that had asked for it.
-    async fn remove_strays(&self) {
-        let there = match self.runtime().list().await {
-            Ok(there) => there,
-            Err(error) => return tracing::warn!(%error, "sandboxes could not be listed"),
+    /// Removes what the runtime has and nobody asked for. It may come into being when the server that did is gone already.
+    async fn remove_strays(&self) -> Result<usize, RuntimeError> {
+        let there = self.runtime().list().await?;
+        // Whatever is being made is in the registry before it is there, and until it is not.
+        let strays: Vec<_> = there.into_iter().filter(|id| self.registry().get(id).is_none()).collect();
+        let count = strays.len();
+        let remove = async |id: String| {
+            tracing::warn!(sandbox = id, "a sandbox that nobody asked for is removed");
+            self.remove_left(&id).await;
         };
-        for id in there {
-            // Whatever is being made is in the registry before it is there, and until it is not.
-            if self.registry().get(&id).is_none() {
-                tracing::warn!(sandbox = id, "a sandbox that nobody asked for is removed");
-                self.remove_left(&id).await;
-            }
-        }
+        stream::iter(strays).for_each_concurrent(PARALLEL_REMOVALS, remove).await;
+        Ok(count)
     }
 
     fn clean_now_and_then(&self) {
@@ -155,8 +151,10 @@ impl Sandboxes {
                 if let Err(error) = this.store().clean(now - DELETED_KEPT, now - REQUEST_KEPT).await {
                     tracing::warn!(%error, "the store could not be cleaned");
                 }
-                this.remove_strays().await;
                 sleep(CLEAN_EVERY).await;
+                if let Err(error) = this.remove_strays().await {
+                    tracing::warn!(%error, "sandboxes could not be listed");
+                }
             }
         });
     }

@@ -40,6 +40,11 @@ pub fn memory(pid: u32) -> u64 {
     ["RssAnon:", "RssShmem:"].iter().map(|name| kilobytes(&status, name) * 1024).sum()
 }
 
+/// Memory of a process that is mapped now, in bytes, with the pages of its program file.
+pub fn resident(pid: u32) -> u64 {
+    kilobytes(&fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default(), "VmRSS:") * 1024
+}
+
 fn kilobytes(status: &str, name: &str) -> u64 {
     let line = status.lines().find_map(|line| line.strip_prefix(name));
     line.and_then(|rest| rest.split_whitespace().next()?.parse().ok()).unwrap_or(0)
