@@ -86,10 +86,9 @@ async fn after_sigterm(on: Runtime) {
 async fn after_sigterm_with_nothing_to_do(on: Runtime) {
     let server = Server::start(on.options());
     let pid = server.pid();
-    let began = std::time::Instant::now();
-    let status = tokio::task::spawn_blocking(move || server.stop()).await.expect("the server's end");
+    let stop = tokio::task::spawn_blocking(move || server.stop());
+    let status = within("the end of an idle server", stop).await.expect("the server's end");
     assert!(status.success(), "{status}");
-    assert!(began.elapsed().as_secs() < 10, "an idle server took {:?} to stop", began.elapsed());
     assert!(!host::lives(pid));
 }
 

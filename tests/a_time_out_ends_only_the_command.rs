@@ -30,9 +30,9 @@ async fn timed_out(s: &Session, command: &str) -> Finished {
     s.run("B=kept; f_kept() { echo fn; }").await.expect("", "", 0);
     let began = std::time::Instant::now();
     let got = s.run_start(timeout(s, 1000, command), b"").await;
-    let took = began.elapsed().as_secs_f64();
+    let took = began.elapsed();
     assert_eq!(got.reason(), Reason::TimedOut, "`{command}`: {got:?}");
-    assert!((0.95..15.0).contains(&took), "`{command}` came back after {took} s");
+    assert!(took >= std::time::Duration::from_millis(950), "`{command}` came back after {took:?}");
     assert!(!got.exited.shell_exited && got.exited.generation == 1, "`{command}` cost the shell: {got:?}");
     s.alive().await;
     s.run("echo $B; f_kept").await.expect("kept\nfn\n", "", 0);

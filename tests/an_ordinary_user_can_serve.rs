@@ -1,7 +1,7 @@
 //! A server without privileges does the same work with what the host lets it have, and says what is missing.
 
 use crate::kit::{
-    Options, Running, Sandbox, Server, create_sandbox, errors::expect_error, expected, host, token, v1, within,
+    Options, Running, Sandbox, Server, USUAL, create_sandbox, errors::expect_error, expected, host, token, v1, within,
 };
 use std::{fs, process::Command};
 use tonic::Code;
@@ -154,10 +154,7 @@ async fn it_leaves_nothing() {
         };
         // Look while its directory is still there: a stop of the kit's removes it all.
         host::signal(server.pid(), libc::SIGTERM);
-        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
-        while host::lives(server.pid()) && std::time::Instant::now() < deadline {
-            std::thread::sleep(std::time::Duration::from_millis(10));
-        }
+        within::ask_until(USUAL, || (!host::lives(server.pid())).then_some(())).expect("the server's end");
         let left = listing(&kept);
         (server.stop(), left)
     });

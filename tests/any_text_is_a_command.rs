@@ -108,12 +108,10 @@ async fn what_does_not_parse_is_a_message(at: At) {
         "f() {",
         ";;",
     ] {
-        let began = std::time::Instant::now();
         let got = s.run(text).await;
         let complained = !got.stderr.is_empty() && got.exit_code() != 0 && got.reason() == Reason::Exited;
         assert!(complained && !got.exited.shell_exited, "`{text}` should give a message and a code: {got:?}");
         s.alive().await;
-        assert!(began.elapsed().as_secs() < 5, "`{text}` took {:?}", began.elapsed());
     }
     s.run("echo $kept").await.expect("yes\n", "", 0);
     assert_eq!(s.get().await.generation, 1, "no shell was lost");

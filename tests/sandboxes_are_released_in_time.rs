@@ -61,13 +61,11 @@ async fn an_idle_one_is_released_and_a_command_keeps_it() {
     let server = Server::start(Options::default());
     let idle = create_sandbox(&server, living(None, seconds(1))).await;
     let busy = create_sandbox(&server, living(None, seconds(1))).await;
+    let began = std::time::Instant::now();
     // Nobody watches this command.
     let running = busy.exec(busy.start("sleep 4")).await;
     drop(running.lose());
-    let (idle, busy) = tokio::join!(states(&idle), async {
-        let began = std::time::Instant::now();
-        (states(&busy).await, began.elapsed())
-    });
+    let (idle, busy) = tokio::join!(states(&idle), async { (states(&busy).await, began.elapsed()) });
     assert_eq!(idle.last(), Some(&(State::Deleted, EndReason::Idle)));
     assert_eq!(busy.0.last(), Some(&(State::Deleted, EndReason::Idle)));
     assert!(busy.1.as_secs() >= 4, "released after {:?}, while a command ran", busy.1);

@@ -80,8 +80,8 @@ async fn they_are_listed_in_pages() {
 #[tokio::test]
 async fn a_silent_stream_is_kept_alive() {
     let s = At { runtime: Runtime::Linux, shell: Shell::Dash }.session().await;
-    let mut running = s.exec(ExecStart { stdin: true, ..s.start("cat") }).await;
     let began = std::time::Instant::now();
+    let mut running = s.exec(ExecStart { stdin: true, ..s.start("cat") }).await;
     let first = within_time(Duration::from_secs(40), "a sign of life", running.next()).await;
     assert!(matches!(first, Ok(Some(Response::KeepAlive(_)))), "nothing was printed, and this came: {first:?}");
     assert!(began.elapsed().as_secs() >= 14, "it came after {:?} of silence", began.elapsed());

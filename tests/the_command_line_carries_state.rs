@@ -1,10 +1,10 @@
 //! `sandshell run` gives commands to one session and behaves as a program that ran them should.
 
-use crate::kit::{Options, Server, host, server::BINARY, shared, token, v1, within};
+use crate::kit::{Options, Server, USUAL, host, server::BINARY, shared, token, v1, within};
 use std::{
     io::{BufRead, BufReader, Read, Write},
     process::{Child, Command, Output, Stdio},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 fn command(arguments: &[&str]) -> Command {
@@ -35,17 +35,10 @@ fn run(arguments: &[&str]) -> Output {
 }
 
 fn wait(child: &mut Child, what: &str) -> std::process::ExitStatus {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    loop {
-        if let Some(status) = child.try_wait().unwrap() {
-            return status;
-        }
-        if Instant::now() > deadline {
-            let _ = child.kill();
-            panic!("{what} did not end within 60 s");
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    within::ask_until(USUAL * 2, || child.try_wait().unwrap()).unwrap_or_else(|| {
+        let _ = child.kill();
+        panic!("{what} did not end")
+    })
 }
 
 #[track_caller]

@@ -1,12 +1,14 @@
 //! `sandshell` as somebody at a terminal uses it.
 
-use super::server::BINARY;
+use super::{
+    server::BINARY,
+    within::{USUAL, ask_until},
+};
 use std::{
     io::Read,
     path::Path,
     process::{Child, Command, Output, Stdio},
     thread::{self, JoinHandle},
-    time::{Duration, Instant},
 };
 
 /// Runs `sandshell` and waits for its end, which must come by itself. Nothing of our own environment names a server.
@@ -76,15 +78,8 @@ fn read(pipe: Option<impl Read + Send + 'static>) -> JoinHandle<Vec<u8>> {
 }
 
 fn wait(child: &mut Child, arguments: &[&str]) -> std::process::ExitStatus {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    loop {
-        if let Some(status) = child.try_wait().unwrap() {
-            return status;
-        }
-        if Instant::now() > deadline {
-            let _ = child.kill();
-            panic!("`sandshell {arguments:?}` did not end by itself");
-        }
-        thread::sleep(Duration::from_millis(5));
-    }
+    ask_until(USUAL, || child.try_wait().unwrap()).unwrap_or_else(|| {
+        let _ = child.kill();
+        panic!("`sandshell {arguments:?}` did not end by itself")
+    })
 }

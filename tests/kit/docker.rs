@@ -1,6 +1,9 @@
 //! A real Docker daemon: its own data, socket and network, with images made of this host's programs.
 
-use super::{Options, Runtime, Server, create_sandbox, host};
+use super::{
+    Options, Runtime, Server, create_sandbox, host,
+    within::{USUAL, ask_until},
+};
 use rustix::{
     fs::{FlockOperation, flock},
     thread::{LinkNameSpaceType, move_into_link_name_space},
@@ -14,7 +17,6 @@ use std::{
     process::{Command, Output, Stdio},
     sync::LazyLock,
     thread,
-    time::{Duration, Instant},
 };
 
 /// An image with all shells of the contract.
@@ -88,14 +90,13 @@ fn start(dir: &Path, parent: u32, options: &[&str]) {
     command.stdout(out.try_clone().expect("a log")).stderr(out).process_group(0);
     // It ends by itself when its parent does.
     drop(command.spawn().expect("tests/docker/dockerd"));
-    let until = Instant::now() + Duration::from_secs(60);
-    while !dir.join("ready").exists() {
-        let said =
-            || fs::read_to_string(&log).unwrap_or_default() + &fs::read_to_string(dir.join("log")).unwrap_or_default();
+    let said =
+        || fs::read_to_string(&log).unwrap_or_default() + &fs::read_to_string(dir.join("log")).unwrap_or_default();
+    let ready = ask_until(USUAL * 2, || {
         assert!(!dir.join("failed").exists(), "no Docker daemon (`apt-get install docker.io`?):\n{}", said());
-        assert!(Instant::now() < until, "no Docker daemon within 60 s:\n{}", said());
-        thread::sleep(Duration::from_millis(20));
-    }
+        dir.join("ready").exists().then_some(())
+    });
+    assert!(ready.is_some(), "a Docker daemon did not become ready:\n{}", said());
     let _ = fs::remove_file(log);
 }
 
@@ -176,21 +177,14 @@ impl Docker {
     pub fn crash(&self) {
         let pid = fs::read_to_string(self.dir.join("pid")).expect("the daemon's pid").trim().parse().expect("a number");
         host::signal(pid, libc::SIGKILL);
-        let until = Instant::now() + Duration::from_secs(10);
-        while host::lives(pid) && Instant::now() < until {
-            thread::sleep(Duration::from_millis(10));
-        }
+        ask_until(USUAL, || (!host::lives(pid)).then_some(())).expect("a killed daemon's end");
     }
 
     /// Starts it again after a crash.
     pub fn again(&self) {
         let ask = self.dir.join("again");
         fs::write(&ask, "").expect("a file");
-        let until = Instant::now() + Duration::from_secs(60);
-        while ask.exists() {
-            assert!(Instant::now() < until, "the daemon did not come back");
-            thread::sleep(Duration::from_millis(20));
-        }
+        ask_until(USUAL * 2, || (!ask.exists()).then_some(())).expect("the daemon is back");
     }
 }
 
@@ -199,9 +193,7 @@ impl Drop for Docker {
         let Some(life) = &mut self.life else { return };
         let _ = life.kill();
         let _ = life.wait();
-        let until = Instant::now() + Duration::from_secs(30);
-        while self.dir.exists() && Instant::now() < until {
-            thread::sleep(Duration::from_millis(20));
-        }
+        // A test that fails drops this too, and must not panic once more.
+        let _ = ask_until(USUAL, || (!self.dir.exists()).then_some(()));
     }
 }

@@ -14,6 +14,7 @@ pub mod running;
 pub mod sandbox;
 pub mod server;
 pub mod shells;
+pub mod slowness;
 pub mod sshd;
 pub mod terminal;
 pub mod within;

@@ -1,6 +1,6 @@
 //! A command whose stream is watched, and what is known of it in the end.
 
-use super::{Clients, USUAL, show, v1, within, within_time};
+use super::{Clients, USUAL, show, v1, within, within::Limit, within_time};
 use sandshell::api::v1::{
     AttachRequest, CloseStdin, ExecRequest, ExecResponse, ExecStart, Exited, Gap, RunResponse, TerminalSize,
     exec_request::Request, exec_response::Response, exited::Reason,
@@ -285,13 +285,14 @@ impl Running {
 
     /// Reads on until what came is enough.
     pub async fn until_within(&mut self, bound: Duration, what: &str, mut is_enough: impl FnMut(&Self) -> bool) {
-        let deadline = tokio::time::Instant::now() + bound;
+        let mut limit = Limit::of(bound);
         while !is_enough(self) {
-            match tokio::time::timeout_at(deadline, self.next()).await {
+            match tokio::time::timeout_at(limit.at(), self.next()).await {
                 Ok(Ok(Some(_))) => {}
                 Ok(Ok(None)) => panic!("the stream ended before {what}; it had {:?}", self.got),
                 Ok(Err(status)) => panic!("the stream broke before {what}: {status:?}; it had {:?}", self.got),
-                Err(_) => panic!("waited {bound:?} for {what}; so far {:?}", self.got),
+                Err(_) if limit.is_over() => panic!("waited {limit} for {what}; so far {:?}", self.got),
+                Err(_) => {}
             }
         }
     }

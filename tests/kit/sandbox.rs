@@ -152,12 +152,11 @@ impl Session {
         }
     }
 
-    /// Fails unless the next command runs, and at once.
+    /// Fails unless the next command runs.
     #[track_caller]
     pub fn alive(&self) -> impl Future<Output = ()> {
         let caller = std::panic::Location::caller();
         async move {
-            let began = std::time::Instant::now();
             let got = self.run("echo alive").await;
             // Where the shell announces what became of a background job, it does so on stderr.
             let quiet = got.err().lines().all(|line| line.starts_with('[') && line.contains(']'));
@@ -165,8 +164,6 @@ impl Session {
                 got.stdout == b"alive\n" && quiet && got.exit_code() == 0,
                 "{caller}: the session is not alive: {got:?}"
             );
-            let took = began.elapsed();
-            assert!(took.as_secs() < 5, "{caller}: alive, but only after {took:?}");
         }
     }
 

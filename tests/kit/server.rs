@@ -1,6 +1,11 @@
 //! A real server: the built binary, on a port of its own, with a data directory of its own.
 
-use super::{host, v1};
+use super::{
+    host,
+    slowness::scaled,
+    v1,
+    within::{USUAL, ask_until},
+};
 use std::{
     io::{BufRead, BufReader},
     os::unix::process::CommandExt,
@@ -8,7 +13,6 @@ use std::{
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, LazyLock, Mutex, mpsc},
     thread,
-    time::{Duration, Instant},
 };
 use tonic::transport::{Channel, Endpoint};
 use v1::{sandbox_service_client::SandboxServiceClient, session_service_client::SessionServiceClient};
@@ -102,7 +106,7 @@ impl Server {
                 kept.push('\n');
             }
         });
-        match listening.recv_timeout(Duration::from_secs(30)) {
+        match listening.recv_timeout(scaled(USUAL)) {
             Ok(address) => Ok(Self { child, address, log, data_dir, _own: own }),
             Err(mpsc::RecvTimeoutError::Disconnected) => {
                 let status = child.wait().expect("the server's end");
@@ -111,7 +115,7 @@ impl Server {
             }
             Err(mpsc::RecvTimeoutError::Timeout) => {
                 let _ = child.kill();
-                panic!("`sandshell serve` said no `listening on` for 30 s, only:\n{}", log.lock().unwrap());
+                panic!("`sandshell serve` did not say `listening on` in time, only:\n{}", log.lock().unwrap());
             }
         }
     }
@@ -163,20 +167,16 @@ impl Server {
             return status;
         }
         host::signal(self.pid(), libc::SIGTERM);
-        let deadline = Instant::now() + Duration::from_secs(30);
-        while Instant::now() < deadline {
-            if let Ok(Some(status)) = self.child.try_wait() {
-                return status;
-            }
-            thread::sleep(Duration::from_millis(5));
+        if let Some(status) = ask_until(USUAL, || self.child.try_wait().ok().flatten()) {
+            return status;
         }
         let _ = self.child.kill();
         let _ = self.child.wait();
         if thread::panicking() {
-            eprintln!("and the server did not stop within 30 s of SIGTERM");
+            eprintln!("and the server did not stop after SIGTERM");
             return ExitStatus::default();
         }
-        panic!("the server did not stop within 30 s of SIGTERM; it said:\n{}", self.log());
+        panic!("the server did not stop after SIGTERM; it said:\n{}", self.log());
     }
 }
 

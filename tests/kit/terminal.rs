@@ -1,6 +1,9 @@
 //! A program on a terminal, as a person at a keyboard has it.
 
-use super::server::BINARY;
+use super::{
+    server::BINARY,
+    within::{Limit, USUAL, ask_until},
+};
 use rustix::{fs::OFlags, pty, termios};
 use std::{
     fs::File,
@@ -8,7 +11,6 @@ use std::{
     os::{fd::AsFd, unix::process::CommandExt},
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Condvar, Mutex},
-    time::{Duration, Instant},
 };
 
 /// The program under test, on a terminal.
@@ -64,16 +66,16 @@ impl Terminal {
 
     /// Waits until the screen has shown this after what was waited for before, and forgets all up to its end.
     pub fn wait_for(&self, text: &str) {
-        let deadline = Instant::now() + Duration::from_secs(30);
+        let mut limit = Limit::of(USUAL);
         let mut seen = self.screen.0.lock().unwrap();
         loop {
             if let Some(at) = seen.windows(text.len()).position(|window| window == text.as_bytes()) {
                 seen.drain(..at + text.len());
                 return;
             }
-            let left = deadline.saturating_duration_since(Instant::now());
-            assert!(!left.is_zero(), "waited 30 s for {text:?} on the terminal, which shows {:?}", super::show(&seen));
-            seen = self.screen.1.wait_timeout(seen, left).unwrap().0;
+            let over = limit.is_over();
+            assert!(!over, "waited {limit} for {text:?} on the terminal, which shows {:?}", super::show(&seen));
+            seen = self.screen.1.wait_timeout(seen, limit.left()).unwrap().0;
         }
     }
 
@@ -90,14 +92,9 @@ impl Terminal {
 
     /// Waits for the program's end.
     pub fn wait(&mut self) -> ExitStatus {
-        let deadline = Instant::now() + Duration::from_secs(30);
-        while Instant::now() < deadline {
-            if let Some(status) = self.child.try_wait().expect("a child") {
-                return status;
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        panic!("`sandshell` did not end; its terminal shows {:?}", super::show(&self.screen.0.lock().unwrap()));
+        let ended = ask_until(USUAL, || self.child.try_wait().expect("a child"));
+        let shown = || super::show(&self.screen.0.lock().unwrap());
+        ended.unwrap_or_else(|| panic!("`sandshell` did not end; its terminal shows {:?}", shown()))
     }
 }
 
