@@ -116,10 +116,10 @@ impl Follower {
     }
 
     /// As a stream of messages.
-    pub(super) fn into_stream(self) -> impl futures_util::Stream<Item = Result<ExecResponse, tonic::Status>> + Send {
+    pub(super) fn into_stream(self) -> impl futures_util::Stream<Item = ExecResponse> + Send {
         futures_util::stream::unfold(self, |mut follower| async move {
             let response = follower.next().await?;
-            Some((Ok(ExecResponse { response: Some(response) }), follower))
+            Some((ExecResponse { response: Some(response) }, follower))
         })
     }
 }

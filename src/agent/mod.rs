@@ -25,7 +25,6 @@ mod sessions;
 mod shell;
 mod signals;
 
-use crate::{api::agent::v1::agent_service_server::AgentServiceServer, rpc::transport};
 use config::AgentConfig;
 pub use peers::Peers;
 use std::{fs::File, io, io::Read, os::unix::net::UnixListener, process::ExitCode, sync::Arc};
@@ -34,9 +33,6 @@ use tokio_stream::{StreamExt, wrappers::UnixListenerStream};
 
 /// The newest protocol between server and agent that this program speaks. An agent serves every older one.
 pub const PROTOCOL_VERSION: u32 = 1;
-
-/// Calls under way on one connection; the server has one for all of its clients.
-const MOST_STREAMS: u32 = 8192;
 
 /// Bytes on their way to the server that the kernel may hold for one connection.
 const SEND_BUFFER: usize = 1 << 20;
@@ -61,7 +57,7 @@ enum Failure {
     #[error(transparent)]
     Io(#[from] io::Error),
     #[error("serve: {0}")]
-    Serve(#[from] tonic::transport::Error),
+    Serve(io::Error),
 }
 
 /// Runs the agent until it is killed.
@@ -105,17 +101,6 @@ fn serve(handed: Handed) -> Result<(), Failure> {
         let incoming = UnixListenerStream::new(listener)
             .filter(move |stream| stream.as_ref().map_or(true, |stream| peers.allow(stream)))
             .map(|stream| stream.inspect(enlarge));
-        let service = AgentServiceServer::new(service::Service { sessions })
-            .max_decoding_message_size(transport::MAX_MESSAGE_BYTES)
-            .max_encoding_message_size(usize::MAX);
-        tonic::transport::Server::builder()
-            .initial_stream_window_size(transport::STREAM_WINDOW)
-            .initial_connection_window_size(transport::CONNECTION_WINDOW)
-            .max_frame_size(transport::MAX_FRAME_BYTES)
-            .max_concurrent_streams(MOST_STREAMS)
-            .add_service(service)
-            .serve_with_incoming(incoming)
-            .await?;
-        Ok(())
+        service::Service { sessions }.serve(incoming).await.map_err(Failure::Serve)
     })
 }

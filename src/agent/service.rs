@@ -11,15 +11,16 @@ use crate::{
     api::{
         agent::v1::{
             ActivityRequest, ActivityResponse, HelloRequest, HelloResponse, StopRequest, StopResponse,
-            agent_service_server::AgentService,
+            agent_service_server::{AgentService, AgentServiceServer},
         },
         v1::{self, ExecRequest, ExecResponse, exec_request::Request as Piece},
     },
     error::{Error, Reason},
-    rpc::paging,
+    rpc::{paging, transport},
 };
 use futures_util::StreamExt;
-use std::{pin::Pin, sync::Arc};
+use std::{io, pin::Pin, sync::Arc};
+use tokio::net::UnixStream;
 use tonic::{Request, Response, Status, Streaming};
 
 type Answers = Pin<Box<dyn futures_util::Stream<Item = Result<ExecResponse, Status>> + Send>>;
@@ -27,10 +28,34 @@ type Answers = Pin<Box<dyn futures_util::Stream<Item = Result<ExecResponse, Stat
 /// Bytes of each stream that `Run` returns unless the client says otherwise.
 const RUN_OUTPUT: usize = 1 << 20;
 
+/// Calls under way on one connection; the server has one for all of its clients.
+const MOST_STREAMS: u32 = 8192;
+
 /// The agent's service.
 pub(super) struct Service {
     /// What it serves.
     pub(super) sessions: Arc<Sessions>,
+}
+
+impl Service {
+    /// Serves on these connections, and goes on until they end.
+    pub(super) async fn serve<I>(self, incoming: I) -> io::Result<()>
+    where
+        I: futures_util::Stream<Item = io::Result<UnixStream>>,
+    {
+        let service = AgentServiceServer::new(self)
+            .max_decoding_message_size(transport::MAX_MESSAGE_BYTES)
+            .max_encoding_message_size(usize::MAX);
+        tonic::transport::Server::builder()
+            .initial_stream_window_size(transport::STREAM_WINDOW)
+            .initial_connection_window_size(transport::CONNECTION_WINDOW)
+            .max_frame_size(transport::MAX_FRAME_BYTES)
+            .max_concurrent_streams(MOST_STREAMS)
+            .add_service(service)
+            .serve_with_incoming(incoming)
+            .await
+            .map_err(io::Error::other)
+    }
 }
 
 #[tonic::async_trait]
@@ -94,7 +119,7 @@ impl AgentService for Service {
             Fresh::No => Follower::returning(Arc::clone(&command)),
         };
         tokio::spawn(listen(pieces, command));
-        Ok(Response::new(Box::pin(follower.into_stream())))
+        Ok(Response::new(Box::pin(follower.into_stream().map(Ok))))
     }
 
     async fn run(&self, request: Request<v1::RunRequest>) -> Result<Response<v1::RunResponse>, Status> {
@@ -134,7 +159,7 @@ impl AgentService for Service {
         let command = self.sessions.command(&request.command_id)?;
         let from = [request.stdout_offset, request.stderr_offset, request.terminal_offset].map(|at| at.max(0) as u64);
         let follower = Follower::watcher(command, from, request.follow_background);
-        Ok(Response::new(Box::pin(follower.into_stream())))
+        Ok(Response::new(Box::pin(follower.into_stream().map(Ok))))
     }
 
     async fn get_command(&self, request: Request<v1::GetCommandRequest>) -> Result<Response<v1::Command>, Status> {

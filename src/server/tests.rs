@@ -181,7 +181,7 @@ async fn concurrent_deletes_all_succeed() {
         async move { client.delete_sandbox(request).await }
     });
     for outcome in futures_util::future::join_all(deletes).await {
-        assert!(outcome.is_ok() || outcome.unwrap_err().code() == Code::NotFound);
+        outcome.expect("who comes later finds it deleted, which is what was asked for");
     }
     assert_eq!(*kit.runtime.removed.borrow(), 1);
 }
