@@ -7,6 +7,7 @@ use crate::kit::{
 
 crate::in_every_shell!(
     without_input_it_is_at_its_end,
+    a_run_without_bytes_is_at_its_end_too,
     input_comes_in_pieces,
     it_ends_with_the_stream_of_requests,
     more_than_is_read,
@@ -25,6 +26,15 @@ async fn without_input_it_is_at_its_end(at: At) {
     let got = s.run("/usr/bin/python3 -c 'input()'").await;
     assert!(got.exit_code() == 1 && got.err().contains("EOFError"), "{got:?}");
     s.exec_text("cat; wc -c").await.finish().await.expect("0\n", "", 0);
+    s.alive().await;
+}
+
+/// Nothing can follow the request of a `Run`, whatever it says of a stream of input.
+async fn a_run_without_bytes_is_at_its_end_too(at: At) {
+    let s = at.session().await;
+    let start = ExecStart { stdin: true, ..s.start("wc -c") };
+    s.run_start(start.clone(), b"").await.expect("0\n", "", 0);
+    s.run_start(start, b"five!").await.expect("5\n", "", 0);
     s.alive().await;
 }
 

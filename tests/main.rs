@@ -44,6 +44,7 @@ mod limits_and_isolation_hold_on_cgroup_v2;
 mod limits_hold;
 mod many_sessions_mix_nothing;
 mod mistakes_keep_state;
+mod output_never_costs_the_sandbox;
 mod python_clients_work;
 mod rude_clients_harm_nobody;
 mod sandboxes_are_released_in_time;

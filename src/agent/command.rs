@@ -118,8 +118,10 @@ impl Spec {
         });
         let input = match whole_input {
             Some(bytes) if !bytes.is_empty() => Input::Whole(bytes),
-            _ if start.stdin && pty.is_none() => Input::Streamed,
-            _ => Input::Empty,
+            // `Run` has no stream, so that nothing would ever follow what is here.
+            Some(_) => Input::Empty,
+            None if start.stdin && pty.is_none() => Input::Streamed,
+            None => Input::Empty,
         };
         Self {
             text: Bytes::from(std::mem::take(&mut start.command)),

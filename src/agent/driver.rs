@@ -89,7 +89,10 @@ impl Driver {
                 },
                 job = jobs.recv() => return job,
                 saved = self.shell.keeper.next() => if let Ok(Some(saved)) = saved { self.saved = Some(saved) },
-                _ = self.shell.reports.next() => {}
+                report = self.shell.reports.next() => if report.is_err() {
+                    // No later command's end could be heard of: the holder reports the shell's, and a new one is started.
+                    super::shell::kill(self.shell.pid, libc::SIGKILL);
+                },
                 data = self.shell.terminal.reader.data() => {
                     if let (Ok(Some(data)), Some(command)) = (data, &self.last_command) {
                         command.log.append(Stream::Terminal, data);
@@ -241,8 +244,10 @@ impl Driver {
                             Ok(Event::Started(_) | Event::Failed(_)) => {}
                         },
                         report = self.shell.reports.next() => {
-                            if matches!(report, Ok(Report::Done { tag, .. }) if tag == asked) {
-                                return None;
+                            match report {
+                                Ok(Report::Done { tag, .. }) if tag == asked => return None,
+                                Ok(_) => {}
+                                Err(_) => super::shell::kill(self.shell.pid, libc::SIGKILL),
                             }
                         }
                         saved = self.shell.keeper.next() => if let Ok(Some(saved)) = saved { self.saved = Some(saved) },

@@ -176,7 +176,9 @@ impl Running {
                         return self.verdict(status, Some(directory), escalation, None);
                     }
                     Ok(Report::Aborted) => aborted = true,
-                    Ok(Report::Done { .. }) | Err(_) => {}
+                    Ok(Report::Done { .. }) => {}
+                    // Its end could never be heard of: a shell that the agent cannot hear is replaced.
+                    Err(_) => shell::kill(shell.pid, libc::SIGKILL),
                 },
                 event = holder.event() => {
                     let end = match event {

@@ -36,6 +36,8 @@ pub(crate) struct ReadEnd {
     enlarged: AtomicBool,
     /// Whether it is a pipe, of which a short read takes all there is. A terminal may hold more.
     pipe: bool,
+    /// Whether its end, or an error, was returned to whoever waited for bytes. Nothing follows.
+    ended: AtomicBool,
 }
 
 /// What a read brought.
@@ -53,7 +55,7 @@ impl ReadEnd {
     pub(crate) fn new(fd: OwnedFd) -> io::Result<Self> {
         rustix::io::ioctl_fionbio(&fd, true)?;
         let pipe = rustix::fs::FileType::from_raw_mode(rustix::fs::fstat(&fd)?.st_mode).is_fifo();
-        Ok(Self { fd: sys::watch(fd)?, enlarged: false.into(), pipe })
+        Ok(Self { fd: sys::watch(fd)?, enlarged: false.into(), pipe, ended: false.into() })
     }
 
     /// Reads once, without waiting.
@@ -84,7 +86,24 @@ impl ReadEnd {
     }
 
     /// Waits for bytes, or for the other end to be closed. May be cancelled without loss.
+    ///
+    /// The end and an error are returned once; whoever asks again waits for ever. Both would be ready at once each time,
+    /// and a loop over many sources that ignores one of them would take all of the processor.
     pub(crate) async fn data(&self) -> io::Result<Option<Bytes>> {
+        if self.ended.load(Ordering::Relaxed) {
+            return std::future::pending().await;
+        }
+        let result = self.wait_for_data().await;
+        if let Ok(None) | Err(_) = &result {
+            self.ended.store(true, Ordering::Relaxed);
+        }
+        if let Err(error) = &result {
+            tracing::error!(%error, "a pipe or terminal cannot be read; nothing more is taken from it");
+        }
+        result
+    }
+
+    async fn wait_for_data(&self) -> io::Result<Option<Bytes>> {
         loop {
             let mut guard = self.fd.readable().await?;
             match self.read()? {
@@ -297,4 +316,31 @@ fn make(path: &Path) -> io::Result<()> {
 
 fn open(path: &Path, access: OFlags) -> io::Result<OwnedFd> {
     Ok(rustix::fs::open(path, access | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::FutureExt;
+
+    #[tokio::test]
+    async fn an_error_that_stays_is_returned_once_and_never_spins() {
+        // A socket that is not connected is always ready, and each read of it fails.
+        let socket =
+            rustix::net::socket(rustix::net::AddressFamily::INET, rustix::net::SocketType::STREAM, None).unwrap();
+        let reader = ReadEnd::new(socket).unwrap();
+        assert_eq!(reader.data().await.unwrap_err().raw_os_error(), Some(libc::ENOTCONN));
+        assert!(reader.data().now_or_never().is_none());
+    }
+
+    #[tokio::test]
+    async fn an_end_is_returned_once_after_all_the_bytes() {
+        let (reader, writer) = rustix::pipe::pipe().unwrap();
+        let reader = ReadEnd::new(reader).unwrap();
+        rustix::io::write(&writer, b"last").unwrap();
+        drop(writer);
+        assert_eq!(reader.data().await.unwrap().as_deref(), Some(&b"last"[..]));
+        assert_eq!(reader.data().await.unwrap(), None);
+        assert!(reader.data().now_or_never().is_none());
+    }
 }

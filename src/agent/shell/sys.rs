@@ -42,8 +42,9 @@ pub(super) const FAILED: u8 = b'X';
 /// The shell ended; its wait status.
 pub(super) const ENDED: u8 = b'E';
 
-/// Adjustment of the shells' OOM score: when memory runs out, the kernel takes what the user runs and not the agent.
-const OOM_SCORE: &[u8] = b"500";
+/// Adjustment of the shells' OOM score: when memory runs out, the kernel takes what the user runs and not the agent. It is
+/// the highest there is, so that even a small program is ended before an agent that holds a lot of output.
+const OOM_SCORE: &[u8] = b"1000";
 
 /// Forks a holder, which forks the shell, adopts whatever the shell's descendants leave behind, reports the shell's end,
 /// and ends when nothing is left to adopt. Returns the holder's process id.
