@@ -146,6 +146,8 @@ pub enum Reason {
     DatabaseUnreachable,
     /// What makes the sandboxes, or gives the images, does not answer.
     RuntimeUnreachable,
+    /// A disk of the server's is full.
+    NoSpace,
 }
 
 impl Error {
@@ -173,6 +175,12 @@ impl Error {
     pub fn stopping() -> Self {
         let message = "the server is stopping; use another or try again when it is back".to_owned();
         Self::Unavailable { reason: Reason::ServerStopping, message }
+    }
+
+    /// A disk of the server's is full.
+    pub fn no_space(whose: &str) -> Self {
+        let message = format!("no space left on the disk of {whose}; the operator must make room");
+        Self::Exhausted { reason: Reason::NoSpace, message, retry_after: Some(Duration::from_secs(5)) }
     }
 
     /// Something that should not happen.

@@ -1,6 +1,7 @@
 //! PostgreSQL in the place of the embedded database: for one server that restarts, and for several at once.
 
-use crate::kit::{Options, Server, cli, create_sandbox, errors::expect_error, postgres::Postgres, v1};
+use crate::kit::{Options, Server, cli, create_sandbox, errors::expect_error, postgres::Postgres, v1, within};
+use futures_util::{FutureExt, future::join_all};
 use std::path::Path;
 use tonic::Code;
 use v1::{CreateSandboxRequest, ListSandboxesRequest, sandbox::State};
@@ -96,6 +97,51 @@ async fn without_the_database_sessions_go_on_and_the_rest_says_when_to_come_back
     postgres.start_again().await;
     let again = create_sandbox(&server, Default::default()).await;
     assert_eq!(again.described.state(), State::Running);
+    drop(server);
+    end(&postgres, dir.path()).await;
+}
+
+/// A database that is frozen keeps its connections and answers nothing on them, as behind a network that is cut.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_database_that_hangs_holds_nobody_up_who_does_not_need_it() {
+    let (postgres, dir) = (Postgres::start().await, tempfile::tempdir().expect("a directory"));
+    let server = serve(&postgres, dir.path());
+    let sandbox = create_sandbox(&server, Default::default()).await;
+    let s = sandbox.session("").await;
+    let clients = server.connect().await;
+    s.run("x=kept").await;
+    postgres.freeze();
+    // More at once than there are connections, so that all of them are tried.
+    let asked = (0..40).map(|n| {
+        let mut sandboxes = clients.sandboxes.clone();
+        async move {
+            if n % 2 == 0 {
+                sandboxes.create_sandbox(CreateSandboxRequest::default()).await.map(drop)
+            } else {
+                sandboxes.list_sandboxes(ListSandboxesRequest::default()).await.map(drop)
+            }
+        }
+    });
+    let refused = tokio::spawn(within("answers without a database", join_all(asked).boxed()));
+    // Meanwhile, and for longer than the server remembers that it is open.
+    for _ in 0..3 {
+        s.run("sleep 0.7; echo $x").await.expect("kept\n", "", 0);
+        let get = v1::GetSandboxRequest { sandbox_id: sandbox.id.clone() };
+        let now = clients.sandboxes.clone().get_sandbox(get).await.expect("it is in memory").into_inner();
+        assert_eq!(now.state(), State::Running);
+    }
+    for answer in refused.await.expect("all answers") {
+        let status = answer.expect_err("nobody can know");
+        expect_error(&status, Code::Unavailable, "DATABASE_UNREACHABLE");
+        assert!(tonic_types::StatusExt::get_details_retry_info(&status).is_some(), "{status:?}");
+    }
+    postgres.thaw();
+    // By itself, and nothing of what was refused is there: not even what was committed when the database woke up.
+    within::until("a sandbox from the database that is back", async || {
+        clients.sandboxes.clone().create_sandbox(CreateSandboxRequest::default()).await.is_ok()
+    })
+    .await;
+    within::until("the end of what was refused", async || listed(&server, &[]).await.len() == 2).await;
     drop(server);
     end(&postgres, dir.path()).await;
 }

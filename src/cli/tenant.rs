@@ -76,7 +76,7 @@ async fn run(command: Command) -> Result<(), CliError> {
             table::print(&table.to_string())
         }
         Command::Limit { tenant, change, database } => {
-            database.tenants().await?.change_limits(&tenant, |limits| change.apply(limits)).await?;
+            database.tenants().await?.change_limits(&tenant, move |limits| change.apply(limits)).await?;
             Ok(())
         }
     }

@@ -164,6 +164,7 @@ fn reason_name(reason: Reason) -> &'static str {
         Reason::OnOtherRuntime => "ON_OTHER_RUNTIME",
         Reason::DatabaseUnreachable => "DATABASE_UNREACHABLE",
         Reason::RuntimeUnreachable => "RUNTIME_UNREACHABLE",
+        Reason::NoSpace => "NO_SPACE",
     }
 }
 

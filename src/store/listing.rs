@@ -1,10 +1,11 @@
 //! Pages of a tenant's sandboxes, by labels: quick with ten thousand rows.
 
 use super::{
-    Result, Store,
-    sandboxes::{COLUMNS, SandboxRow, read},
+    Result, SandboxRow, Store,
+    row::{COLUMNS, read},
 };
-use sqlx::{AssertSqlSafe, Row, query, query_scalar};
+use futures_util::FutureExt;
+use sqlx::{AnyConnection, AssertSqlSafe, Row, query, query_scalar};
 use std::collections::BTreeMap;
 
 /// A page of rows.
@@ -27,45 +28,61 @@ impl Store {
         after: &str,
         size: usize,
     ) -> Result<Page> {
-        let labels = self.rarest_first(tenant, labels).await?;
-        let (from, id, pairs) = from_labels(&labels);
-        let bind = |sql: String| {
-            let mut bound = query(AssertSqlSafe(sql)).bind(tenant.to_owned());
-            for text in &pairs {
-                bound = bound.bind(text.clone());
-            }
-            bound
-        };
-        let total: i64 = bind(format!("SELECT count(*) {from}")).fetch_one(&self.pool).await?.try_get(0)?;
-        let (after_at, limit_at) = (pairs.len() + 2, pairs.len() + 3);
-        let ids = format!("SELECT {id} AS id {from} AND {id} > ${after_at} ORDER BY {id} LIMIT ${limit_at}");
-        let sql = format!("SELECT {COLUMNS} FROM ({ids}) page JOIN sandboxes s ON s.id = page.id ORDER BY s.id");
-        let size = i64::try_from(size).unwrap_or(i64::MAX - 1);
-        let rows = bind(sql).bind(after.to_owned()).bind(size + 1).fetch_all(&self.pool).await?;
-        let more = rows.len() as i64 > size;
-        let rows: Result<Vec<_>> = rows.iter().take(size as usize).map(read).collect();
-        Ok(Page { rows: rows?, more, total: total.unsigned_abs() })
+        let (tenant, labels, after) = (tenant.to_owned(), labels.clone(), after.to_owned());
+        self.read(move |connection| async move { page(connection, &tenant, &labels, after, size).await }.boxed()).await
     }
+}
 
-    /// Labels in the order in which they are looked up: every row with the first one is looked at.
-    async fn rarest_first(&self, tenant: &str, labels: &BTreeMap<String, String>) -> Result<Vec<(String, String)>> {
-        let mut counted = Vec::new();
-        for (key, value) in labels {
-            let count: i64 = if labels.len() == 1 {
-                0
-            } else {
-                query_scalar("SELECT count(*) FROM sandbox_labels WHERE tenant = $1 AND key = $2 AND value = $3")
-                    .bind(tenant)
-                    .bind(key)
-                    .bind(value)
-                    .fetch_one(&self.pool)
-                    .await?
-            };
-            counted.push((count, (key.clone(), value.clone())));
+/// The statements of [`Store::sandboxes_of_tenant`].
+async fn page(
+    connection: &mut AnyConnection,
+    tenant: &str,
+    labels: &BTreeMap<String, String>,
+    after: String,
+    size: usize,
+) -> Result<Page> {
+    let labels = rarest_first(connection, tenant, labels).await?;
+    let (from, id, pairs) = from_labels(&labels);
+    let bind = |sql: String| {
+        let mut bound = query(AssertSqlSafe(sql)).bind(tenant.to_owned());
+        for text in &pairs {
+            bound = bound.bind(text.clone());
         }
-        counted.sort();
-        Ok(counted.into_iter().map(|(_, label)| label).collect())
+        bound
+    };
+    let total: i64 = bind(format!("SELECT count(*) {from}")).fetch_one(&mut *connection).await?.try_get(0)?;
+    let (after_at, limit_at) = (pairs.len() + 2, pairs.len() + 3);
+    let ids = format!("SELECT {id} AS id {from} AND {id} > ${after_at} ORDER BY {id} LIMIT ${limit_at}");
+    let sql = format!("SELECT {COLUMNS} FROM ({ids}) page JOIN sandboxes s ON s.id = page.id ORDER BY s.id");
+    let limit = i64::try_from(size).unwrap_or(i64::MAX).saturating_add(1);
+    let rows = bind(sql).bind(after).bind(limit).fetch_all(connection).await?;
+    let more = rows.len() > size;
+    let rows: Result<Vec<_>> = rows.iter().take(size).map(read).collect();
+    Ok(Page { rows: rows?, more, total: total.unsigned_abs() })
+}
+
+/// Labels in the order in which they are looked up: every row with the first one is looked at.
+async fn rarest_first(
+    connection: &mut AnyConnection,
+    tenant: &str,
+    labels: &BTreeMap<String, String>,
+) -> Result<Vec<(String, String)>> {
+    let mut counted = Vec::new();
+    for (key, value) in labels {
+        let count: i64 = if labels.len() == 1 {
+            0
+        } else {
+            query_scalar("SELECT count(*) FROM sandbox_labels WHERE tenant = $1 AND key = $2 AND value = $3")
+                .bind(tenant)
+                .bind(key)
+                .bind(value)
+                .fetch_one(&mut *connection)
+                .await?
+        };
+        counted.push((count, (key.clone(), value.clone())));
     }
+    counted.sort();
+    Ok(counted.into_iter().map(|(_, label)| label).collect())
 }
 
 /// `FROM … WHERE …` of a tenant's ($1) active sandboxes with all labels, the column of their ids, and what to bind after

@@ -4,24 +4,31 @@
 //! answer is given. A killed server loses nothing that was committed; SQLite may lose the last moments at a power cut
 //! (`synchronous = NORMAL`), in which every sandbox is lost anyway, but not what [`Durability::PowerCut`] wrote.
 
+mod error;
 mod listing;
+mod row;
 mod sandboxes;
 mod tenants;
+#[cfg(test)]
+mod tests;
+mod work;
 
+pub use error::{Result, StoreError};
 pub use listing::Page;
-pub use sandboxes::{Inserted, Quota, RequestKey, SandboxRow, SandboxState, Settings};
+pub use row::{Inserted, Quota, RequestKey, SandboxRow, SandboxState, Settings};
 pub use tenants::{ApiKey, TenantRow};
 
-use crate::error::{Error, Reason};
 use sqlx::{
-    Acquire, AnyConnection, AnyPool, Executor,
+    Acquire, AnyConnection, AnyPool, Connection, Executor,
     any::AnyPoolOptions,
     migrate::{Migration, MigrationType, Migrator},
 };
 use std::{
     path::Path,
+    sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
+use tokio::{sync::Semaphore, time::timeout};
 
 /// In order, and never changed once released.
 const MIGRATIONS: [(i64, &str, &str); 1] = [(1, "base", include_str!("migrations/0001_base.sql"))];
@@ -29,18 +36,25 @@ const MIGRATIONS: [(i64, &str, &str); 1] = [(1, "base", include_str!("migrations
 /// The database in a data directory.
 const FILE: &str = "sandshell.db";
 
-/// SQLite has one writer. With one connection nobody in this process ever waits for a lock of another; other processes
-/// (`sandshell key`) wait by `busy_timeout`.
-const SQLITE_CONNECTIONS: u32 = 1;
+/// SQLite has one writer. With one connection that writes nobody in this process ever waits for a lock of another; other
+/// processes (`sandshell key`) wait by `busy_timeout`. Readers see the last commit and wait for nobody.
+const SQLITE_WRITERS: u32 = 1;
+const SQLITE_READERS: u32 = 4;
 const POSTGRES_CONNECTIONS: u32 = 16;
 
-/// How long a call waits for the database before it is told to try again.
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long opening may take: a connection, and then what brings the database up to this version.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
+const MIGRATE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The database. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Store {
-    pool: AnyPool,
+    writer: AnyPool,
+    /// The same as `writer` where there is nothing to gain by another.
+    reader: AnyPool,
+    /// How long a piece of work may take. `None` for a database in memory: it answers, and it would be gone with its connection.
+    limit: Option<Duration>,
+    places: Arc<Semaphore>,
 }
 
 /// What committed changes survive.
@@ -51,28 +65,6 @@ pub enum Durability {
     /// That, and the loss of power. For keys: one that was revoked must never come back.
     PowerCut,
 }
-
-/// Why the database cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// It cannot be opened, or is of a newer version.
-    #[error("database {url}: {source}")]
-    Open {
-        /// Which, without a password.
-        url: String,
-        /// Why.
-        source: Box<dyn std::error::Error + Send + Sync>,
-    },
-    /// It cannot be reached now.
-    #[error("the database cannot be reached: {0}")]
-    Unreachable(#[source] sqlx::Error),
-    /// Anything else.
-    #[error(transparent)]
-    Other(sqlx::Error),
-}
-
-/// The result of what is asked of the store.
-pub type Result<T> = std::result::Result<T, StoreError>;
 
 impl Store {
     /// Whether a data directory has a database in it.
@@ -91,24 +83,29 @@ impl Store {
     /// Opens the database that a URL names (`sqlite://PATH`, `postgres://…`), and brings it up to this version.
     pub async fn open(url: &str, durability: Durability) -> Result<Self> {
         sqlx::any::install_default_drivers();
-        let connections = if is_sqlite(url) { SQLITE_CONNECTIONS } else { POSTGRES_CONNECTIONS };
-        let pool = AnyPoolOptions::new()
-            .max_connections(connections)
-            .min_connections(1)
-            .acquire_timeout(ACQUIRE_TIMEOUT)
-            // A connection that is alone must not be closed: an SQLite in memory would be gone.
-            .idle_timeout(None)
-            .max_lifetime(None)
-            .after_connect(move |connection, _| Box::pin(prepare(connection, durability)))
-            .connect(url)
-            .await
-            .map_err(|source| open_error(url, source))?;
-        let store = Self { pool };
-        // SQLite's migrations are not kept apart: of two processes that begin at the same moment one may fail, and then
-        // find the work done.
-        if store.migrate().await.is_err() {
-            store.migrate().await.map_err(|source| open_error(url, source))?;
-        }
+        // One connection by itself: the error of a pool that cannot connect is only that it could not in time.
+        let tried = timeout(OPEN_TIMEOUT, try_to_connect(url, durability)).await;
+        tried.map_err(|_| open_error(url, "it did not answer"))?.map_err(|source| open_error(url, source))?;
+        let in_memory = is_in_memory(url);
+        let (writer, reader) = if is_sqlite(url) {
+            let writer = pool(url, SQLITE_WRITERS, durability, Access::Write).await?;
+            let reader =
+                if in_memory { writer.clone() } else { pool(url, SQLITE_READERS, durability, Access::Read).await? };
+            (writer, reader)
+        } else {
+            let pool = pool(url, POSTGRES_CONNECTIONS, durability, Access::Write).await?;
+            (pool.clone(), pool)
+        };
+        let store = Self { writer, reader, limit: (!in_memory).then_some(work::LIMIT), places: work::places() };
+        let migrated = timeout(MIGRATE_TIMEOUT, async {
+            // SQLite's migrations are not kept apart: of two processes that begin at the same moment one may fail, and then
+            // find the work done.
+            match store.migrate().await {
+                Ok(()) => Ok(()),
+                Err(_) => store.migrate().await,
+            }
+        });
+        migrated.await.map_err(|_| open_error(url, "it did not answer"))?.map_err(|source| open_error(url, source))?;
         Ok(store)
     }
 
@@ -122,21 +119,60 @@ impl Store {
                 false,
             )
         });
-        Migrator::with_migrations(migrations.into()).run(&self.pool).await
-    }
-
-    /// A transaction. Its first statement must write: SQLite refuses a reader that becomes a writer after another wrote.
-    async fn begin(&self) -> Result<sqlx::Transaction<'static, sqlx::Any>> {
-        Ok(self.pool.begin().await?)
+        Migrator::with_migrations(migrations.into()).run(&self.writer).await
     }
 }
 
-async fn prepare(connection: &mut AnyConnection, durability: Durability) -> std::result::Result<(), sqlx::Error> {
-    if connection.backend_name() != "SQLite" {
+/// A transaction. Its first statement must write: SQLite refuses a reader that becomes a writer after another wrote.
+async fn begin(connection: &mut AnyConnection) -> Result<sqlx::Transaction<'_, sqlx::Any>> {
+    Ok(Connection::begin(connection).await?)
+}
+
+/// What the connections of a pool are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Access {
+    Read,
+    Write,
+}
+
+async fn try_to_connect(url: &str, durability: Durability) -> std::result::Result<(), sqlx::Error> {
+    let mut connection = AnyConnection::connect(url).await?;
+    prepare(&mut connection, durability, Access::Write).await?;
+    connection.close().await
+}
+
+async fn pool(url: &str, connections: u32, durability: Durability, access: Access) -> Result<AnyPool> {
+    let options = AnyPoolOptions::new()
+        .max_connections(connections)
+        .min_connections(1)
+        .acquire_timeout(work::LIMIT)
+        // A connection that is alone must not be closed: an SQLite in memory would be gone.
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .after_connect(move |connection, _| Box::pin(prepare(connection, durability, access)));
+    options.connect(url).await.map_err(|source| open_error(url, source))
+}
+
+async fn prepare(
+    connection: &mut AnyConnection,
+    durability: Durability,
+    access: Access,
+) -> std::result::Result<(), sqlx::Error> {
+    let is_sqlite = connection.backend_name() == "SQLite";
+    let connection = Acquire::acquire(connection).await?;
+    if !is_sqlite {
+        // What the server has given up must not hold the locks that others wait for: a server that vanished in the middle of
+        // a transaction would hold them until TCP notices.
+        let limit = work::LIMIT.as_millis();
+        let limits = format!(
+            "SELECT set_config('statement_timeout', '{limit}', false), \
+             set_config('idle_in_transaction_session_timeout', '{limit}', false)"
+        );
+        connection.execute(sqlx::AssertSqlSafe(limits)).await?;
         return Ok(());
     }
-    let connection = connection.acquire().await?;
-    connection.execute("PRAGMA busy_timeout = 5000").await?;
+    // Less than `work::LIMIT`: who waits for another process in vain is told so.
+    connection.execute("PRAGMA busy_timeout = 4000").await?;
     connection.execute("PRAGMA journal_mode = WAL").await?;
     connection.execute("PRAGMA foreign_keys = ON").await?;
     let synchronous = match durability {
@@ -144,7 +180,14 @@ async fn prepare(connection: &mut AnyConnection, durability: Durability) -> std:
         Durability::PowerCut => "PRAGMA synchronous = FULL",
     };
     connection.execute(synchronous).await?;
+    if access == Access::Read {
+        connection.execute("PRAGMA query_only = ON").await?;
+    }
     Ok(())
+}
+
+fn is_in_memory(url: &str) -> bool {
+    is_sqlite(url) && (url.contains(":memory:") || url.contains("mode=memory"))
 }
 
 fn is_sqlite(url: &str) -> bool {
@@ -158,30 +201,6 @@ fn open_error(url: &str, source: impl Into<Box<dyn std::error::Error + Send + Sy
         _ => url.to_owned(),
     };
     StoreError::Open { url: shown, source: source.into() }
-}
-
-impl From<sqlx::Error> for StoreError {
-    fn from(error: sqlx::Error) -> Self {
-        match error {
-            sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::Tls(_) => {
-                Self::Unreachable(error)
-            }
-            error => Self::Other(error),
-        }
-    }
-}
-
-impl From<StoreError> for Error {
-    fn from(error: StoreError) -> Self {
-        match error {
-            StoreError::Unreachable(error) => {
-                tracing::warn!(%error, "the database does not answer");
-                let message = "the server's database does not answer; try again later".to_owned();
-                Self::Unavailable { reason: Reason::DatabaseUnreachable, message }
-            }
-            error => Self::internal("use the database", error),
-        }
-    }
 }
 
 /// A time as the database keeps it.

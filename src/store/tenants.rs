@@ -1,7 +1,8 @@
 //! Rows of tenants and their keys.
 
-use super::{Result, Store, from_millis, to_millis};
+use super::{Result, Store, begin, from_millis, to_millis};
 use crate::tenant::Limits;
+use futures_util::FutureExt;
 use sqlx::{Row, any::AnyRow, query};
 use std::time::SystemTime;
 
@@ -36,97 +37,160 @@ const ENSURE_TENANT: &str = "INSERT INTO tenants (id, create_time) VALUES ($1, $
 impl Store {
     /// Adds a tenant if it is not there.
     pub async fn ensure_tenant(&self, id: &str, now: SystemTime) -> Result<()> {
-        query(ENSURE_TENANT).bind(id).bind(to_millis(now)).execute(&self.pool).await?;
-        Ok(())
+        let id = id.to_owned();
+        self.write(move |connection| {
+            async move {
+                query(ENSURE_TENANT).bind(id).bind(to_millis(now)).execute(connection).await?;
+                Ok(())
+            }
+            .boxed()
+        })
+        .await
     }
 
     /// One tenant.
     pub async fn tenant(&self, id: &str) -> Result<Option<TenantRow>> {
-        let row = query("SELECT * FROM tenants WHERE id = $1").bind(id).fetch_optional(&self.pool).await?;
-        row.map(|row| read_tenant(&row)).transpose()
+        let id = id.to_owned();
+        self.read(move |connection| {
+            async move {
+                let row = query("SELECT * FROM tenants WHERE id = $1").bind(id).fetch_optional(connection).await?;
+                row.map(|row| read_tenant(&row)).transpose()
+            }
+            .boxed()
+        })
+        .await
     }
 
     /// All tenants, by name.
     pub async fn tenants(&self) -> Result<Vec<TenantRow>> {
-        let rows = query("SELECT * FROM tenants ORDER BY id").fetch_all(&self.pool).await?;
-        rows.iter().map(read_tenant).collect()
+        self.read(|connection| {
+            async move {
+                let rows = query("SELECT * FROM tenants ORDER BY id").fetch_all(connection).await?;
+                rows.iter().map(read_tenant).collect()
+            }
+            .boxed()
+        })
+        .await
     }
 
     /// Changes what a tenant may have in all, and says what that is now; `None` when there is no such tenant.
-    pub async fn change_limits(&self, id: &str, change: impl FnOnce(&mut Limits) + Send) -> Result<Option<Limits>> {
-        let mut tx = self.begin().await?;
-        // Locks the row, so that of two changes at one time neither undoes the other.
-        query("UPDATE tenants SET create_time = create_time WHERE id = $1").bind(id).execute(&mut *tx).await?;
-        let row = query("SELECT * FROM tenants WHERE id = $1").bind(id).fetch_optional(&mut *tx).await?;
-        let Some(row) = row else { return Ok(None) };
-        let mut limits = read_tenant(&row)?.limits;
-        change(&mut limits);
-        let limit = |limit: Option<u64>| limit.map(|limit| i64::try_from(limit).unwrap_or(i64::MAX));
-        query(
-            "UPDATE tenants SET max_sandboxes = $2, max_sessions = $3, max_memory_bytes = $4, \
-             max_requests_per_second = $5 WHERE id = $1",
-        )
-        .bind(id)
-        .bind(limit(limits.sandboxes))
-        .bind(limit(limits.sessions))
-        .bind(limit(limits.memory_bytes))
-        .bind(limit(limits.requests_per_second))
-        .execute(&mut *tx)
-        .await?;
-        tx.commit().await?;
-        Ok(Some(limits))
+    pub async fn change_limits(
+        &self,
+        id: &str,
+        change: impl FnOnce(&mut Limits) + Send + 'static,
+    ) -> Result<Option<Limits>> {
+        let id = id.to_owned();
+        self.write(move |connection| {
+            async move {
+                let mut tx = begin(connection).await?;
+                // Locks the row, so that of two changes at one time neither undoes the other.
+                query("UPDATE tenants SET create_time = create_time WHERE id = $1").bind(&id).execute(&mut *tx).await?;
+                let row = query("SELECT * FROM tenants WHERE id = $1").bind(&id).fetch_optional(&mut *tx).await?;
+                let Some(row) = row else { return Ok(None) };
+                let mut limits = read_tenant(&row)?.limits;
+                change(&mut limits);
+                let limit = |limit: Option<u64>| limit.map(|limit| i64::try_from(limit).unwrap_or(i64::MAX));
+                query(
+                    "UPDATE tenants SET max_sandboxes = $2, max_sessions = $3, max_memory_bytes = $4, \
+                     max_requests_per_second = $5 WHERE id = $1",
+                )
+                .bind(&id)
+                .bind(limit(limits.sandboxes))
+                .bind(limit(limits.sessions))
+                .bind(limit(limits.memory_bytes))
+                .bind(limit(limits.requests_per_second))
+                .execute(&mut *tx)
+                .await?;
+                tx.commit().await?;
+                Ok(Some(limits))
+            }
+            .boxed()
+        })
+        .await
     }
 
     /// Adds a key, and its tenant if that is not there. `hash` is what the key is found by.
     pub async fn insert_api_key(&self, key: &ApiKey, hash: &str) -> Result<()> {
-        let mut tx = self.begin().await?;
-        let now = to_millis(key.create_time);
-        query(ENSURE_TENANT).bind(&key.tenant).bind(now).execute(&mut *tx).await?;
-        query("INSERT INTO api_keys (id, tenant, hash, name, create_time) VALUES ($1, $2, $3, $4, $5)")
-            .bind(&key.id)
-            .bind(&key.tenant)
-            .bind(hash)
-            .bind(&key.name)
-            .bind(now)
-            .execute(&mut *tx)
-            .await?;
-        tx.commit().await?;
-        Ok(())
+        let (key, hash) = (key.clone(), hash.to_owned());
+        self.write(move |connection| {
+            async move {
+                let mut tx = begin(connection).await?;
+                let now = to_millis(key.create_time);
+                query(ENSURE_TENANT).bind(&key.tenant).bind(now).execute(&mut *tx).await?;
+                query("INSERT INTO api_keys (id, tenant, hash, name, create_time) VALUES ($1, $2, $3, $4, $5)")
+                    .bind(&key.id)
+                    .bind(&key.tenant)
+                    .bind(hash)
+                    .bind(&key.name)
+                    .bind(now)
+                    .execute(&mut *tx)
+                    .await?;
+                tx.commit().await?;
+                Ok(())
+            }
+            .boxed()
+        })
+        .await
     }
 
     /// Keys, revoked ones included, oldest first; only those of `tenant` if it is given.
     pub async fn api_keys(&self, tenant: Option<&str>) -> Result<Vec<ApiKey>> {
-        let rows = match tenant {
-            Some(tenant) => query("SELECT * FROM api_keys WHERE tenant = $1 ORDER BY create_time, id").bind(tenant),
-            None => query("SELECT * FROM api_keys ORDER BY create_time, id"),
-        };
-        rows.fetch_all(&self.pool).await?.iter().map(read_key).collect()
+        let tenant = tenant.map(str::to_owned);
+        self.read(move |connection| {
+            async move {
+                let rows = match tenant {
+                    Some(tenant) => {
+                        query("SELECT * FROM api_keys WHERE tenant = $1 ORDER BY create_time, id").bind(tenant)
+                    }
+                    None => query("SELECT * FROM api_keys ORDER BY create_time, id"),
+                };
+                rows.fetch_all(connection).await?.iter().map(read_key).collect()
+            }
+            .boxed()
+        })
+        .await
     }
 
     /// Whether there is any key, revoked ones included.
     pub async fn has_api_keys(&self) -> Result<bool> {
-        Ok(query("SELECT 1 FROM api_keys LIMIT 1").fetch_optional(&self.pool).await?.is_some())
+        self.read(|connection| {
+            async move { Ok(query("SELECT 1 FROM api_keys LIMIT 1").fetch_optional(connection).await?.is_some()) }
+                .boxed()
+        })
+        .await
     }
 
     /// Revokes a key for good; the first time counts. False when there is no such key.
     pub async fn revoke_api_key(&self, id: &str, now: SystemTime) -> Result<bool> {
-        let changed = query("UPDATE api_keys SET revoke_time = coalesce(revoke_time, $2) WHERE id = $1")
-            .bind(id)
-            .bind(to_millis(now))
-            .execute(&self.pool)
-            .await?;
-        Ok(changed.rows_affected() > 0)
+        let id = id.to_owned();
+        self.write(move |connection| {
+            async move {
+                let statement = query("UPDATE api_keys SET revoke_time = coalesce(revoke_time, $2) WHERE id = $1");
+                let changed = statement.bind(id).bind(to_millis(now)).execute(connection).await?;
+                Ok(changed.rows_affected() > 0)
+            }
+            .boxed()
+        })
+        .await
     }
 
     /// Whose key this is, unless it was revoked.
     pub async fn tenant_of_key(&self, hash: &str) -> Result<Option<TenantRow>> {
-        let row = query(
-            "SELECT t.* FROM api_keys k JOIN tenants t ON t.id = k.tenant WHERE k.hash = $1 AND k.revoke_time IS NULL",
-        )
-        .bind(hash)
-        .fetch_optional(&self.pool)
-        .await?;
-        row.map(|row| read_tenant(&row)).transpose()
+        let hash = hash.to_owned();
+        self.read(move |connection| {
+            async move {
+                let row = query(
+                    "SELECT t.* FROM api_keys k JOIN tenants t ON t.id = k.tenant \
+                     WHERE k.hash = $1 AND k.revoke_time IS NULL",
+                )
+                .bind(hash)
+                .fetch_optional(connection)
+                .await?;
+                row.map(|row| read_tenant(&row)).transpose()
+            }
+            .boxed()
+        })
+        .await
     }
 }
 

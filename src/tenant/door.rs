@@ -7,7 +7,7 @@
 //! It never opens again: keys are revoked, not removed, and revoking the last one must not let everybody in.
 
 use super::{Caller, DEFAULT, Tenant};
-use crate::store::{self, Store, StoreError};
+use crate::store::{self, Store};
 use std::{
     sync::atomic::{AtomicBool, Ordering},
     time::Duration,
@@ -65,7 +65,7 @@ impl Door {
                 self.closed.store(true, Ordering::Relaxed);
                 Ok(None)
             }
-            Err(StoreError::Unreachable(_)) if last.is_some() => Ok(remember(&mut last, Instant::now())),
+            Err(error) if error.is_passing() && last.is_some() => Ok(remember(&mut last, Instant::now())),
             Err(error) => Err(error),
         }
     }

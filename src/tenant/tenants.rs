@@ -77,7 +77,11 @@ impl Tenants {
     }
 
     /// Changes what a tenant may have in all, and says what that is now.
-    pub async fn change_limits(&self, tenant: &str, change: impl FnOnce(&mut Limits) + Send) -> Result<Limits> {
+    pub async fn change_limits(
+        &self,
+        tenant: &str,
+        change: impl FnOnce(&mut Limits) + Send + 'static,
+    ) -> Result<Limits> {
         check_name(tenant)?;
         // It is there for every server, whether or not one has ever run.
         if tenant == DEFAULT {

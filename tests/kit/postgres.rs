@@ -50,6 +50,24 @@ impl Postgres {
         self.answers().await;
     }
 
+    /// Freezes it with all its processes: connections stay, and nobody answers on them.
+    pub fn freeze(&self) {
+        self.signal_all(libc::SIGSTOP);
+    }
+
+    /// Lets it go on.
+    pub fn thaw(&self) {
+        self.signal_all(libc::SIGCONT);
+    }
+
+    fn signal_all(&self, signal: i32) {
+        let main = self.process.id();
+        // The first process first, so that it starts no more.
+        host::signal(main, signal);
+        let children = std::fs::read_to_string(format!("/proc/{main}/task/{main}/children")).expect("its children");
+        children.split_whitespace().for_each(|pid| host::signal(pid.parse().expect("a process id"), signal));
+    }
+
     async fn answers(&self) {
         within::until("an answer of PostgreSQL", async || {
             let mut ready = Command::new(program("pg_isready"));
@@ -62,6 +80,7 @@ impl Postgres {
 
 impl Drop for Postgres {
     fn drop(&mut self) {
+        self.thaw();
         host::signal(self.process.id(), libc::SIGINT);
         let _ = self.process.wait();
     }
