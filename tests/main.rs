@@ -45,6 +45,7 @@ mod limits_hold;
 mod many_sessions_mix_nothing;
 mod mistakes_keep_state;
 mod output_never_costs_the_sandbox;
+mod programs_cannot_harm_the_agent;
 mod python_clients_work;
 mod rude_clients_harm_nobody;
 mod sandboxes_are_released_in_time;

@@ -189,9 +189,7 @@ impl Running {
                             ShellEnd::killed()
                         }
                     };
-                    while let Some(report) = shell.reports.take() {
-                        aborted |= matches!(report, Report::Aborted);
-                    }
+                    aborted |= shell.reports.say_aborted();
                     // A shell that leaves after its only command says nothing of an INT either.
                     let forgotten = end.code == 0 && self.signals.shell_had() && shell.forgets_interrupts();
                     let interrupted = self.leaves && end.signal == 0 && (aborted || forgotten);

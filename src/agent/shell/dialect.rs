@@ -108,14 +108,14 @@ impl Dialect {
             Self::Zsh => "\\builtin export -p; \\builtin alias -L; \\builtin functions",
         };
         format!(
-            "{{ {builtin} printf '%s\\001' \"${{PWD-}}\"; {list}; {builtin} printf '\\000'; }} >|{directory}/{SAVED} 2>/dev/null\n"
+            "{{ {builtin} printf '\\000%s\\001' \"${{PWD-}}\"; {list}; {builtin} printf '\\000'; }} >|{directory}/{SAVED} 2>/dev/null\n"
         )
     }
 
     /// The script of the INT trap: says that the command is aborted, then fails in a way that aborts it.
     fn interrupt_script(self, directory: &str) -> String {
         format!(
-            "case ${{{RUNNING}-}} in 1) \\command printf '{ABORTED} 130 \\000' >|{directory}/{STATUS}; . {directory}/SANDSHELL_NOTHING 2>/dev/null;; esac\n"
+            "case ${{{RUNNING}-}} in 1) \\command printf '\\000{ABORTED} 130 \\000' >|{directory}/{STATUS}; . {directory}/SANDSHELL_NOTHING 2>/dev/null;; esac\n"
         )
     }
 
@@ -157,8 +157,9 @@ impl Dialect {
         }
     }
 
+    /// A report begins with a NUL too: what somebody else has written before it, without an end, is no part of it.
     fn report_command(self, tag: u64, directory: &str) -> String {
-        format!("{} printf \"{tag:x} %s %s\\000\" \"$?\" \"${{PWD-}}\" >|{directory}/{STATUS}", self.builtin())
+        format!("{} printf \"\\000{tag:x} %s %s\\000\" \"$?\" \"${{PWD-}}\" >|{directory}/{STATUS}", self.builtin())
     }
 
     /// Lines that save the state of an idle shell, and report when that is done.

@@ -85,6 +85,16 @@ impl ReadEnd {
         }
     }
 
+    /// Reads what is there now, and no more: whoever goes on writing does not keep the agent reading.
+    pub(crate) fn take_what_is_there(&self, mut take: impl FnMut(Bytes)) {
+        let mut left = rustix::io::ioctl_fionread(&self.fd).unwrap_or(0);
+        while left > 0 {
+            let Ok(Read::Data(data)) = self.read() else { return };
+            left = left.saturating_sub(data.len() as u64);
+            take(data);
+        }
+    }
+
     /// Waits for bytes, or for the other end to be closed. May be cancelled without loss.
     ///
     /// The end and an error are returned once; whoever asks again waits for ever. Both would be ready at once each time,
@@ -294,6 +304,21 @@ pub(crate) async fn write(fd: &AsyncFd<OwnedFd>, data: &[u8]) -> io::Result<usiz
     }
 }
 
+/// Writes all of `data` to a descriptor that does not block. What the kernel takes in part is written on for as long as
+/// there is room; `WriteZero` says that only a part was written.
+pub(super) fn write_whole(fd: impl AsFd, data: &[u8]) -> io::Result<()> {
+    let mut rest = data;
+    while !rest.is_empty() {
+        match rustix::io::write(&fd, rest) {
+            Ok(written) => rest = &rest[written..],
+            Err(Errno::INTR) => {}
+            Err(_) if rest.len() < data.len() => return Err(io::ErrorKind::WriteZero.into()),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
 fn make(path: &Path) -> io::Result<()> {
     let create =
         || rustix::fs::mknodat(rustix::fs::CWD, path, rustix::fs::FileType::Fifo, Mode::from_raw_mode(0o600), 0);
@@ -342,5 +367,21 @@ mod tests {
         assert_eq!(reader.data().await.unwrap().as_deref(), Some(&b"last"[..]));
         assert_eq!(reader.data().await.unwrap(), None);
         assert!(reader.data().now_or_never().is_none());
+    }
+
+    #[test]
+    fn a_whole_text_is_written_or_the_error_says_that_a_part_was() {
+        let (read, write) = rustix::pipe::pipe().unwrap();
+        rustix::io::ioctl_fionbio(&write, true).unwrap();
+        let room = rustix::pipe::fcntl_getpipe_size(&write).unwrap();
+        write_whole(&write, &vec![b'x'; room - 4096]).unwrap();
+        // More than is atomic, and more than there is room for.
+        let torn = write_whole(&write, &[b'y'; 10_000]).unwrap_err();
+        assert_eq!(torn.kind(), io::ErrorKind::WriteZero);
+        let refused = write_whole(&write, b"z").unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::WouldBlock);
+        let mut all = vec![0; room];
+        assert_eq!(rustix::io::read(&read, &mut all).unwrap(), room);
+        write_whole(&write, b"z").unwrap();
     }
 }

@@ -7,10 +7,12 @@
 
 mod dialect;
 mod fifo;
+mod guard;
 mod holder;
 mod launch;
 mod processes;
 mod quoting;
+mod records;
 mod reports;
 mod sys;
 mod terminal;
@@ -141,7 +143,7 @@ impl Shell {
     /// Drops what the shell itself has written: prompts, notices of jobs.
     pub(crate) fn forget_own_output(&self) {
         for pipe in [&self.own_output, &self.own_error] {
-            while matches!(pipe.read(), Ok(Read::Data(_))) {}
+            pipe.take_what_is_there(drop);
         }
     }
 
@@ -149,9 +151,7 @@ impl Shell {
     pub(crate) fn own_words(&self) -> (Vec<u8>, Vec<u8>) {
         let all = |pipe: &ReadEnd| {
             let mut all = Vec::new();
-            while let Ok(Read::Data(data)) = pipe.read() {
-                all.extend_from_slice(&data);
-            }
+            pipe.take_what_is_there(|data| all.extend_from_slice(&data));
             all
         };
         let ours = |line: &&[u8]| line.windows(self.directory.len()).any(|part| part == self.directory.as_bytes());
@@ -188,11 +188,15 @@ impl Shell {
         self.last_tag
     }
 
-    /// Gives it lines. They are short, and it has read all those before.
+    /// Gives it lines, all or none of them. They are short, and it has read all those before.
     fn say(&self, lines: &str) -> io::Result<()> {
         let lines = self.dialect.unremembered(lines);
-        rustix::io::write(&self.control, lines.as_bytes())?;
-        Ok(())
+        let said = fifo::write_whole(&self.control, lines.as_bytes());
+        if said.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WriteZero) {
+            // It would take the beginning of a line for all of it.
+            sys::kill(self.pid, libc::SIGKILL);
+        }
+        said
     }
 
     fn write_file(&self, name: &str, content: &[u8]) -> io::Result<()> {

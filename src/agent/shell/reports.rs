@@ -2,9 +2,9 @@
 
 use super::{
     dialect::{ABORTED, Dialect},
-    fifo::{Fifo, Read},
+    fifo::Fifo,
+    records::Records,
 };
-use bytes::{Buf, BytesMut};
 use std::{
     ffi::OsStr,
     fs, io,
@@ -15,10 +15,13 @@ use std::{
 /// State that a shell may save, in bytes. What is larger is not carried over to a next shell.
 const MOST_SAVED: usize = 4 << 20;
 
+/// The longest report: a path, and a tag and a status before it.
+const LONGEST_REPORT: usize = libc::PATH_MAX as usize + 64;
+
 /// The status FIFO.
 pub(crate) struct Reports {
     pub(super) fifo: Fifo,
-    bytes: BytesMut,
+    records: Records,
     /// The shell's process id.
     pub(super) pid: i32,
 }
@@ -35,7 +38,7 @@ pub(crate) enum Report {
 impl Reports {
     /// Reads from a FIFO.
     pub(super) fn new(fifo: Fifo) -> Self {
-        Self { fifo, bytes: BytesMut::new(), pid: 0 }
+        Self { fifo, records: Records::new(LONGEST_REPORT), pid: 0 }
     }
 
     /// The next report. May be cancelled without loss.
@@ -45,22 +48,31 @@ impl Reports {
                 return Ok(report);
             }
             if let Some(data) = self.fifo.reader.data().await? {
-                self.bytes.extend_from_slice(&data);
+                self.records.add(&data);
             }
+            // Whoever writes garbage without a pause must not keep the agent from everything else.
+            tokio::task::consume_budget().await;
         }
     }
 
-    /// A report that is already there.
-    pub(crate) fn take(&mut self) -> Option<Report> {
-        while let Ok(Read::Data(data)) = self.fifo.reader.read() {
-            self.bytes.extend_from_slice(&data);
+    /// Whether what is already there says that the command was aborted. All of it is taken.
+    pub(crate) fn say_aborted(&mut self) -> bool {
+        let mut aborted = false;
+        let mut there = Vec::new();
+        self.fifo.reader.take_what_is_there(|data| there.push(data));
+        // First of all what was read before and not taken yet.
+        for data in std::iter::once(bytes::Bytes::new()).chain(there) {
+            self.records.add(&data);
+            while let Some(report) = self.parse() {
+                aborted |= matches!(report, Report::Aborted);
+            }
         }
-        self.parse()
+        aborted
     }
 
     fn parse(&mut self) -> Option<Report> {
         loop {
-            let record = take_until(&mut self.bytes, 0)?;
+            let record = self.records.take()?;
             // Anything can be written there from inside; what is not a report of ours is nothing.
             let mut words = record.splitn(3, |byte| *byte == b' ');
             let (Some(tag), Some(status)) = (words.next(), words.next()) else { continue };
@@ -95,7 +107,7 @@ impl Reports {
 pub(crate) struct Keeper {
     pub(super) fifo: Fifo,
     dialect: Dialect,
-    bytes: BytesMut,
+    records: Records,
 }
 
 /// What an ended shell left for the next one.
@@ -109,45 +121,42 @@ pub(crate) struct Saved {
 impl Keeper {
     /// Reads from a FIFO.
     pub(super) fn new(fifo: Fifo, dialect: Dialect) -> Self {
-        Self { fifo, dialect, bytes: BytesMut::new() }
+        Self { fifo, dialect, records: Records::new(MOST_SAVED) }
     }
 
     /// Waits for more of what the shell saves, and returns it when it is whole. May be cancelled without loss.
     pub(crate) async fn next(&mut self) -> io::Result<Option<Saved>> {
+        tokio::task::consume_budget().await;
         if let Some(data) = self.fifo.reader.data().await? {
-            self.bytes.extend_from_slice(&data);
+            self.records.add(&data);
         }
         Ok(self.latest())
     }
 
     /// Takes what is there, without waiting.
     pub(crate) fn take(&mut self) -> Option<Saved> {
-        while let Ok(Read::Data(data)) = self.fifo.reader.read() {
-            self.bytes.extend_from_slice(&data);
+        let mut there = Vec::new();
+        self.fifo.reader.take_what_is_there(|data| there.push(data));
+        let mut latest = None;
+        for data in there {
+            self.records.add(&data);
+            latest = self.latest().or(latest);
         }
-        self.latest()
+        latest
     }
 
     fn latest(&mut self) -> Option<Saved> {
         let mut latest = None;
-        while let Some(mut record) = take_until(&mut self.bytes, 0) {
-            let Some(directory) = take_until(&mut record, 1) else { continue };
-            latest = Some(Saved {
-                directory: PathBuf::from(OsStr::from_bytes(&directory)),
-                script: self.dialect.restore_script(&record),
-            });
+        while let Some(mut record) = self.records.take() {
+            let Some(end) = record.iter().position(|byte| *byte == 1) else { continue };
+            let script = record.split_off(end + 1);
+            record.truncate(end);
+            latest = Some((record, script));
         }
-        if self.bytes.len() > MOST_SAVED {
-            self.bytes = BytesMut::new();
-        }
-        latest
+        let (directory, script) = latest?;
+        Some(Saved {
+            directory: PathBuf::from(OsStr::from_bytes(&directory)),
+            script: self.dialect.restore_script(&script),
+        })
     }
-}
-
-/// Takes the bytes before the first `end`, and `end` itself, away.
-fn take_until(bytes: &mut BytesMut, end: u8) -> Option<BytesMut> {
-    let at = bytes.iter().position(|byte| *byte == end)?;
-    let taken = bytes.split_to(at);
-    bytes.advance(1);
-    Some(taken)
 }

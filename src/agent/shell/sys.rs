@@ -53,6 +53,7 @@ pub(super) fn fork_holder(image: &Image, descriptors: &Descriptors) -> io::Resul
         strings.iter().map(|s| s.as_ptr()).chain([std::ptr::null()]).collect()
     };
     let (arguments, environment) = (pointers(&image.arguments), pointers(&image.environment));
+    let filter = super::guard::program();
     let fds = [&descriptors.input, &descriptors.output, &descriptors.error, &descriptors.terminal, &descriptors.events]
         .map(AsRawFd::as_raw_fd);
     // SAFETY: the agent has one thread (a current-thread runtime, nothing is ever spawned on a blocking pool), so no
@@ -61,7 +62,7 @@ pub(super) fn fork_holder(image: &Image, descriptors: &Descriptors) -> io::Resul
         -1 => Err(io::Error::last_os_error()),
         0 => {
             // SAFETY: in the child; all pointers live until it executes or exits.
-            unsafe { holder(image, &arguments, &environment, fds) }
+            unsafe { holder(image, &arguments, &environment, fds, filter) }
         }
         pid => Ok(pid),
     }
@@ -76,6 +77,7 @@ unsafe fn holder(
     arguments: &[*const libc::c_char],
     environment: &[*const libc::c_char],
     fds: [RawFd; 5],
+    filter: &seccompiler::BpfProgram,
 ) -> ! {
     const TERMINAL: RawFd = 3;
     const EVENTS: RawFd = 4;
@@ -97,6 +99,10 @@ unsafe fn holder(
         libc::setsid();
         libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1);
         libc::prctl(libc::PR_SET_NAME, c"sandshell-hold".as_ptr());
+        if let Err(error) = super::guard::apply(filter) {
+            report(EVENTS, FAILED, error.raw_os_error().unwrap_or(libc::EPERM));
+            libc::_exit(126);
+        }
         let mut all: libc::sigset_t = std::mem::zeroed();
         libc::sigfillset(&mut all);
         libc::sigprocmask(libc::SIG_BLOCK, &all, std::ptr::null_mut());
@@ -225,10 +231,16 @@ pub(super) fn watch(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
 
 /// Makes this process one that nothing inside the sandbox can trace, or read the memory and descriptors of; and keeps
 /// its memory small: what is free at the end of the heap goes back to the system.
+///
+/// It also gives up the handlers that Rust has for stack overflows. Signals sent from inside would run them, and several
+/// at once, with the registers of AVX-512, overflow the small stack that they run on. The first process of a sandbox gets
+/// no such signal from inside without a handler; a fault of its own ends it all the same.
 pub(crate) fn protect() {
-    // SAFETY: both calls take numbers only.
+    // SAFETY: all calls take numbers only, and SIG_DFL is a valid action for these signals.
     unsafe {
         libc::prctl(libc::PR_SET_DUMPABLE, 0);
+        libc::signal(libc::SIGSEGV, libc::SIG_DFL);
+        libc::signal(libc::SIGBUS, libc::SIG_DFL);
         // Pieces of output are 252 KiB: a log that lets go of the oldest gives its memory to the newest, without a fault
         // for each page of it.
         libc::mallopt(libc::M_MMAP_THRESHOLD, 1 << 20);

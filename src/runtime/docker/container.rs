@@ -37,6 +37,28 @@ const CAPABILITIES: [&str; 11] = [
     "SYS_CHROOT",
 ];
 
+/// What of `/proc` cannot be written to. A list of one's own takes the place of Docker's, which is the first five. The others
+/// are settings of the first process, the agent, which all processes of its user could change. (Not all of `/proc/1`: the
+/// container runtime writes to other files there while it starts the container.)
+const READ_ONLY: [&str; 16] = [
+    "/proc/bus",
+    "/proc/fs",
+    "/proc/irq",
+    "/proc/sys",
+    "/proc/sysrq-trigger",
+    "/proc/1/oom_score_adj",
+    "/proc/1/oom_adj",
+    "/proc/1/autogroup",
+    "/proc/1/coredump_filter",
+    "/proc/1/clear_refs",
+    "/proc/1/sched",
+    "/proc/1/timerslack_ns",
+    "/proc/1/task/1/oom_score_adj",
+    "/proc/1/task/1/oom_adj",
+    "/proc/1/task/1/clear_refs",
+    "/proc/1/task/1/sched",
+];
+
 /// What the daemon is asked to make.
 pub(super) fn body(shared: &Shared, spec: &SandboxSpec, image: &Found) -> ContainerCreateBody {
     let (program, arguments) = if shared.daemon.is_local() {
@@ -90,6 +112,7 @@ fn host(shared: &Shared, spec: &SandboxSpec, image: &Found) -> HostConfig {
         cap_drop: Some(vec!["ALL".to_owned()]),
         cap_add: Some(CAPABILITIES.map(str::to_owned).to_vec()),
         security_opt: Some(vec!["no-new-privileges".to_owned()]),
+        readonly_paths: Some(READ_ONLY.map(str::to_owned).to_vec()),
         network_mode: Some(
             match spec.network {
                 Network::None => "none",

@@ -41,8 +41,10 @@ const HIDDEN_FILES: [&CStr; 6] = [
 ];
 /// Directories of `/proc` that do; they are empty.
 const HIDDEN_DIRECTORIES: [&CStr; 3] = [c"/proc/acpi", c"/proc/asound", c"/proc/scsi"];
-/// Settings in `/proc`; they cannot be changed.
-const READ_ONLY: [&CStr; 5] = [c"/proc/bus", c"/proc/fs", c"/proc/irq", c"/proc/sys", c"/proc/sysrq-trigger"];
+/// Settings in `/proc`; they cannot be changed. Those of the first process are the agent's: how likely the kernel is to kill
+/// it for want of memory, say, which all processes of its user could set.
+const READ_ONLY: [&CStr; 6] =
+    [c"/proc/bus", c"/proc/fs", c"/proc/irq", c"/proc/sys", c"/proc/sysrq-trigger", c"/proc/1"];
 
 /// Bytes for the agent's files: commands of 4 MiB in many sessions.
 const AGENT_BYTES: u64 = 64 << 20;
