@@ -1,6 +1,7 @@
 //! Runtimes: they start the agent somewhere, reach it, and end it. Everything else is the agent's.
 
 pub mod docker;
+mod kill;
 pub mod linux;
 mod packet;
 
@@ -48,9 +49,9 @@ pub trait Runtime: Send + Sync + 'static {
     /// A new byte stream to the agent of a sandbox.
     async fn connect(&self, sandbox_id: &str) -> Result<BoxedStream, RuntimeError>;
 
-    /// Whether the agent of a sandbox lives, and what is known of it. `NotFound` for a sandbox that this runtime does not
-    /// have, unless it knows more to say.
-    async fn inspect(&self, sandbox_id: &str) -> Result<Inspection, RuntimeError>;
+    /// Whether the agent of a sandbox lives, and what is known of it. A sandbox that this runtime does not have is
+    /// [`Liveness::Dead`]. A look that fails is [`Liveness::Unknown`], never an end.
+    async fn inspect(&self, sandbox_id: &str) -> Inspection;
 
     /// What a sandbox uses now. `NotFound` for a sandbox that this runtime does not have.
     async fn stats(&self, sandbox_id: &str) -> Result<Usage, RuntimeError>;
@@ -59,6 +60,7 @@ pub trait Runtime: Send + Sync + 'static {
     async fn list(&self) -> Result<Vec<String>, RuntimeError>;
 
     /// Ends every process of a sandbox and removes all that was made for it. Removing what is not there is no error.
+    /// After an error the same call can be made again: what is needed to find the rest of the sandbox goes last.
     async fn remove(&self, sandbox_id: &str) -> Result<(), RuntimeError>;
 }
 
@@ -156,13 +158,42 @@ pub enum Network {
     Host,
 }
 
+/// Whether an agent lives, as far as its runtime could see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Liveness {
+    /// It was seen to live.
+    Alive,
+    /// It was seen to be gone.
+    Dead,
+    /// It could not be looked at now. Nothing may be deleted, failed or forgotten because of this.
+    Unknown,
+}
+
 /// What is known of a sandbox from outside.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Inspection {
     /// Whether its agent lives.
-    pub alive: bool,
-    /// Why an agent ended, or why one that lives cannot answer: "it was stopped, with exit code 137".
+    pub liveness: Liveness,
+    /// Why an agent ended, why one that lives cannot answer, or why it could not be looked at: "it was stopped, with exit
+    /// code 137".
     pub cause: Option<String>,
+}
+
+impl Inspection {
+    /// It lives, and nothing is known to hinder it.
+    pub fn alive() -> Self {
+        Self { liveness: Liveness::Alive, cause: None }
+    }
+
+    /// It has ended.
+    pub fn dead(cause: Option<String>) -> Self {
+        Self { liveness: Liveness::Dead, cause }
+    }
+
+    /// It could not be looked at.
+    pub fn unknown(cause: impl Into<String>) -> Self {
+        Self { liveness: Liveness::Unknown, cause: Some(cause.into()) }
+    }
 }
 
 /// What a sandbox uses. `None`: this host cannot tell.

@@ -3,7 +3,7 @@
 use super::{EndReason, Entry, Sandboxes, State};
 use crate::{
     error::{Error, Kind, Reason, Result},
-    runtime::RuntimeError,
+    runtime::{Inspection, Liveness},
     store::SandboxState,
     tenant::Caller,
 };
@@ -62,9 +62,10 @@ impl Sandboxes {
             State::Gone => Ok(()),
             // What would have to remove it may not answer: then the same call succeeds later.
             _ => match self.runtime().inspect(entry.id()).await {
-                Err(RuntimeError::Unavailable(message)) => {
-                    Err(Error::Unavailable { reason: Reason::RuntimeUnreachable, message })
-                }
+                Inspection { liveness: Liveness::Unknown, cause } => Err(Error::Unavailable {
+                    reason: Reason::RuntimeUnreachable,
+                    message: cause.unwrap_or_else(|| "the sandbox could not be looked at".to_owned()),
+                }),
                 _ => Err(Error::internal("delete a sandbox", "it could not be removed; the reason was logged before")),
             },
         }

@@ -44,6 +44,8 @@ pub(crate) struct FakeRuntime {
     pub(crate) inputs_ended: watch::Sender<usize>,
     /// What all agents say of what runs in them.
     pub(crate) activity: watch::Sender<FakeActivity>,
+    /// Whether it cannot be seen what lives.
+    pub(crate) blind: AtomicBool,
     /// Whether the next creation fails.
     pub(crate) fail_next: AtomicBool,
 }
@@ -137,8 +139,14 @@ impl Runtime for FakeRuntime {
         Ok(Box::pin(ours))
     }
 
-    async fn inspect(&self, sandbox_id: &str) -> Result<Inspection, RuntimeError> {
-        Ok(Inspection { alive: self.agents.lock().unwrap().contains_key(sandbox_id), cause: None })
+    async fn inspect(&self, sandbox_id: &str) -> Inspection {
+        if self.blind.load(Ordering::Relaxed) {
+            return Inspection::unknown("as told");
+        }
+        match self.agents.lock().unwrap().contains_key(sandbox_id) {
+            true => Inspection::alive(),
+            false => Inspection::dead(None),
+        }
     }
 
     async fn stats(&self, _: &str) -> Result<Usage, RuntimeError> {

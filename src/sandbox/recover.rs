@@ -6,6 +6,7 @@
 //! | starting | any     | both are removed: nobody was told of it              |
 //! | stopping | any     | the deletion is finished                             |
 //! | running  | alive   | it goes on; nothing in it has noticed                |
+//! | running  | unknown | it goes on; the next look may tell more              |
 //! | running  | dead    | what is left is removed; it is reported as failed    |
 //! | failed   | any     | what is left is removed; it is reported as failed    |
 
@@ -19,7 +20,7 @@ use super::{
 };
 use crate::{
     error::{Error, Reason, Result},
-    runtime::{Inspection, RuntimeError},
+    runtime::{Inspection, Liveness, RuntimeError},
     store::{SandboxRow, SandboxState},
 };
 use futures_util::{StreamExt, stream};
@@ -99,8 +100,8 @@ impl Sandboxes {
         }
         let (about, mut status) = row::read(row)?;
         if status.state == State::Running {
-            let Inspection { alive, cause } = self.inspect(&id).await;
-            if !alive {
+            let Inspection { liveness, cause } = self.inspect(&id).await;
+            if liveness == Liveness::Dead {
                 self.store().set_sandbox_state(&id, SandboxState::Failed, self.clock().now()).await?;
                 status.fail(cause);
             }

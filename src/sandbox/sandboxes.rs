@@ -5,7 +5,7 @@ use super::{
 };
 use crate::{
     error::{Error, Kind, Reason, Result},
-    runtime::{self, Inspection, Runtime, RuntimeError},
+    runtime::{self, Inspection, Liveness, Runtime, RuntimeError},
     store::{SandboxState, Store},
     sync::lock,
     tenant::Caller,
@@ -155,25 +155,20 @@ impl Sandboxes {
         if entry.state() != State::Running {
             return None;
         }
-        let Inspection { alive, cause } = self.inspect(entry.id()).await;
-        if !alive {
+        let Inspection { liveness, cause } = self.inspect(entry.id()).await;
+        if liveness == Liveness::Dead {
             self.fail(entry, cause.clone()).await;
         }
         cause
     }
 
-    /// What the runtime knows of a sandbox. One that it cannot say anything of now is taken to live.
+    /// What the runtime knows of a sandbox.
     pub(super) async fn inspect(&self, sandbox_id: &str) -> Inspection {
-        match self.runtime().inspect(sandbox_id).await {
-            Ok(inspection) => inspection,
-            Err(RuntimeError::NotFound) => {
-                Inspection { alive: false, cause: Some("it was removed from outside".to_owned()) }
-            }
-            Err(error) => {
-                tracing::warn!(sandbox = sandbox_id, %error, "a sandbox could not be inspected");
-                Inspection { alive: true, cause: None }
-            }
+        let inspection = self.runtime().inspect(sandbox_id).await;
+        if inspection.liveness == Liveness::Unknown {
+            tracing::warn!(sandbox = sandbox_id, cause = inspection.cause, "a sandbox could not be inspected");
         }
+        inspection
     }
 
     /// Ends the calls that would otherwise hold a stopping server up, and refuses new sandboxes. Those that run go on

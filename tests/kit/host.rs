@@ -17,6 +17,31 @@ pub fn lives(pid: u32) -> bool {
     stat.rsplit(')').next().is_some_and(|rest| !rest.is_empty() && !rest.trim_start().starts_with(['Z', 'X']))
 }
 
+/// How many descriptors a process has open.
+pub fn descriptors(pid: u32) -> usize {
+    fs::read_dir(format!("/proc/{pid}/fd")).expect("its descriptors").count()
+}
+
+/// Lets a process have so many descriptors; `None`: as many as it ever may.
+pub fn limit_descriptors(pid: u32, limit: Option<u64>) {
+    use rustix::process::{Pid, Resource, Rlimit, prlimit};
+    let pid = Pid::from_raw(pid as i32);
+    // Its hard limit stays: not even root may raise one everywhere.
+    let limits = fs::read_to_string(format!("/proc/{}/limits", pid.unwrap())).expect("its limits");
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files")).expect("a limit of files");
+    let most = line.split_whitespace().nth(1).and_then(|number| number.parse().ok()).expect("a number");
+    let new = Rlimit { current: Some(limit.unwrap_or(most)), maximum: Some(most) };
+    prlimit(pid, Resource::Nofile, new).expect("a new limit");
+}
+
+/// Gives a process the scheduling class that gets what nobody else wants.
+pub fn schedule_last(pid: u32) {
+    let parameters = libc::sched_param { sched_priority: 0 };
+    // SAFETY: the kernel only reads the parameters, which outlive the call.
+    let done = unsafe { libc::sched_setscheduler(pid as i32, libc::SCHED_IDLE, &parameters) };
+    assert_eq!(done, 0, "{}", std::io::Error::last_os_error());
+}
+
 /// All processes.
 pub fn pids() -> Vec<u32> {
     let entries = fs::read_dir("/proc").expect("/proc");

@@ -1,26 +1,29 @@
 //! Finding containers of ours, and ending them.
 
 use super::{
-    Shared,
+    Shared, blocking,
     container::{LABEL_INSTANCE, LABEL_SANDBOX},
     daemon::is_missing,
     failed,
     home::is_safe_id,
 };
-use crate::runtime::{Inspection, RuntimeError};
+use crate::runtime::{Inspection, RuntimeError, kill::hurry};
 use bollard::{
-    models::{ContainerInspectResponse, ContainerState},
+    models::{ContainerInspectResponse, ContainerState, ContainerUpdateBody},
     query_parameters::{ListContainersOptionsBuilder, RemoveContainerOptionsBuilder},
 };
 use std::{
     collections::{HashMap, HashSet},
-    io,
+    convert::Infallible,
+    fs, io,
     time::Duration,
 };
 use tokio::time::{Instant, sleep};
 
 /// How long the daemon may take to end a container: the kernel waits for disk writes, for example.
 const DEATH: Duration = Duration::from_secs(30);
+/// How long it may take before it is helped, and how often it is helped then.
+const SOON: Duration = Duration::from_millis(500);
 /// The pause between two attempts.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -49,11 +52,15 @@ fn is_ours<'a>(shared: &Shared, labels: Option<&'a HashMap<String, String>>) -> 
 }
 
 /// What a container's state says of its agent.
-pub(super) fn inspection(state: &ContainerState) -> Inspection {
+pub(super) fn inspection(state: Option<&ContainerState>) -> Inspection {
     let is = |value: Option<bool>| value.unwrap_or(false);
-    if is(state.running) {
+    // Only a daemon that says "no" has seen an end.
+    let Some((state, running)) = state.and_then(|state| Some((state, state.running?))) else {
+        return Inspection::unknown("the Docker daemon does not say whether the container runs");
+    };
+    if running {
         let cause = is(state.paused).then(|| "its container is paused".to_owned());
-        return Inspection { alive: true, cause };
+        return Inspection { cause, ..Inspection::alive() };
     }
     let code = state.exit_code.unwrap_or_default();
     let detail = match state.error.as_deref().unwrap_or_default() {
@@ -61,12 +68,12 @@ pub(super) fn inspection(state: &ContainerState) -> Inspection {
         "" => String::new(),
         error => format!(": {error}"),
     };
-    Inspection { alive: false, cause: Some(format!("its container ended with exit code {code}{detail}")) }
+    Inspection::dead(Some(format!("its container ended with exit code {code}{detail}")))
 }
 
 /// What is said of a sandbox whose container is not there.
 pub(super) fn removed() -> Inspection {
-    Inspection { alive: false, cause: Some("its container was removed".to_owned()) }
+    Inspection::dead(Some("its container was removed".to_owned()))
 }
 
 /// All sandboxes: those with a container, and those of which only a directory is left.
@@ -94,15 +101,20 @@ pub(super) async fn remove(shared: &Shared, sandbox_id: &str) -> Result<(), Runt
             Ok(Some(container)) => container,
             Ok(None) => break,
             // Its directory is made before its container and removed after it: without one there is nothing to ask for.
-            Err(RuntimeError::Unavailable(_)) if !shared.home.sandbox(sandbox_id).exists() => return Ok(()),
+            Err(RuntimeError::Unavailable(_)) if shared.home.is_missing(sandbox_id) => return Ok(()),
             Err(error) => return Err(error),
         };
         let id = container.id.unwrap_or_default();
-        if container.state.and_then(|state| state.paused) == Some(true) {
+        if container.state.as_ref().and_then(|state| state.paused) == Some(true) {
             // What is frozen cannot die. If it is thawed by now, so much the better.
             let _ = docker.unpause_container(&id).await;
         }
-        match docker.remove_container(&id, Some(options())).await {
+        let pid = container.state.and_then(|state| state.pid);
+        let removed = tokio::select! {
+            removed = docker.remove_container(&id, Some(options())) => removed,
+            never = help(shared, &id, pid) => match never {},
+        };
+        match removed {
             Ok(()) => break,
             Err(error) if is_missing(&error) => break,
             // Somebody else removes it, or it just ends: then it is soon gone.
@@ -120,4 +132,30 @@ pub(super) async fn remove(shared: &Shared, sandbox_id: &str) -> Result<(), Runt
         }
     }
     shared.home.remove(sandbox_id).await
+}
+
+/// Gives a container that takes long to end the processor time that it needs for that: its limit is lifted, and, where the
+/// daemon is on this host, its first process gets an ordinary scheduling class. Does not return.
+async fn help(shared: &Shared, id: &str, pid: Option<i64>) -> Infallible {
+    loop {
+        sleep(SOON).await;
+        let nanos = std::thread::available_parallelism().map_or(1, |count| count.get() as i64) * 1_000_000_000;
+        let no_limit = ContainerUpdateBody { nano_cpus: Some(nanos), ..ContainerUpdateBody::default() };
+        if let Err(error) = shared.daemon.docker().update_container(id, no_limit).await {
+            tracing::debug!(id, %error, "the processor limit of a container that is to end could not be lifted");
+        }
+        let Some(pid) = pid.and_then(|pid| i32::try_from(pid).ok()).filter(|_| shared.daemon.is_local()) else {
+            continue;
+        };
+        let id = id.to_owned();
+        let helped = blocking("help a container to end", move || {
+            // The daemon may count processes otherwise than this host, and the number may be another's by now.
+            let ours = fs::read_to_string(format!("/proc/{pid}/cgroup")).is_ok_and(|cgroups| cgroups.contains(&id));
+            if ours {
+                hurry(pid, &[]);
+            }
+            Ok(())
+        });
+        drop(helped.await);
+    }
 }

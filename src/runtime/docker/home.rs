@@ -68,6 +68,11 @@ impl Home {
         self.root.join("sandboxes").join(id)
     }
 
+    /// Whether a sandbox was seen to have no directory here.
+    pub(super) fn is_missing(&self, id: &str) -> bool {
+        matches!(fs::symlink_metadata(self.sandbox(id)), Err(error) if error.kind() == io::ErrorKind::NotFound)
+    }
+
     /// Sandboxes that have a directory here.
     pub(super) async fn ids(&self) -> Result<Vec<String>, RuntimeError> {
         let sandboxes = self.root.join("sandboxes");

@@ -190,9 +190,14 @@ impl Runtime for DockerRuntime {
         relay::connect(&self.shared.daemon, &self.shared.home.name(sandbox_id)).await
     }
 
-    async fn inspect(&self, sandbox_id: &str) -> Result<Inspection, RuntimeError> {
-        let container = end::find(&self.shared, sandbox_id).await?;
-        Ok(container.map_or_else(end::removed, |container| end::inspection(&container.state.unwrap_or_default())))
+    async fn inspect(&self, sandbox_id: &str) -> Inspection {
+        match end::find(&self.shared, sandbox_id).await {
+            Ok(Some(container)) => end::inspection(container.state.as_ref()),
+            Ok(None) => end::removed(),
+            // A daemon's silence says nothing of its containers.
+            Err(RuntimeError::Unavailable(cause)) => Inspection::unknown(cause),
+            Err(error) => Inspection::unknown(error.to_string()),
+        }
     }
 
     async fn stats(&self, sandbox_id: &str) -> Result<Usage, RuntimeError> {

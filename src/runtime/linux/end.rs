@@ -2,86 +2,133 @@
 //! that was interrupted can be done again.
 
 use super::{
-    blocking, cgroup, delete,
+    Shared, blocking, cgroup, delete,
+    held::{Found, Held},
     layout::{Layout, RECORD},
-    process,
-    record::Record,
-    sys,
     wire::{Failure, Made, Step},
 };
+use crate::runtime::kill::{hurry, kill_all};
 use std::{
     fs, io,
-    os::fd::OwnedFd,
     path::{Path, PathBuf},
     time::Duration,
 };
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
+/// How long a killed process may take to end by itself before it is helped, and how often it is helped then.
+const SOON: Duration = Duration::from_millis(100);
+const AGAIN: Duration = Duration::from_millis(500);
 /// How long the kernel may take to end killed processes. It waits for their disk writes, for example.
 const DEATH: Duration = Duration::from_secs(30);
 /// The first and the longest pause between two attempts to remove a cgroup that processes are just leaving.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(100));
+/// From which pause on it is not taken for granted that they are leaving.
+const SUSPICIOUS: Duration = Duration::from_millis(16);
 /// When to give up on that.
 const CGROUP: Duration = Duration::from_secs(10);
 
-/// Ends a sandbox. One that is not there is no error.
-pub(super) async fn remove(layout: &Layout, id: &str) -> Result<(), Failure> {
-    let sandbox = layout.sandbox(id);
-    let path = sandbox.clone();
-    let record = blocking(move || Record::read(&path).step("read the sandbox's record")).await?;
-    let made = match record {
-        Some(record) => {
-            if let Some(pidfd) = process::open(&record.process).step("find the sandbox's process")? {
-                kill(pidfd).await?;
-            }
-            record.made
+/// Ends a sandbox. One that is not there is no error. After an error the record is still there, unless somebody else has
+/// removed it, and so is all that it names and that could not be removed.
+pub(super) async fn remove(shared: &Shared, id: &str) -> Result<(), Failure> {
+    let made = match shared.processes.find(&shared.layout, id).await? {
+        Found::Held(held) => {
+            end(&held).await?;
+            held.record.made.clone()
         }
-        None => Made::default(),
+        Found::Ended(record) => record.made,
+        Found::NeverRan => Made::default(),
     };
-    undo(layout, made, sandbox).await
+    undo(&shared.layout, made, shared.layout.sandbox(id)).await?;
+    shared.processes.release(id);
+    Ok(())
 }
 
-/// Removes what was made for a sandbox that has no process any more.
+/// Removes what was made for a sandbox that has no first process any more. What is left of its processes, such as a starter
+/// that does not come back, is killed. Nothing else is touched before all of them were seen to be gone.
 pub(super) async fn undo(layout: &Layout, made: Made, sandbox: PathBuf) -> Result<(), Failure> {
-    let leaving = remove_cgroups(&made.cgroups).await;
+    remove_cgroups(made.cgroups).await?;
     let slot = made.slot.map(|slot| layout.slot(slot));
-    blocking(move || remove_files(slot.as_deref(), &sandbox)).await?;
-    leaving
+    blocking(move || remove_files(slot.as_deref(), &sandbox)).await
 }
 
 /// Kills the first process of a pid namespace and waits for its end, which comes after that of all others in it.
-async fn kill(pidfd: OwnedFd) -> Result<(), Failure> {
-    process::kill(&pidfd).step("kill the sandbox's processes")?;
-    let pidfd = sys::watch(pidfd).step("watch the sandbox's process")?;
-    match timeout(DEATH, pidfd.readable()).await {
-        Ok(ready) => ready.map(drop).step("watch the sandbox's process"),
-        Err(_) => Err(io::Error::from(io::ErrorKind::TimedOut)).step("wait for the end of the sandbox's processes"),
+async fn end(held: &Held) -> Result<(), Failure> {
+    held.kill()?;
+    if let Ok(ended) = timeout(SOON, held.ended()).await {
+        return ended;
+    }
+    let began = Instant::now();
+    loop {
+        let (pid, cgroups) = (held.record.process.pid, held.record.made.cgroups.clone());
+        let helped = blocking(move || {
+            hurry(pid, &cgroups);
+            cgroups.iter().try_for_each(|cgroup| kill_all(cgroup)).step("kill the sandbox's processes")
+        });
+        if let Err(failure) = helped.await {
+            tracing::warn!(error = %failure, "a sandbox takes long to end and cannot be helped");
+        }
+        match timeout(AGAIN, held.ended()).await {
+            Ok(ended) => return ended,
+            Err(_) if began.elapsed() < DEATH => {}
+            Err(_) => {
+                return Err(io::Error::from(io::ErrorKind::TimedOut))
+                    .step("wait for the end of the sandbox's processes");
+            }
+        }
     }
 }
 
-async fn remove_cgroups(cgroups: &[PathBuf]) -> Result<(), Failure> {
-    let mut pause = PAUSES.0;
-    let mut left = cgroups.to_vec();
-    let remove = async {
-        loop {
+async fn remove_cgroups(cgroups: Vec<PathBuf>) -> Result<(), Failure> {
+    let (began, mut pause, mut left) = (Instant::now(), PAUSES.0, cgroups);
+    while !left.is_empty() {
+        let suspicious = pause >= SUSPICIOUS;
+        left = blocking(move || {
             let mut busy = Vec::new();
             for path in left {
+                if suspicious {
+                    kill_all(&path).step("kill what is left of the sandbox's processes")?;
+                }
                 if !cgroup::remove(&path).step_with(|| format!("remove the cgroup {}", path.display()))? {
                     busy.push(path);
                 }
             }
-            if busy.is_empty() {
-                return Ok(());
-            }
-            left = busy;
-            // Processes leave their cgroup a little after their parent is told of their end.
-            sleep(pause).await;
-            pause = (pause * 2).min(PAUSES.1);
+            Ok(busy)
+        })
+        .await?;
+        if left.is_empty() {
+            break;
         }
-    };
-    match timeout(CGROUP, remove).await {
-        Ok(result) => result,
-        Err(_) => Err(io::Error::from(io::ErrorKind::ResourceBusy)).step("remove the sandbox's cgroups"),
+        if began.elapsed() > CGROUP {
+            return Err(io::Error::from(io::ErrorKind::ResourceBusy)).step("remove the sandbox's cgroups");
+        }
+        // Processes leave their cgroup a little after their parent is told of their end.
+        sleep(pause).await;
+        pause = (pause * 2).min(PAUSES.1);
+    }
+    Ok(())
+}
+
+/// The same before there is an event loop, for cgroups that nobody has a record of. Returns whether they are gone.
+pub(super) fn end_strays(cgroups: &[PathBuf]) -> Result<bool, Failure> {
+    let (began, mut left) = (std::time::Instant::now(), cgroups.to_vec());
+    loop {
+        let mut busy = Vec::new();
+        for path in left {
+            let processes = fs::read_to_string(path.join("cgroup.procs")).unwrap_or_default();
+            processes
+                .lines()
+                .filter_map(|pid| pid.parse().ok())
+                .for_each(|pid| hurry(pid, std::slice::from_ref(&path)));
+            kill_all(&path).step_with(|| format!("kill the processes in {}", path.display()))?;
+            if !cgroup::remove(&path).step_with(|| format!("remove the cgroup {}", path.display()))? {
+                busy.push(path);
+            }
+        }
+        if busy.is_empty() || began.elapsed() > CGROUP {
+            return Ok(busy.is_empty());
+        }
+        left = busy;
+        std::thread::sleep(PAUSES.1);
     }
 }
 
@@ -94,7 +141,11 @@ fn remove_files(slot: Option<&Path>, sandbox: &Path) -> Result<(), Failure> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         other => other.step("remove the sandbox's directory")?,
     };
-    for entry in entries.flatten().filter(|entry| entry.file_name() != RECORD) {
+    for entry in entries {
+        let entry = entry.step("remove the sandbox's directory")?;
+        if entry.file_name() == RECORD {
+            continue;
+        }
         match fs::remove_file(entry.path()) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 return Err(error).step("remove the sandbox's directory");

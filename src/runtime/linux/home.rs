@@ -1,8 +1,10 @@
 //! Taking charge of a data directory: the lock, what is in it, and what earlier servers left behind.
 
 use super::{
-    delete,
-    layout::Layout,
+    cgroup::Cgroups,
+    delete, end,
+    layout::{Layout, RECORD},
+    process,
     record::Record,
     skeleton::mode,
     tree::MOUNT_POINTS,
@@ -33,7 +35,37 @@ pub(super) fn open(data_dir: &Path) -> Result<(Layout, File), Failure> {
         fs::create_dir_all(&path).step_with(|| format!("make {}", path.display()))?;
         mode(&path, 0o700).step_with(|| format!("make {}", path.display()))?;
     }
+    forget_damage(&layout).step("look at the records of earlier boots")?;
     Ok((layout, lock))
+}
+
+/// A power cut may damage records, because they are not flushed. No process of an earlier boot lives, so after a boot a
+/// damaged record says nothing that could be missed; without one, it would never be known that the sandbox is dead.
+fn forget_damage(layout: &Layout) -> io::Result<()> {
+    let boot = process::boot_id()?;
+    let last = match fs::read_to_string(layout.boot()) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+        other => other?,
+    };
+    if last == boot {
+        return Ok(());
+    }
+    // What has another length was itself damaged, or there was none: then it is not known that there was a boot.
+    if last.len() == boot.len() {
+        for entry in fs::read_dir(layout.sandboxes())? {
+            let path = entry?.path();
+            let damaged = |error: &io::Error| error.kind() == io::ErrorKind::InvalidData;
+            if Record::read(&path).is_err_and(|error| damaged(&error)) {
+                tracing::warn!(path = %path.display(), "a record is damaged since before the host's last boot");
+                fs::remove_file(path.join(RECORD))?;
+            }
+        }
+    }
+    let new = layout.boot().with_extension("new");
+    let mut file = File::create(&new)?;
+    io::Write::write_all(&mut file, boot.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(&new, layout.boot())
 }
 
 fn take(lock: &File, layout: &Layout) -> Result<(), Failure> {
@@ -66,17 +98,70 @@ pub(super) fn instance(layout: &Layout) -> Result<String, Failure> {
     Ok(name)
 }
 
-/// Removes slots and skeletons that no sandbox uses, but for the skeleton that the next ones will use. Only right
-/// while nobody makes sandboxes.
-pub(super) fn sweep(layout: &Layout, skeleton: &str) -> Result<(), Failure> {
-    let (mut slots, mut skeletons) = (HashSet::new(), HashSet::from([layout.skeleton(skeleton)]));
+/// What the records of a data directory name.
+#[derive(Default)]
+struct Used {
+    slots: HashSet<PathBuf>,
+    skeletons: HashSet<PathBuf>,
+    cgroups: HashSet<PathBuf>,
+}
+
+/// Reads all records. `None` when one cannot be read, so that anything may be in use.
+fn used(layout: &Layout) -> Result<Option<Used>, Failure> {
+    let mut used = Used::default();
     for path in entries(&layout.sandboxes())? {
-        if let Ok(Some(record)) = Record::read(&path) {
-            slots.extend(record.made.slot.map(|slot| layout.slot(slot)));
-            skeletons.extend(record.skeleton.map(|name| layout.skeleton(&name)));
+        match Record::read(&path) {
+            Ok(Some(record)) => {
+                used.slots.extend(record.made.slot.map(|slot| layout.slot(slot)));
+                used.skeletons.extend(record.skeleton.map(|name| layout.skeleton(&name)));
+                used.cgroups.extend(record.made.cgroups);
+            }
+            Ok(None) => {}
+            Err(error) => {
+                let path = path.display();
+                tracing::error!(%error, "{path}: the record cannot be read; what earlier servers left stays where it is");
+                return Ok(None);
+            }
         }
     }
-    let unused = |path: &PathBuf| !slots.contains(path) && !skeletons.contains(path);
+    Ok(Some(used))
+}
+
+/// Ends sandboxes that no record tells of, because somebody has removed their directories. Only right while nobody makes
+/// sandboxes. They are found by their cgroups, which have this data directory's name.
+pub(super) fn end_strays(layout: &Layout, cgroups: &Cgroups) -> Result<(), Failure> {
+    let Some(used) = used(layout)? else { return Ok(()) };
+    let strays: Vec<_> = cgroups_of(cgroups)?.into_iter().filter(|path| !used.cgroups.contains(path)).collect();
+    if !strays.is_empty() {
+        tracing::warn!(?strays, "what runs here is in no record and is ended");
+        if !end::end_strays(&strays)? {
+            tracing::error!(?strays, "some of it does not end");
+        }
+    }
+    Ok(())
+}
+
+/// The cgroups that are there for sandboxes.
+fn cgroups_of(cgroups: &Cgroups) -> Result<Vec<PathBuf>, Failure> {
+    let mut found = Vec::new();
+    for hierarchy in cgroups.hierarchies.iter().filter(|hierarchy| hierarchy.parent.exists()) {
+        found.extend(entries(&hierarchy.parent)?.into_iter().filter(|path| path.is_dir()));
+    }
+    Ok(found)
+}
+
+/// Removes slots and skeletons that no sandbox uses, but for the skeleton that the next ones will use. Only right
+/// while nobody makes sandboxes.
+pub(super) fn sweep(layout: &Layout, skeleton: &str, cgroups: &Cgroups) -> Result<(), Failure> {
+    let Some(mut used) = used(layout)? else { return Ok(()) };
+    used.skeletons.insert(layout.skeleton(skeleton));
+    // Where something still runs, its slot is in use, whether or not there is a record. A cgroup's name begins with it.
+    let empty = |cgroup: &Path| fs::read(cgroup.join("cgroup.procs")).is_ok_and(|processes| processes.is_empty());
+    for cgroup in cgroups_of(cgroups)?.iter().filter(|cgroup| !empty(cgroup)) {
+        let slot = cgroup.file_name().and_then(|name| name.to_str()?.split('-').next()?.parse().ok());
+        used.slots.extend(slot.map(|slot| layout.slot(slot)));
+    }
+    let unused = |path: &PathBuf| !used.slots.contains(path) && !used.skeletons.contains(path);
     for path in entries(&layout.slots())?.into_iter().chain(entries(&layout.images())?).filter(unused) {
         delete::tree(&path).step_with(|| format!("remove {}", path.display()))?;
     }

@@ -1,6 +1,7 @@
 //! Where everything is in the data directory.
 //!
 //! ```text
+//! boot                  the boot of the host that the last server ran in
 //! lock                  held by the server, its zygote and their starters
 //! instance              this directory's name towards the host (cgroups)
 //! images/<skeleton>/    lower directories of the host image
@@ -29,6 +30,9 @@ impl Layout {
     }
     pub(super) fn instance(&self) -> PathBuf {
         self.root.join("instance")
+    }
+    pub(super) fn boot(&self) -> PathBuf {
+        self.root.join("boot")
     }
     pub(super) fn images(&self) -> PathBuf {
         self.root.join("images")
@@ -67,6 +71,8 @@ pub(super) const AGENT_SOCKET: &str = "agent.sock";
 pub(super) const AGENT_LOG: &str = "agent.log";
 /// What is known of a sandbox's process, in its directory.
 pub(super) const RECORD: &str = "record.json";
+/// The same while it is being written.
+pub(super) const NEW_RECORD: &str = "record.json.new";
 
 #[cfg(test)]
 mod tests {

@@ -17,6 +17,7 @@ mod end;
 mod etc;
 mod fingerprint;
 mod first;
+mod held;
 mod home;
 mod idmap;
 mod inside;
@@ -43,8 +44,8 @@ use super::{
     BoxedStream, Created, Image, Inspection, Limits, Runtime, RuntimeError, SandboxSpec, SupportedLimits, Usage,
 };
 use client::Client;
+use held::{Found, Processes};
 use layout::{AGENT_SOCKET, Layout, is_safe_id};
-use record::Record;
 use rustix::fs::{CWD, Mode, OFlags};
 use std::{
     io,
@@ -98,6 +99,7 @@ pub struct LinuxRuntime {
 struct Shared {
     layout: Layout,
     client: Client,
+    processes: Processes,
 }
 
 impl LinuxRuntime {
@@ -109,7 +111,7 @@ impl LinuxRuntime {
     pub fn start(config: LinuxConfig) -> Result<Self, RuntimeError> {
         let started = start::start(&config)?;
         let supported = started.client.hello().cgroups.supported();
-        let shared = Shared { layout: started.layout, client: started.client };
+        let shared = Shared { layout: started.layout, client: started.client, processes: Processes::default() };
         Ok(Self { shared: Arc::new(shared), warnings: started.warnings, supported })
     }
 
@@ -170,7 +172,7 @@ impl Runtime for LinuxRuntime {
             let made = result.is_ok();
             if done.send(result).is_err()
                 && made
-                && let Err(error) = end::remove(&shared.layout, &id).await
+                && let Err(error) = end::remove(&shared, &id).await
             {
                 tracing::error!(sandbox_id = id, %error, "a sandbox that nobody waited for could not be removed");
             }
@@ -189,16 +191,32 @@ impl Runtime for LinuxRuntime {
         stream.map(|stream| Box::pin(stream) as BoxedStream).map_err(|error| failed("connect to the agent", error))
     }
 
-    async fn inspect(&self, sandbox_id: &str) -> Result<Inspection, RuntimeError> {
-        let sandbox = self.existing(sandbox_id)?;
-        let record = Record::read(&sandbox).map_err(|error| failed("read the sandbox's record", error))?;
-        Ok(Inspection { alive: record.is_some_and(|record| record.is_alive()), cause: None })
+    async fn inspect(&self, sandbox_id: &str) -> Inspection {
+        match self.existing(sandbox_id) {
+            Ok(_) => {}
+            Err(RuntimeError::NotFound) => return Inspection::dead(Some("it was removed from outside".to_owned())),
+            Err(error) => return Inspection::unknown(error.to_string()),
+        }
+        let ended = match self.shared.processes.find(&self.shared.layout, sandbox_id).await {
+            Ok(Found::Held(held)) => held.has_ended(),
+            Ok(Found::Ended(_) | Found::NeverRan) => Ok(true),
+            Err(failure) => Err(failure),
+        };
+        match ended {
+            Ok(true) => Inspection::dead(None),
+            Ok(false) => Inspection::alive(),
+            Err(failure) => Inspection::unknown(failure.to_string()),
+        }
     }
 
     async fn stats(&self, sandbox_id: &str) -> Result<Usage, RuntimeError> {
         let sandbox = self.existing(sandbox_id)?;
-        let record = Record::read(&sandbox).map_err(|error| failed("read the sandbox's record", error))?;
-        let Some(record) = record else { return Err(RuntimeError::NotFound) };
+        let record = match self.shared.processes.find(&self.shared.layout, sandbox_id).await {
+            Ok(Found::Held(held)) => held.record.clone(),
+            Ok(Found::Ended(record)) => record,
+            Ok(Found::NeverRan) => return Err(RuntimeError::NotFound),
+            Err(failure) => return Err(RuntimeError::Unavailable(failure.to_string())),
+        };
         let shared = self.shared.clone();
         Ok(blocking(move || Ok(stats::of(&shared.layout, &sandbox, &record))).await?)
     }
@@ -215,7 +233,7 @@ impl Runtime for LinuxRuntime {
             return Ok(());
         }
         let (shared, id) = (self.shared.clone(), sandbox_id.to_owned());
-        let task = tokio::spawn(async move { end::remove(&shared.layout, &id).await });
+        let task = tokio::spawn(async move { end::remove(&shared, &id).await });
         match task.await {
             Ok(result) => Ok(result?),
             Err(error) => Err(failed("remove the sandbox", io::Error::other(error))),
@@ -224,9 +242,17 @@ impl Runtime for LinuxRuntime {
 }
 
 impl LinuxRuntime {
+    /// The directory of a sandbox. `NotFound` only if it was seen to be missing.
     fn existing(&self, sandbox_id: &str) -> Result<PathBuf, RuntimeError> {
+        if !is_safe_id(sandbox_id) {
+            return Err(RuntimeError::NotFound);
+        }
         let sandbox = self.shared.layout.sandbox(sandbox_id);
-        if is_safe_id(sandbox_id) && sandbox.is_dir() { Ok(sandbox) } else { Err(RuntimeError::NotFound) }
+        match std::fs::symlink_metadata(&sandbox) {
+            Ok(_) => Ok(sandbox),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(RuntimeError::NotFound),
+            Err(error) => Err(RuntimeError::Unavailable(format!("look at the sandbox's directory: {error}"))),
+        }
     }
 }
 

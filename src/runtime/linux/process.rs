@@ -1,8 +1,14 @@
 //! Processes named so that a reused number is never mistaken for them.
 
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal},
+};
 use serde::{Deserialize, Serialize};
-use std::{fs, io, os::fd::OwnedFd};
+use std::{
+    fs, io,
+    os::fd::{AsFd, OwnedFd},
+};
 
 /// One process of one boot of this host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,7 +40,9 @@ fn parse_stat(stat: &[u8]) -> Option<(u8, u64)> {
     Some((state, fields.nth(18)?.parse().ok()?))
 }
 
-/// A descriptor of the process, if it still is the one that was recorded.
+/// A descriptor of the process if it still is the one that was recorded. `None` is a process that was seen to be gone:
+/// its number is free or another's, or the host has booted since. An error says that it could not be looked at, and
+/// nothing about the process. A zombie still has a descriptor; see [`has_ended`].
 pub(super) fn open(process: &ProcessId) -> io::Result<Option<OwnedFd>> {
     let Some(pid) = Pid::from_raw(process.pid) else { return Ok(None) };
     if boot_id()? != process.boot_id {
@@ -42,25 +50,37 @@ pub(super) fn open(process: &ProcessId) -> io::Result<Option<OwnedFd>> {
     }
     let pidfd = match pidfd_open(pid, PidfdFlags::NONBLOCK) {
         Ok(pidfd) => pidfd,
+        // EINVAL: the number is that of a thread which is no process.
         Err(rustix::io::Errno::SRCH | rustix::io::Errno::INVAL) => return Ok(None),
         Err(error) => return Err(error.into()),
     };
     // Checked after the descriptor was opened: from here on the descriptor cannot change its meaning.
     match state_and_start(pid) {
-        Ok((_, start_time)) if start_time == process.start_time => Ok(Some(pidfd)),
-        _ => Ok(None),
+        Ok((_, start_time)) => Ok((start_time == process.start_time).then_some(pidfd)),
+        // It ended between the two calls, or /proc hides the processes of others.
+        Err(error) if is_no_process(&error) && has_ended(&pidfd)? => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
-/// Whether the process runs; a zombie does not.
-pub(super) fn is_alive(process: &ProcessId) -> bool {
-    let Some(pid) = Pid::from_raw(process.pid) else { return false };
-    let same = |(state, start_time): (u8, u64)| start_time == process.start_time && !matches!(state, b'Z' | b'X');
-    state_and_start(pid).is_ok_and(same) && boot_id().is_ok_and(|boot| boot == process.boot_id)
+fn is_no_process(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESRCH))
+}
+
+/// Whether the process has ended; a zombie has. Needs no further descriptor.
+pub(super) fn has_ended(pidfd: &impl AsFd) -> io::Result<bool> {
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    loop {
+        match poll(&mut [PollFd::new(pidfd, PollFlags::IN)], Some(&now)) {
+            Ok(ready) => return Ok(ready > 0),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
 }
 
 /// Kills it; one that is already gone is no error.
-pub(super) fn kill(pidfd: &OwnedFd) -> io::Result<()> {
+pub(super) fn kill(pidfd: impl AsFd) -> io::Result<()> {
     match pidfd_send_signal(pidfd, Signal::KILL) {
         Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
         Err(error) => Err(error.into()),
@@ -83,8 +103,24 @@ mod tests {
         let pid = rustix::process::getpid();
         let (_, start_time) = state_and_start(pid).unwrap();
         let own = ProcessId { pid: pid.as_raw_pid(), start_time, boot_id: boot_id().unwrap() };
-        assert!(is_alive(&own) && open(&own).unwrap().is_some());
-        let other = ProcessId { start_time: start_time + 1, ..own };
-        assert!(!is_alive(&other) && open(&other).unwrap().is_none());
+        assert!(!has_ended(&open(&own).unwrap().unwrap()).unwrap());
+        let other = ProcessId { start_time: start_time + 1, ..own.clone() };
+        assert!(open(&other).unwrap().is_none());
+        assert!(open(&ProcessId { boot_id: "another".to_owned(), ..own }).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_zombie_has_ended() {
+        let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+        let pid = Pid::from_child(&child);
+        let (_, start_time) = state_and_start(pid).unwrap();
+        let process = ProcessId { pid: pid.as_raw_pid(), start_time, boot_id: boot_id().unwrap() };
+        let pidfd = open(&process).unwrap().unwrap();
+        assert!(!has_ended(&pidfd).unwrap());
+        kill(&pidfd).unwrap();
+        poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], None).unwrap();
+        assert!(has_ended(&pidfd).unwrap());
+        child.wait().unwrap();
+        assert!(open(&process).unwrap().is_none());
     }
 }

@@ -1,8 +1,8 @@
 //! What a sandbox leaves in its directory, so that any later server can find and end it.
 
 use super::{
-    layout::RECORD,
-    process::{self, ProcessId},
+    layout::{NEW_RECORD, RECORD},
+    process::ProcessId,
     wire::Made,
 };
 use serde::{Deserialize, Serialize};
@@ -20,22 +20,42 @@ pub(super) struct Record {
 }
 
 impl Record {
-    /// Writes it into a sandbox's directory.
+    /// Writes it into a sandbox's directory, as a whole or not at all. It is not flushed to the disk: after a power cut no
+    /// process of the sandbox lives, which [`super::home`] can tell without it.
     pub(super) fn write(&self, sandbox: &Path) -> io::Result<()> {
-        fs::write(sandbox.join(RECORD), serde_json::to_vec(self)?)
+        let new = sandbox.join(NEW_RECORD);
+        fs::write(&new, serde_json::to_vec(self)?)?;
+        fs::rename(new, sandbox.join(RECORD))
     }
 
-    /// Reads it. `None` when there is none that can be read: then no program of the sandbox ever ran.
+    /// Reads it. `None` when there is none: then no program of the sandbox ever ran. One that is there and cannot be read
+    /// is an error, because then it is not known what runs.
     pub(super) fn read(sandbox: &Path) -> io::Result<Option<Self>> {
         match fs::read(sandbox.join(RECORD)) {
-            Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
+            Ok(bytes) => Ok(Some(serde_json::from_slice(&bytes)?)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
     }
+}
 
-    /// Whether its pid 1 lives.
-    pub(super) fn is_alive(&self) -> bool {
-        process::is_alive(&self.process)
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_that_cannot_be_read_is_not_one_that_is_missing() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(Record::read(dir.path()).unwrap().is_none());
+        let process = ProcessId { pid: 7, start_time: 8, boot_id: "boot".to_owned() };
+        let record = Record { process, made: Made::default(), skeleton: None };
+        record.write(dir.path()).unwrap();
+        assert_eq!(Record::read(dir.path()).unwrap(), Some(record));
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+        for broken in ["", "{\"process\":"] {
+            fs::write(dir.path().join(RECORD), broken).unwrap();
+            assert!(Record::read(dir.path()).is_err());
+        }
     }
 }

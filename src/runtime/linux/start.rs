@@ -40,10 +40,11 @@ pub(super) fn start(config: &LinuxConfig) -> Result<Started, Failure> {
         warnings.insert(0, probe::WITHOUT_ROOT.to_owned());
     }
     cgroups.sweep();
+    home::end_strays(&layout, &cgroups)?;
     delete::tree(&layout.sandbox(REHEARSAL)).step("remove the last rehearsal")?;
     let host = Path::new("/");
     let name = skeleton::ensure(host, &layout.images()).step("build the host image")?;
-    home::sweep(&layout, &name)?;
+    home::sweep(&layout, &name, &cgroups)?;
     let hello = Hello {
         data_dir: layout.root().to_owned(),
         privileged,
@@ -94,7 +95,13 @@ pub(super) async fn create(shared: &Shared, order: Order, config: Vec<u8>) -> Re
         Ok(reply) => reply,
         Err(failure) => Reply { failure: Some(failure), ..Reply::default() },
     };
-    let Some(failure) = reply.failure else { return Ok(()) };
+    let Some(failure) = reply.failure else {
+        // From now on it is held. If that cannot be done now, the next look does it.
+        if let Err(failure) = shared.processes.find(&shared.layout, &order.sandbox_id).await {
+            tracing::warn!(sandbox_id = order.sandbox_id, error = %failure, "a new sandbox could not be looked at");
+        }
+        return Ok(());
+    };
     if let Err(error) = end::undo(&shared.layout, reply.made, sandbox).await {
         tracing::error!(sandbox_id = order.sandbox_id, %error, "a failed sandbox left something behind");
     }

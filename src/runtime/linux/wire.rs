@@ -128,6 +128,8 @@ impl From<Failure> for RuntimeError {
         let source = failure.cause();
         if failure.image {
             Self::Image(format!("{}: {source}", failure.step))
+        } else if matches!(failure.errno, libc::EMFILE | libc::ENFILE) {
+            Self::Unavailable(format!("{}: {source}; the same call may succeed later", failure.step))
         } else {
             Self::Failed { step: failure.step, source }
         }

@@ -162,8 +162,9 @@ impl Zygote {
             // Nothing is ever received: what comes is the end.
             let _ = packet::receive(socket.as_fd());
         }
-        self.shared.hello.cgroups.close();
-        home::sweep(&self.shared.layout, &self.shared.hello.skeleton)
+        let hello = &self.shared.hello;
+        hello.cgroups.close();
+        home::sweep(&self.shared.layout, &hello.skeleton, &hello.cgroups)
     }
 
     /// Passes an order on; `false` when the server is gone.

@@ -126,6 +126,22 @@ async fn a_dead_agent_is_noticed_without_a_call_and_forgotten_in_time() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_cannot_be_looked_at_is_neither_failed_nor_removed() {
+    let kit = Kit::new().await;
+    let id = kit.created().await;
+    kit.runtime.blind.store(true, Ordering::Relaxed);
+    assert_eq!(kit.sandboxes.get(&kit.caller, &id).await.unwrap().status.state, State::Running);
+    let (again, recovered) = kit.restarted().await;
+    assert_eq!((recovered.adopted, recovered.failed, recovered.removed), (1, 0, 0), "{recovered:?}");
+    assert_eq!(again.get(&kit.caller, &id).await.unwrap().status.state, State::Running);
+    assert_eq!((kit.runtime.ids().len(), *kit.runtime.removed.borrow()), (1, 0));
+    // What is seen to be dead afterwards is dead.
+    kit.runtime.blind.store(false, Ordering::Relaxed);
+    kit.runtime.kill(&id);
+    assert_eq!(again.get(&kit.caller, &id).await.unwrap().status.state, State::Failed);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_restarted_server_has_what_was_acknowledged_and_nothing_else() {
     let gate = Arc::new(Semaphore::new(3));
     let kit = Kit::with(FakeRuntime::gated(gate.clone())).await;
