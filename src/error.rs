@@ -136,6 +136,8 @@ pub enum Reason {
     TooMuchMemory,
     /// The tenant makes more calls than it may.
     TooManyRequests,
+    /// There are as many connections as there may be.
+    TooManyConnections,
     /// Too many creations wait.
     TooManyCreations,
     /// The sandbox is on another server.

@@ -6,6 +6,7 @@
 pub mod agent;
 pub mod api;
 pub mod cli;
+mod descriptors;
 pub mod error;
 pub mod rpc;
 pub mod runtime;

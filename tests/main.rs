@@ -57,6 +57,7 @@ mod serve_refuses_what_is_unsafe;
 mod sessions_come_and_go;
 mod several_servers_share_a_database;
 mod signals_reach_the_foreground;
+mod silent_connections_keep_nobody_out;
 mod state_carries_over;
 mod the_command_line_carries_state;
 mod the_rooms_import_in_one_direction;

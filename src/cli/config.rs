@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     sandbox::{Lifetimes, Policy},
-    server::{AtStop, Tls},
+    server::{AtStop, Most, Tls},
 };
 use serde::de::DeserializeOwned;
 use std::{
@@ -35,6 +35,9 @@ pub(super) struct Config {
     pub(super) database: Option<String>,
     pub(super) at_stop: AtStop,
     pub(super) policy: Policy,
+    /// None for as many as usual.
+    pub(super) max_connections: Option<usize>,
+    pub(super) max_connections_per_address: usize,
     pub(super) log: Option<String>,
     pub(super) log_format: LogFormat,
 }
@@ -54,6 +57,8 @@ struct File {
     tls_key: Option<PathBuf>,
     client_ca: Option<PathBuf>,
     max_sandboxes: Option<usize>,
+    max_connections: Option<usize>,
+    max_connections_per_address: Option<usize>,
     database: Option<String>,
     ephemeral: Option<bool>,
     default_ttl: Option<Span>,
@@ -122,6 +127,11 @@ impl Config {
                 },
                 allow_host_network: args.allow_host_network || file.allow_host_network.unwrap_or(false),
             },
+            max_connections: args.max_connections.or(file.max_connections),
+            max_connections_per_address: args
+                .max_connections_per_address
+                .or(file.max_connections_per_address)
+                .unwrap_or(Most::default().per_address),
             log: args.log.or(file.log),
             log_format: args.log_format.or(file.log_format).unwrap_or_default(),
         };
@@ -155,6 +165,8 @@ impl File {
             tls_key: take(&mut table, "tls_key", path, mistakes),
             client_ca: take(&mut table, "client_ca", path, mistakes),
             max_sandboxes: take(&mut table, "max_sandboxes", path, mistakes),
+            max_connections: take(&mut table, "max_connections", path, mistakes),
+            max_connections_per_address: take(&mut table, "max_connections_per_address", path, mistakes),
             database: take(&mut table, "database", path, mistakes),
             ephemeral: take(&mut table, "ephemeral", path, mistakes),
             default_ttl: take(&mut table, "default_ttl", path, mistakes),

@@ -2,7 +2,7 @@
 
 use crate::{
     error::Error,
-    server::{DataDirError, ServerError},
+    server::{DataDirError, DoesNotFit, ServerError},
     store::StoreError,
 };
 use std::{error::Error as _, io};
@@ -20,6 +20,9 @@ pub(super) enum CliError {
     /// The database cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// There are not enough descriptors for what is allowed.
+    #[error(transparent)]
+    Budget(#[from] DoesNotFit),
     /// The server cannot start or go on.
     #[error(transparent)]
     Server(#[from] ServerError),

@@ -37,6 +37,16 @@ pub(super) fn start(
     started.map_err(|error: RuntimeError| CliError::Runtime { name: name(kind), reason: error.to_string() })
 }
 
+/// Open files that the server has for each sandbox.
+pub(super) fn descriptors_per_sandbox(kind: RuntimeKind) -> u64 {
+    match kind {
+        // The connection to the agent, and what watches its first process.
+        RuntimeKind::Linux => 2,
+        // Of a daemon elsewhere: three pipes to `ssh`, and what watches it.
+        RuntimeKind::Docker => 4,
+    }
+}
+
 /// Its name, as the command line takes it.
 pub(super) fn name(kind: RuntimeKind) -> String {
     kind.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())

@@ -8,9 +8,10 @@ use super::{
     log::{self, LogFormat},
 };
 use crate::{
+    descriptors,
     runtime::Runtime,
     sandbox::{Recovered, Sandboxes},
-    server::{DataDir, Server},
+    server::{Budget, DataDir, Most, Server},
     store::{Durability, Store},
     tenant::{self, Tenants},
 };
@@ -68,6 +69,12 @@ pub(super) struct Args {
     /// Most sandboxes at one time [default: 1000]
     #[arg(long, value_name = "N")]
     pub(super) max_sandboxes: Option<usize>,
+    /// Most connections at one time [default: 4096, or as many as the limit of open files leaves]
+    #[arg(long, value_name = "N")]
+    pub(super) max_connections: Option<usize>,
+    /// Most connections from one address, loopback aside [default: 256]
+    #[arg(long, value_name = "N")]
+    pub(super) max_connections_per_address: Option<usize>,
     /// Certificate of the server, with those that lead to its authority after it: PEM
     #[arg(long, value_name = "FILE")]
     pub(super) tls_cert: Option<PathBuf>,
@@ -92,15 +99,22 @@ pub(super) struct Args {
 pub(super) fn main(args: Args) -> Result<(), CliError> {
     let config = Config::new(args)?;
     log::start(config.log.as_deref(), "warn", config.log_format)?;
+    let open_files = descriptors::raise().map_err(|source| CliError::io("raise the limit of open files", source))?;
+    let budget = Budget::new(
+        config.policy.max_sandboxes,
+        launch::descriptors_per_sandbox(config.runtime),
+        config.max_connections,
+        open_files,
+    )?;
     let data_dir = DataDir::open(&config.data_dir)?;
     let runtime = launch::start(config.runtime, data_dir.path(), &config.runtime_options)?;
     for warning in runtime.warnings() {
         tracing::warn!("{warning}");
     }
-    super::block_on(serve(config, &data_dir, runtime))
+    super::block_on(serve(config, budget, &data_dir, runtime))
 }
 
-async fn serve(config: Config, data_dir: &DataDir, runtime: Arc<dyn Runtime>) -> Result<(), CliError> {
+async fn serve(config: Config, budget: Budget, data_dir: &DataDir, runtime: Arc<dyn Runtime>) -> Result<(), CliError> {
     // Before anything can be listened to, so that a signal is never missed.
     let shutdown = stop_signal()?;
     let store = match &config.database {
@@ -118,8 +132,12 @@ async fn serve(config: Config, data_dir: &DataDir, runtime: Arc<dyn Runtime>) ->
     }
     let listener = Server::bind(config.listen).await?;
     let address = listener.local_addr().map_err(|source| CliError::io("read the address", source))?;
+    let Budget { sandboxes: most_sandboxes, connections, open_files } = budget;
+    eprintln!("room for {most_sandboxes} sandboxes and {connections} connections (open files: {open_files})");
     eprintln!("listening on {address}");
-    let server = Server::new(sandboxes, config.at_stop).with_tenants(tenants).with_tls(config.tls);
+    let most = Most { in_all: connections, per_address: config.max_connections_per_address };
+    let server =
+        Server::new(sandboxes, config.at_stop).with_tenants(tenants).with_tls(config.tls).with_most_connections(most);
     server.run(listener, shutdown).await?;
     Ok(())
 }

@@ -78,27 +78,51 @@ impl PemFile<'_> {
     }
 }
 
-/// The certificates of authorities.
+/// The certificates of authorities, as tonic's client takes them.
 pub fn authorities(file: PemFile<'_>) -> Result<Certificate, PemError> {
     let pem = file.read()?;
-    let mut roots = RootCertStore::empty();
-    for certificate in certificates(file, &pem)? {
-        roots.add(certificate).map_err(|source| PemError::BadCertificate { file: file.name(), source })?;
-    }
+    roots_in(file, &pem)?;
     Ok(Certificate::from_pem(pem))
 }
 
-/// A certificate, with those that lead to its authority after it, and its key.
+/// The certificates of authorities, as rustls takes them.
+pub fn roots(file: PemFile<'_>) -> Result<RootCertStore, PemError> {
+    roots_in(file, &file.read()?)
+}
+
+fn roots_in(file: PemFile<'_>, pem: &[u8]) -> Result<RootCertStore, PemError> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(file, pem)? {
+        roots.add(certificate).map_err(|source| PemError::BadCertificate { file: file.name(), source })?;
+    }
+    Ok(roots)
+}
+
+/// A certificate, with those that lead to its authority after it, and its key, as tonic's client takes them.
 pub fn identity(certificate: PemFile<'_>, key: PemFile<'_>) -> Result<Identity, PemError> {
     let (certificate_pem, key_pem) = (certificate.read()?, key.read()?);
-    let chain = certificates(certificate, &certificate_pem)?;
-    let private = PrivateKeyDer::from_pem_slice(&key_pem).map_err(|_| PemError::NoKey { file: key.name() })?;
+    pair_in(certificate, &certificate_pem, key, &key_pem)?;
+    Ok(Identity::from_pem(certificate_pem, key_pem))
+}
+
+/// A certificate, with those that lead to its authority after it, and its key, as rustls takes them.
+pub fn pair(certificate: PemFile<'_>, key: PemFile<'_>) -> Result<CertifiedKey, PemError> {
+    pair_in(certificate, &certificate.read()?, key, &key.read()?)
+}
+
+fn pair_in(
+    certificate: PemFile<'_>,
+    certificate_pem: &[u8],
+    key: PemFile<'_>,
+    key_pem: &[u8],
+) -> Result<CertifiedKey, PemError> {
+    let chain = certificates(certificate, certificate_pem)?;
+    let private = PrivateKeyDer::from_pem_slice(key_pem).map_err(|_| PemError::NoKey { file: key.name() })?;
     CertifiedKey::from_der(chain, private, &ring::default_provider()).map_err(|error| match error {
         rustls::Error::InconsistentKeys(_) => PemError::Mismatch { key: key.name(), certificate: certificate.name() },
         source @ rustls::Error::InvalidCertificate(_) => PemError::BadCertificate { file: certificate.name(), source },
         source => PemError::BadKey { file: key.name(), source },
-    })?;
-    Ok(Identity::from_pem(certificate_pem, key_pem))
+    })
 }
 
 /// All certificates in a file; there is at least one.

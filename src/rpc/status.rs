@@ -159,6 +159,7 @@ fn reason_name(reason: Reason) -> &'static str {
         Reason::ServerStopping => "SERVER_STOPPING",
         Reason::TooMuchMemory => "TOO_MUCH_MEMORY",
         Reason::TooManyRequests => "TOO_MANY_REQUESTS",
+        Reason::TooManyConnections => "TOO_MANY_CONNECTIONS",
         Reason::TooManyCreations => "TOO_MANY_CREATIONS",
         Reason::OnOtherServer => "ON_OTHER_SERVER",
         Reason::OnOtherRuntime => "ON_OTHER_RUNTIME",

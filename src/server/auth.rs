@@ -1,5 +1,6 @@
 //! Who makes a call: every one, but to the services that name nothing of anybody's, is let in here or refused.
 
+use super::traffic::Traffic;
 use crate::{
     error::Error,
     tenant::{Caller, Tenants},
@@ -11,6 +12,7 @@ use http::{
 };
 use std::{
     mem,
+    sync::Arc,
     task::{Context, Poll},
 };
 use tonic::{Status, body::Body};
@@ -112,6 +114,9 @@ where
         Box::pin(async move {
             match access.admit(request.headers_mut()).await {
                 Ok(caller) => {
+                    if let Some(traffic) = request.extensions().get::<Arc<Traffic>>() {
+                        traffic.now_known();
+                    }
                     request.extensions_mut().insert(caller);
                     inner.call(request).await
                 }

@@ -4,21 +4,33 @@
 //! the sandbox's agent.
 
 mod auth;
+mod budget;
+mod calls;
+mod connection;
 mod convert;
 mod data_dir;
 mod deadline;
+mod listening;
+mod places;
+mod refusal;
 mod relay;
 mod request_id;
 mod sandbox_service;
 mod session_service;
 mod stdin;
+mod stopping;
 mod sys;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod traffic;
+mod transport;
 mod validate;
 mod wiring;
 
+pub use budget::{Budget, DoesNotFit};
 pub use data_dir::{DataDir, DataDirError};
+pub use places::Most;
 pub use tls::Tls;
+pub use transport::Transport;
 pub use wiring::{AtStop, Server, ServerError};

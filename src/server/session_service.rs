@@ -13,7 +13,7 @@ use crate::{
         ListSessionsResponse, RunRequest, RunResponse, Session, SignalCommandRequest, SignalCommandResponse,
         exec_start::Target, session_service_server::SessionService,
     },
-    error::Kind,
+    error::{Error, Kind},
     sandbox::{Reached, Sandboxes, link::AgentClient},
     tenant::Caller,
 };
@@ -101,7 +101,12 @@ impl SessionService for Service {
         validate::run(&request)?;
         let target = request.start.as_ref().and_then(|start| start.target.as_ref());
         let (reached, mut agent) = self.target(&caller, target).await?;
-        run_answer(&reached, agent.run(request).await).await
+        tokio::select! {
+            biased;
+            answer = agent.run(request) => run_answer(&reached, answer).await,
+            // The command goes on; with the same request_id the next server gives its answer.
+            () = reached.server_stops() => Err(Error::stopping().into()),
+        }
     }
 
     type AttachStream = Relay;

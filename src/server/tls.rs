@@ -1,26 +1,59 @@
 //! TLS: the server's own certificate, and whether clients must have one.
 
 use crate::rpc::pem::{self, PemError, PemFile};
-use std::{path::Path, time::Duration};
-use tonic::transport::ServerTlsConfig;
+use rustls::{
+    ServerConfig,
+    crypto::ring,
+    server::{NoClientAuth, WebPkiClientVerifier, danger::ClientCertVerifier},
+    sign::SingleCertAndKey,
+};
+use std::{path::Path, sync::Arc};
+use tokio_rustls::TlsAcceptor;
 
-/// How long a client may take to agree on encryption. It holds a connection and has not said who it is.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// What gRPC is called when client and server agree on a protocol.
+const HTTP2: &[u8] = b"h2";
 
 /// What a server encrypts with.
 #[derive(Debug, Clone)]
-pub struct Tls(pub(super) ServerTlsConfig);
+pub struct Tls(Arc<ServerConfig>);
+
+/// Why a server cannot encrypt.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A file cannot be used.
+    #[error(transparent)]
+    Pem(#[from] PemError),
+    /// The authority of the clients cannot be used.
+    #[error("--client-ca: {0}")]
+    ClientAuthority(#[from] rustls::client::VerifierBuilderError),
+    /// rustls has no version of the protocol that works with these.
+    #[error("TLS: {0}")]
+    Protocol(#[from] rustls::Error),
+}
 
 impl Tls {
     /// Reads the server's certificate and key. With `client_ca`, only clients with a certificate of that authority may
     /// connect.
-    pub fn load(certificate: &Path, key: &Path, client_ca: Option<&Path>) -> Result<Self, PemError> {
-        let identity = pem::identity(
-            PemFile { option: "--tls-cert", path: certificate },
-            PemFile { option: "--tls-key", path: key },
-        )?;
-        let config = ServerTlsConfig::new().identity(identity).timeout(HANDSHAKE_TIMEOUT);
-        let Some(path) = client_ca else { return Ok(Self(config)) };
-        Ok(Self(config.client_ca_root(pem::authorities(PemFile { option: "--client-ca", path })?)))
+    pub fn load(certificate: &Path, key: &Path, client_ca: Option<&Path>) -> Result<Self, TlsError> {
+        let pair =
+            pem::pair(PemFile { option: "--tls-cert", path: certificate }, PemFile { option: "--tls-key", path: key })?;
+        let provider = Arc::new(ring::default_provider());
+        let clients: Arc<dyn ClientCertVerifier> = match client_ca {
+            None => Arc::new(NoClientAuth),
+            Some(path) => {
+                let roots = Arc::new(pem::roots(PemFile { option: "--client-ca", path })?);
+                WebPkiClientVerifier::builder_with_provider(roots, provider.clone()).build()?
+            }
+        };
+        let mut config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()?
+            .with_client_cert_verifier(clients)
+            .with_cert_resolver(Arc::new(SingleCertAndKey::from(pair)));
+        config.alpn_protocols.push(HTTP2.to_vec());
+        Ok(Self(Arc::new(config)))
+    }
+
+    pub(super) fn acceptor(&self) -> TlsAcceptor {
+        TlsAcceptor::from(self.0.clone())
     }
 }

@@ -5,6 +5,7 @@ pub mod cli;
 pub mod docker;
 pub mod errors;
 pub mod expected;
+pub mod frames;
 pub mod host;
 pub mod postgres;
 pub mod python;

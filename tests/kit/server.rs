@@ -6,6 +6,7 @@ use super::{
     v1,
     within::{USUAL, ask_until},
 };
+use rustix::process::{Resource, Rlimit, setrlimit};
 use std::{
     io::{BufRead, BufReader},
     os::unix::process::CommandExt,
@@ -27,6 +28,8 @@ pub struct Options {
     pub listen: Option<String>,
     /// Run it as this user and group, without privileges.
     pub uid: Option<u32>,
+    /// How many files it may have open.
+    pub open_files: Option<u64>,
     /// More arguments of `serve`.
     pub args: Vec<String>,
     /// More environment.
@@ -89,6 +92,11 @@ impl Server {
         }
         command.envs(options.env.iter().map(|(k, v)| (k, v)));
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        if let Some(most) = options.open_files {
+            let limit = Rlimit { current: Some(most), maximum: Some(most) };
+            // SAFETY: between fork and exec only one system call is made, and nothing is allocated.
+            unsafe { command.pre_exec(move || Ok(setrlimit(Resource::Nofile, limit)?)) };
+        }
         let mut child = spawn_bound_to_us(command, options.uid);
 
         let log = Arc::new(Mutex::new(String::new()));

@@ -3,7 +3,7 @@
 //! finds in its own configuration.
 
 use super::place::SshAddress;
-use crate::runtime::BoxedStream;
+use crate::{descriptors, runtime::BoxedStream};
 use std::{
     io,
     pin::Pin,
@@ -45,7 +45,9 @@ impl Ssh {
     /// Starts a connection. That nobody is let in is only known when it is read from.
     pub(super) async fn connect(&self) -> io::Result<BoxedStream> {
         let turn = self.turns.clone().acquire_owned().await.map_err(io::Error::other)?;
-        let mut child = Command::new("ssh")
+        let mut command = Command::new("ssh");
+        descriptors::as_given(command.as_std_mut());
+        let mut child = command
             .args(arguments(&self.address))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -1,6 +1,9 @@
 //! Credentials for registries, from where `docker login` puts them: a file, or a helper program that the file names.
 
-use crate::runtime::docker::config::{self, Config, ConfigError, Entry};
+use crate::{
+    descriptors,
+    runtime::docker::config::{self, Config, ConfigError, Entry},
+};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bollard::{auth::DockerCredentials, errors::Error as ApiError};
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -165,7 +168,9 @@ impl Drop for Group {
 
 /// Runs a helper.
 async fn run(program: &str, server: &str) -> io::Result<Output> {
-    let mut child = Command::new(program)
+    let mut command = Command::new(program);
+    descriptors::as_given(command.as_std_mut());
+    let mut child = command
         .arg("get")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

@@ -1,0 +1,83 @@
+//! The calls of one connection, counted, on their way to the services.
+
+use super::traffic::{Call, Traffic};
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use http::{Request, Response};
+use hyper::body::{Frame, Incoming, SizeHint};
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+use tonic::{Status, body::Body};
+use tower::ServiceExt;
+
+/// What answers calls: all services, with the layers around them.
+pub(super) trait CallService:
+    tower::Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send> + Clone + Send + 'static
+{
+}
+
+impl<S> CallService for S where
+    S: tower::Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send>
+        + Clone
+        + Send
+        + 'static
+{
+}
+
+/// The calls of one connection.
+#[derive(Debug)]
+pub(super) struct Calls<S> {
+    service: S,
+    traffic: Arc<Traffic>,
+}
+
+impl<S> Calls<S> {
+    pub(super) fn new(service: S, traffic: Arc<Traffic>) -> Self {
+        Self { service, traffic }
+    }
+}
+
+impl<S: CallService> hyper::service::Service<Request<Incoming>> for Calls<S> {
+    type Response = Response<Answer>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let (unanswered, call) = self.traffic.call();
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(self.traffic.clone());
+        let answer = self.service.clone().oneshot(request);
+        Box::pin(async move {
+            let response = answer.await?;
+            drop(unanswered);
+            Ok(response.map(|body| Answer { body, _call: call }))
+        })
+    }
+}
+
+/// What is sent back. The call is over when it is dropped.
+pub(super) struct Answer {
+    body: Body,
+    _call: Call,
+}
+
+impl hyper::body::Body for Answer {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

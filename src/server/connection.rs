@@ -1,0 +1,260 @@
+//! One connection from its beginning to its end: encryption, HTTP/2, and when it must go.
+
+use super::{
+    calls::{CallService, Calls},
+    places::Place,
+    stopping::Stopping,
+    traffic::Traffic,
+};
+use crate::rpc::transport::MAX_FRAME_BYTES;
+use hyper::server::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use std::{pin::pin, sync::Arc, time::Duration};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::{sleep, timeout},
+};
+use tokio_rustls::TlsAcceptor;
+
+/// Unread input that one call may have under way. Input is small; the output's window is the client's to choose.
+const INPUT_WINDOW: u32 = 1 << 20;
+/// Unread input of all calls of a connection together. Input that no command reads stays in its window, so a client
+/// with this much of it can send nothing more on this connection until some of it is read.
+const CONNECTION_INPUT_WINDOW: u32 = 64 << 20;
+/// Calls of one connection at one time. Each long-lived stream of a client counts, so there is room for many.
+const MAX_STREAMS: u32 = 4096;
+/// Headers of one request.
+const MAX_HEADER_BYTES: u32 = 16 << 10;
+/// A client that vanished without a word is noticed after both together.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long a client may take to agree on encryption.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a connection may be silent on which nobody has shown yet that they may call anything: from its beginning to
+/// the headers of the first request, and between requests. Afterwards it may be silent for as long as it likes.
+const STRANGERS_PATIENCE: Duration = Duration::from_secs(30);
+/// How long a client may take to hear that the connection ends.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// What all connections of a server share.
+#[derive(Clone)]
+pub(super) struct Protocol<S> {
+    http: http2::Builder<TokioExecutor>,
+    tls: Option<TlsAcceptor>,
+    service: S,
+    stopping: Stopping,
+}
+
+impl<S: CallService> Protocol<S> {
+    pub(super) fn new(service: S, tls: Option<TlsAcceptor>, stopping: Stopping) -> Self {
+        Self { http: http(), tls, service, stopping }
+    }
+
+    /// What connections are encrypted with.
+    pub(super) fn tls(&self) -> Option<TlsAcceptor> {
+        self.tls.clone()
+    }
+
+    /// Serves one connection until it ends.
+    pub(super) async fn serve<IO>(self, io: IO, place: Place)
+    where
+        IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let traffic = place.traffic().clone();
+        let Some(tls) = self.tls.clone() else { return self.speak(io, traffic).await };
+        let encrypted = tokio::select! {
+            encrypted = timeout(HANDSHAKE_TIMEOUT, tls.accept(io)) => encrypted,
+            () = traffic.ended() => return,
+            () = self.stopping.begun() => return,
+        };
+        match encrypted {
+            Ok(Ok(io)) => self.speak(io, traffic).await,
+            Ok(Err(error)) => tracing::debug!(%error, "a client did not agree on encryption"),
+            Err(_) => tracing::debug!("a client did not agree on encryption in time"),
+        }
+    }
+
+    async fn speak<IO>(self, io: IO, traffic: Arc<Traffic>)
+    where
+        IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let calls = Calls::new(self.service, traffic.clone());
+        let mut connection = pin!(self.http.serve_connection(TokioIo::new(io), calls));
+        tokio::select! {
+            ended = connection.as_mut() => return note(ended),
+            () = traffic.ended() => return,
+            () = outstays(&traffic) => {}
+            () = self.stopping.begun() => {}
+        }
+        connection.as_mut().graceful_shutdown();
+        tokio::select! {
+            ended = connection => note(ended),
+            () = traffic.ended() => {}
+            () = has_nothing_to_wait_for(&traffic) => {}
+            () = owes_nothing(&traffic, &self.stopping) => {}
+        }
+    }
+}
+
+fn note(ended: hyper::Result<()>) {
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection broke");
+    }
+}
+
+/// Returns when a connection was silent for too long on which nobody was let in.
+async fn outstays(traffic: &Traffic) {
+    loop {
+        let quiet = traffic.quiet();
+        if traffic.is_known() {
+            return std::future::pending().await;
+        }
+        if quiet >= STRANGERS_PATIENCE {
+            return;
+        }
+        sleep(STRANGERS_PATIENCE - quiet).await;
+    }
+}
+
+/// Returns when no call has been under way for long enough to say farewell.
+async fn has_nothing_to_wait_for(traffic: &Traffic) {
+    loop {
+        traffic.until(|traffic| !traffic.is_busy()).await;
+        sleep(FAREWELL).await;
+        if traffic.quiet() >= FAREWELL {
+            return;
+        }
+    }
+}
+
+/// Returns when the server stops, every call was answered, and who watches has had time to hear of it. A client that
+/// does not take what it is told holds nobody up.
+async fn owes_nothing(traffic: &Traffic, stopping: &Stopping) {
+    stopping.told().await;
+    traffic.until(|traffic| !traffic.owes_answers()).await;
+    sleep(FAREWELL).await;
+}
+
+/// HTTP/2 settings that suit many long streams.
+pub(super) fn http() -> http2::Builder<TokioExecutor> {
+    let mut http = http2::Builder::new(TokioExecutor::new());
+    http.timer(TokioTimer::new())
+        .initial_stream_window_size(INPUT_WINDOW)
+        .initial_connection_window_size(CONNECTION_INPUT_WINDOW)
+        .max_frame_size(MAX_FRAME_BYTES)
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_header_list_size(MAX_HEADER_BYTES)
+        .keep_alive_interval(KEEPALIVE_INTERVAL)
+        .keep_alive_timeout(KEEPALIVE_TIMEOUT);
+    http
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::places::{Most, Places},
+        *,
+    };
+    use bytes::Bytes;
+    use http::{Request, Response};
+    use std::convert::Infallible;
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
+        task::JoinHandle,
+        time::Instant,
+    };
+    use tonic::body::Body;
+    use tower::service_fn;
+
+    /// An HTTP/2 preface and empty settings.
+    const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+
+    /// A connection to a service that answers nothing.
+    fn connect(stopping: &Stopping) -> (DuplexStream, Arc<Traffic>, JoinHandle<()>) {
+        let service = service_fn(async |_: Request<Body>| {
+            std::future::pending::<()>().await;
+            Ok::<_, Infallible>(Response::new(Body::empty()))
+        });
+        let place = Places::new(Most::default()).take(None).unwrap();
+        let traffic = place.traffic().clone();
+        let (client, server) = duplex(1 << 16);
+        let served = tokio::spawn(Protocol::new(service, None, stopping.clone()).serve(server, place));
+        (client, traffic, served)
+    }
+
+    /// Reads until the end, and says how long that took.
+    async fn ends_after(mut client: DuplexStream) -> Duration {
+        let start = Instant::now();
+        client.read_to_end(&mut Vec::new()).await.unwrap();
+        start.elapsed()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn strangers_may_be_silent_for_a_while_only() {
+        for said in [&b""[..], &PREFACE[..10], PREFACE] {
+            let (mut client, ..) = connect(&Stopping::default());
+            client.write_all(said).await.unwrap();
+            let time = ends_after(client).await;
+            assert!(time >= STRANGERS_PATIENCE && time < STRANGERS_PATIENCE + 2 * FAREWELL, "{time:?} after {said:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_was_let_in_may_be_silent_for_long() {
+        let (mut client, traffic, _served) = connect(&Stopping::default());
+        client.write_all(PREFACE).await.unwrap();
+        traffic.now_known();
+        // It answers pings, as every client does, and says nothing else.
+        let silent = async {
+            let (mut seen, mut piece) = (Vec::new(), [0; 1024]);
+            loop {
+                let length = client.read(&mut piece).await.unwrap();
+                assert!(length > 0, "the connection was ended");
+                seen.extend(&piece[..length]);
+                while let Some(frame) = take_frame(&mut seen) {
+                    if frame[3] == 6 && frame[4] == 0 {
+                        let answer = [&frame[..4], &[1], &frame[5..]].concat();
+                        client.write_all(&answer).await.unwrap();
+                    }
+                }
+            }
+        };
+        assert!(timeout(Duration::from_secs(3600), silent).await.is_err());
+    }
+
+    fn take_frame(seen: &mut Vec<u8>) -> Option<Bytes> {
+        let length = 9 + usize::from(*seen.get(1)?) * 256 + usize::from(*seen.get(2)?);
+        (seen.len() >= length).then(|| seen.drain(..length).collect())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stopping_server_waits_for_nobody_who_is_silent() {
+        for said in [&b""[..], PREFACE] {
+            let stopping = Stopping::default();
+            let (mut client, _, served) = connect(&stopping);
+            client.write_all(said).await.unwrap();
+            stopping.begin();
+            let start = Instant::now();
+            served.await.unwrap();
+            assert!(start.elapsed() <= 2 * FAREWELL, "{:?} after {said:?}", start.elapsed());
+            drop(client);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn calls_under_way_keep_a_connection_until_they_are_answered() {
+        let stopping = Stopping::default();
+        let (mut client, traffic, served) = connect(&stopping);
+        client.write_all(PREFACE).await.unwrap();
+        let (unanswered, unread) = traffic.call();
+        stopping.begin();
+        stopping.have_told();
+        assert!(timeout(Duration::from_secs(40), traffic.ended()).await.is_err());
+        assert!(!served.is_finished());
+        drop(unanswered);
+        let start = Instant::now();
+        served.await.unwrap();
+        assert!(start.elapsed() <= 2 * FAREWELL, "what is not read holds nobody up");
+        drop(unread);
+    }
+}

@@ -1,0 +1,143 @@
+//! What is known of one connection: where it comes from, whether it may call anything, and the calls under way.
+
+use std::{
+    net::IpAddr,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+use tokio::{sync::Notify, time::Instant};
+use tokio_util::sync::CancellationToken;
+
+/// What is known of one connection. Shared by the connection and its calls.
+#[derive(Debug)]
+pub(super) struct Traffic {
+    peer: Option<IpAddr>,
+    opened: Instant,
+    /// Whether a call was let in.
+    known: AtomicBool,
+    /// Calls whose answer has not begun.
+    unanswered: AtomicUsize,
+    /// Calls that are not over.
+    calls: AtomicUsize,
+    /// Milliseconds after the opening at which the last call was over.
+    quiet_since: AtomicUsize,
+    /// Told when a call was answered or is over.
+    progress: Notify,
+    end: CancellationToken,
+}
+
+impl Traffic {
+    pub(super) fn new(peer: Option<IpAddr>) -> Self {
+        Self {
+            peer,
+            opened: Instant::now(),
+            known: AtomicBool::new(false),
+            unanswered: AtomicUsize::new(0),
+            calls: AtomicUsize::new(0),
+            quiet_since: AtomicUsize::new(0),
+            progress: Notify::new(),
+            end: CancellationToken::new(),
+        }
+    }
+
+    /// Where it comes from; from this process if there is no address.
+    pub(super) fn peer(&self) -> Option<IpAddr> {
+        self.peer
+    }
+
+    pub(super) fn age(&self) -> Duration {
+        self.opened.elapsed()
+    }
+
+    /// Whether somebody who may has called anything here.
+    pub(super) fn is_known(&self) -> bool {
+        self.known.load(Ordering::Relaxed)
+    }
+
+    /// Notes that somebody who may has called something.
+    pub(super) fn now_known(&self) {
+        self.known.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether any call is not over.
+    pub(super) fn is_busy(&self) -> bool {
+        self.calls.load(Ordering::Relaxed) > 0
+    }
+
+    /// Whether any call waits for its answer.
+    pub(super) fn owes_answers(&self) -> bool {
+        self.unanswered.load(Ordering::Relaxed) > 0
+    }
+
+    /// How long no call has been under way.
+    pub(super) fn quiet(&self) -> Duration {
+        if self.is_busy() {
+            return Duration::ZERO;
+        }
+        let since = Duration::from_millis(self.quiet_since.load(Ordering::Relaxed) as u64);
+        self.age().saturating_sub(since)
+    }
+
+    /// Returns when `is_so` of it.
+    pub(super) async fn until(&self, is_so: impl Fn(&Self) -> bool) {
+        loop {
+            let mut progress = pin!(self.progress.notified());
+            // Before the look, so that nothing that happens after it is missed.
+            progress.as_mut().enable();
+            if is_so(self) {
+                return;
+            }
+            progress.await;
+        }
+    }
+
+    /// Ends the connection.
+    pub(super) fn end(&self) {
+        self.end.cancel();
+    }
+
+    /// Returns when the connection is to end.
+    pub(super) async fn ended(&self) {
+        self.end.cancelled().await;
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_ended(&self) -> bool {
+        self.end.is_cancelled()
+    }
+
+    /// Counts a call until the values are dropped: the first when its answer begins, the second when it is over.
+    pub(super) fn call(self: &Arc<Self>) -> (Unanswered, Call) {
+        self.unanswered.fetch_add(1, Ordering::Relaxed);
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        (Unanswered(self.clone()), Call(self.clone()))
+    }
+}
+
+/// A call whose answer has not begun.
+#[derive(Debug)]
+pub(super) struct Unanswered(Arc<Traffic>);
+
+impl Drop for Unanswered {
+    fn drop(&mut self) {
+        self.0.unanswered.fetch_sub(1, Ordering::Relaxed);
+        self.0.progress.notify_waiters();
+    }
+}
+
+/// A call that is not over.
+#[derive(Debug)]
+pub(super) struct Call(Arc<Traffic>);
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        let now = self.0.age().as_millis();
+        self.0.quiet_since.store(usize::try_from(now).unwrap_or(usize::MAX), Ordering::Relaxed);
+        self.0.calls.fetch_sub(1, Ordering::Relaxed);
+        self.0.progress.notify_waiters();
+    }
+}
