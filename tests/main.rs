@@ -25,6 +25,7 @@ mod a_slow_reader_stalls_nobody;
 mod a_soak_returns_to_the_start;
 mod a_stopped_server_leaves_nothing;
 mod a_tenant_has_limits;
+mod a_tenants_sessions_are_counted;
 mod a_terminal_when_asked;
 mod a_time_out_ends_only_the_command;
 mod an_ordinary_user_can_serve;

@@ -1,4 +1,5 @@
-//! Whether anything runs in the sandbox: what the server must know to release a sandbox that nobody uses.
+//! What runs in the sandbox: what the server must know to release a sandbox that nobody uses, and to keep a tenant's limit of
+//! sessions.
 
 use crate::api::agent::v1::ActivityResponse;
 use futures_util::{Stream, stream};
@@ -8,7 +9,7 @@ use tokio::{sync::watch, time::Instant};
 /// Who watches hears of changes no more often than this. Short commands in a row are one long activity.
 const AT_MOST_EVERY: Duration = Duration::from_secs(1);
 
-/// Counts commands.
+/// Counts commands and sessions.
 #[derive(Debug, Clone)]
 pub(super) struct Activity(Arc<watch::Sender<Counts>>);
 
@@ -20,25 +21,47 @@ struct Counts {
     ever: u64,
     /// When the last one ended.
     idle_since: Instant,
+    /// Sessions that are open or being opened.
+    sessions: u32,
+    /// Changes so far.
+    revision: u64,
 }
 
 /// A command that waits or runs, until it is dropped.
 #[derive(Debug)]
 pub(super) struct Ongoing(Activity);
 
+/// A session that is open or being opened, until it is dropped.
+#[derive(Debug)]
+pub(super) struct OpenSession(Activity);
+
 impl Activity {
     /// Nothing has run yet.
     pub(super) fn new() -> Self {
-        Self(Arc::new(watch::Sender::new(Counts { running: 0, ever: 0, idle_since: Instant::now() })))
+        let idle_since = Instant::now();
+        Self(Arc::new(watch::Sender::new(Counts { running: 0, ever: 0, idle_since, sessions: 0, revision: 1 })))
     }
 
     /// One more command.
     pub(super) fn begin(&self) -> Ongoing {
-        self.0.send_modify(|counts| {
+        self.change(|counts| {
             counts.running += 1;
             counts.ever += 1;
         });
         Ongoing(self.clone())
+    }
+
+    /// One more session.
+    pub(super) fn open_session(&self) -> OpenSession {
+        self.change(|counts| counts.sessions += 1);
+        OpenSession(self.clone())
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Counts)) {
+        self.0.send_modify(|counts| {
+            change(counts);
+            counts.revision += 1;
+        });
     }
 
     /// How things are.
@@ -65,16 +88,24 @@ impl Counts {
             running_commands: i64::from(self.running),
             commands: i64::try_from(self.ever).unwrap_or(i64::MAX),
             idle: (self.running == 0).then(|| self.idle_since.elapsed()).and_then(|idle| idle.try_into().ok()),
+            open_sessions: i64::from(self.sessions),
+            revision: self.revision,
         }
     }
 }
 
 impl Drop for Ongoing {
     fn drop(&mut self) {
-        self.0.0.send_modify(|counts| {
+        self.0.change(|counts| {
             counts.running -= 1;
             counts.idle_since = Instant::now();
         });
+    }
+}
+
+impl Drop for OpenSession {
+    fn drop(&mut self) {
+        self.0.change(|counts| counts.sessions -= 1);
     }
 }
 
@@ -94,6 +125,20 @@ mod tests {
         tokio::time::advance(Duration::from_secs(3)).await;
         let now = activity.now();
         assert_eq!((now.running_commands, now.commands, now.idle.map(|idle| idle.seconds)), (0, 2, Some(3)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn sessions_are_counted_as_long_as_they_are_open_and_are_no_commands() {
+        let activity = Activity::new();
+        let mut watch = Box::pin(activity.watch());
+        let first = watch.next().await.unwrap();
+        let (one, two) = (activity.open_session(), activity.open_session());
+        drop(one);
+        let later = watch.next().await.unwrap();
+        assert_eq!((first.open_sessions, later.open_sessions, later.running_commands), (0, 1, 0));
+        assert!(later.revision > first.revision && later.idle.is_some());
+        drop(two);
+        assert_eq!(activity.now().open_sessions, 0);
     }
 
     #[tokio::test(start_paused = true)]

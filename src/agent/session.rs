@@ -9,7 +9,7 @@
 //! One task, the [`super::driver`], owns the shell and makes every change; others read.
 
 use super::{
-    activity::Activity,
+    activity::{Activity, OpenSession},
     command::{Command, Job, Spec},
     log::Log,
 };
@@ -92,6 +92,8 @@ pub(super) struct Inbox {
     pub(super) stop: watch::Receiver<Option<ExitReason>>,
     /// Set when nothing of the session is left.
     pub(super) ended: watch::Sender<bool>,
+    /// Counts the session as open for as long as its driver has this.
+    _open: OpenSession,
 }
 
 impl Session {
@@ -102,8 +104,9 @@ impl Session {
         let (ended_sender, ended) = watch::channel(false);
         let known = Known { state: State::Idle, generation: 1, directory, shell_pid, queued: 0 };
         let (known, commands) = (Mutex::new(known), Mutex::default());
+        let _open = activity.open_session();
         let session = Self { about, known, commands, activity, jobs, stop, ended };
-        (Arc::new(session), Inbox { jobs: jobs_inbox, stop: stop_inbox, ended: ended_sender })
+        (Arc::new(session), Inbox { jobs: jobs_inbox, stop: stop_inbox, ended: ended_sender, _open })
     }
 
     /// Queues a command.

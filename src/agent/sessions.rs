@@ -1,7 +1,7 @@
 //! All sessions of the sandbox: made, found, listed and closed here.
 
 use super::{
-    activity::Activity,
+    activity::{Activity, OpenSession},
     command::{Command, Spec},
     config::AgentConfig,
     driver::Driver,
@@ -64,7 +64,7 @@ struct Table {
 }
 
 /// A place among the sessions, given back when it is not used.
-struct Place<'a>(&'a Mutex<Table>);
+struct Place<'a>(&'a Mutex<Table>, #[expect(dead_code, reason = "counts it as open")] OpenSession);
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
@@ -317,7 +317,7 @@ impl Sessions {
         table.starting += 1;
         let last = if direct { &mut table.last_direct } else { &mut table.last_number };
         *last += 1;
-        Ok((*last, Place(&self.table)))
+        Ok((*last, Place(&self.table, self.activity.open_session())))
     }
 
     fn enter(&self, number: u64, session: &Arc<Session>) {

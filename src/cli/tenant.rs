@@ -42,7 +42,7 @@ struct Change {
     /// Sandboxes at one time
     #[arg(long, value_name = "N|none", value_parser = bound)]
     max_sandboxes: Option<Bound>,
-    /// Sessions in all its sandboxes at one time
+    /// Sessions in all its sandboxes at one time, direct executions included
     #[arg(long, value_name = "N|none", value_parser = bound)]
     max_sessions: Option<Bound>,
     /// Memory limits of its sandboxes together

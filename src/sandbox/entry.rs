@@ -1,6 +1,6 @@
 //! One sandbox: what it is, where it is in its life, who uses it and who watches it.
 
-use super::{Clock, lifetime, link::Link};
+use super::{Clock, lifetime, link::Link, open_sessions::OpenSessions};
 use crate::{
     runtime::{Limits, Network, Pull},
     store::Settings,
@@ -175,6 +175,8 @@ pub struct Entry {
     pub(super) link: Link,
     /// Output streams under way, so that a deletion can let them end.
     streams: watch::Sender<usize>,
+    /// How many sessions are open.
+    pub(super) sessions: Mutex<OpenSessions>,
     /// One update at a time.
     pub(super) updating: tokio::sync::Mutex<()>,
 }
@@ -188,6 +190,7 @@ impl Entry {
             usage: Mutex::new(Use { calls: 0, commands: false, idle_since: Instant::now() }),
             link,
             streams: watch::Sender::new(0),
+            sessions: Mutex::default(),
             updating: tokio::sync::Mutex::default(),
         }
     }

@@ -192,7 +192,7 @@ impl FakeActivity {
 
     fn describe(self) -> ActivityResponse {
         let idle = (self.0 == 0).then(|| self.1.elapsed().try_into().unwrap());
-        ActivityResponse { running_commands: self.0, commands: 1, idle }
+        ActivityResponse { running_commands: self.0, commands: 1, idle, ..ActivityResponse::default() }
     }
 }
 

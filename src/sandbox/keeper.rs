@@ -2,9 +2,9 @@
 //! when its time is over.
 
 use super::{EndReason, Entry, Sandboxes, State, lifetime};
-use crate::api::agent::v1::ActivityResponse;
+use crate::{api::agent::v1::ActivityResponse, sync::lock};
 use std::{sync::Arc, time::Duration};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 /// How long a sandbox whose agent died can be seen.
 const FAILED_KEPT: Duration = Duration::from_secs(600);
@@ -85,7 +85,11 @@ impl Sandboxes {
         loop {
             entry.wait_for(|state| state == State::Running).await;
             // However it ends, the next look tells why.
-            let _ = entry.link.hear_activity(|activity| entry.commands_idle(idle(activity))).await;
+            let hear = |activity: &ActivityResponse| {
+                entry.commands_idle(idle(activity));
+                lock(&entry.sessions).hear(activity, Instant::now());
+            };
+            let _ = entry.link.hear_activity(hear).await;
             self.look_after(entry).await;
             sleep(ASK_AGAIN).await;
         }

@@ -29,6 +29,7 @@ mod keeper;
 mod lifetime;
 pub mod link;
 mod list;
+mod open_sessions;
 mod place;
 mod policy;
 mod progress;

@@ -33,7 +33,7 @@ impl Reached {
         Self { call: Arc::new(Call(entry)), sandboxes }
     }
 
-    fn entry(&self) -> &Arc<Entry> {
+    pub(super) fn entry(&self) -> &Arc<Entry> {
         &self.call.0
     }
 

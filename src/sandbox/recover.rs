@@ -22,10 +22,11 @@ use crate::{
     error::{Error, Reason, Result},
     runtime::{Inspection, Liveness, RuntimeError},
     store::{SandboxRow, SandboxState},
+    sync::lock,
 };
 use futures_util::{StreamExt, stream};
 use std::{sync::Arc, time::Duration};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 /// How long an agent of an earlier server may take to say since when it is idle.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
@@ -111,9 +112,11 @@ impl Sandboxes {
             self.remove_left(&id).await;
         }
         let entry = Arc::new(Entry::new(about, status, Link::new(self.runtime().clone(), &id)));
+        let asked = Instant::now();
         if state == State::Running
             && let Ok(Ok(activity)) = timeout(ANSWER_TIMEOUT, entry.link.activity()).await
         {
+            lock(&entry.sessions).answer(&activity, asked);
             match keeper::idle(&activity) {
                 Some(idle) => entry.idle_since_at_most(idle),
                 None => entry.commands_idle(None),

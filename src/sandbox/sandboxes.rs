@@ -1,8 +1,6 @@
 //! All sandboxes of a server: what they share, and how one is found.
 
-use super::{
-    Clock, Entry, Policy, Reached, Sandbox, State, admission::Admission, id, registry::Registry, session_limit::Turns,
-};
+use super::{Clock, Entry, Policy, Reached, Sandbox, State, admission::Admission, id, registry::Registry};
 use crate::{
     error::{Error, Kind, Reason, Result},
     runtime::{self, Inspection, Liveness, Runtime, RuntimeError},
@@ -27,7 +25,8 @@ struct Shared {
     /// Held for look-ups and changes only, never while a sandbox is worked on.
     registry: Mutex<Registry<Entry>>,
     admission: Admission,
-    session_turns: Turns,
+    /// Held while places for sessions are counted and one is taken, and for nothing else.
+    session_gate: Mutex<()>,
     stops: watch::Sender<bool>,
 }
 
@@ -60,7 +59,7 @@ impl Sandboxes {
             admission: Admission::new(policy.creations_at_once, policy.waiting_creations),
             policy,
             clock,
-            session_turns: Turns::default(),
+            session_gate: Mutex::default(),
             stops: watch::Sender::new(false),
         }))
     }
@@ -216,7 +215,7 @@ impl Sandboxes {
         &self.0.admission
     }
 
-    pub(super) fn session_turns(&self) -> &Turns {
-        &self.0.session_turns
+    pub(super) fn session_gate(&self) -> &Mutex<()> {
+        &self.0.session_gate
     }
 }

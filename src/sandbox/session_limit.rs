@@ -1,43 +1,95 @@
-//! How many sessions a tenant may have in all of its sandboxes. The agents own sessions, so they are asked.
+//! How many sessions a tenant may have in all of its sandboxes.
+//!
+//! Agents own sessions, and each says by itself how many of its are open. A call that opens one takes a place before it reaches
+//! the agent: counting and taking are one step under a lock that is held for nothing else, so any number of calls at once keep
+//! the limit, and no call waits for an agent that does not answer. Only a call that finds no place has agents asked how many
+//! sessions are open now.
 
-use super::{Entry, Sandboxes, State};
+use super::{Entry, Reached, Sandboxes, State};
 use crate::{
     error::{Error, Reason, Result},
     sync::lock,
     tenant::Caller,
 };
-use futures_util::future::join_all;
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex},
-};
-use tokio::sync::OwnedMutexGuard;
+use futures_util::{StreamExt, stream};
+use std::{sync::Arc, time::Duration};
+use tokio::time::{Instant, sleep, timeout};
 
-/// Who of which tenant opens a session now: one after another, so that the count is right.
-pub(super) type Turns = Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>;
+/// How long a call that finds no place waits for one: a session that has just ended is gone by then.
+const PATIENCE: Duration = Duration::from_millis(500);
 
-/// The right to open one session, to be kept until it is open.
-pub struct SessionPlace(#[expect(dead_code, reason = "held, not read")] Option<OwnedMutexGuard<()>>);
+/// How long agents may take to answer before what they said last is gone by.
+const ANSWER_TIMEOUT: Duration = Duration::from_millis(100);
 
-impl Sandboxes {
-    /// Waits for the right to open one more session; refused when the tenant has as many as it may.
-    pub async fn session_place(&self, caller: &Caller) -> Result<SessionPlace> {
-        let Some(most) = caller.limits().sessions else { return Ok(SessionPlace(None)) };
-        let turn = Arc::clone(lock(self.session_turns()).entry(caller.tenant().to_owned()).or_default());
-        let turn = turn.lock_owned().await;
-        let entries = self.registry().all();
-        let own =
-            entries.iter().filter(|entry| entry.about.tenant == caller.tenant() && entry.state() == State::Running);
-        let open: u64 = join_all(own.map(|entry| sessions(entry))).await.into_iter().sum();
-        if open >= most {
-            let message = format!("tenant \"{}\" has its limit of {most} sessions; close one", caller.tenant());
-            return Err(Error::quota(Reason::TooManySessions, message));
+/// Agents that are asked at one time for one call.
+const ASKED_AT_ONCE: usize = 32;
+
+/// How long to wait before they are asked again.
+const PAUSE: Duration = Duration::from_millis(25);
+
+/// The right to open one session, to be kept until the call that opens it is over.
+pub struct SessionPlace(Option<(Arc<Entry>, u64)>);
+
+impl Drop for SessionPlace {
+    fn drop(&mut self) {
+        if let Some((entry, call)) = self.0.take() {
+            lock(&entry.sessions).end(call, Instant::now());
         }
-        Ok(SessionPlace(Some(turn)))
     }
 }
 
-/// Open sessions of a sandbox. One that cannot be asked has none that anybody could use.
-async fn sessions(entry: &Entry) -> u64 {
-    entry.link.sessions().await.map_or(0, i64::unsigned_abs)
+impl Sandboxes {
+    /// Takes a place for one more session in this sandbox; refused when the tenant has as many as it may.
+    pub async fn session_place(&self, caller: &Caller, reached: &Reached) -> Result<SessionPlace> {
+        let Some(most) = caller.limits().sessions else { return Ok(SessionPlace(None)) };
+        let end = Instant::now() + PATIENCE;
+        loop {
+            if let Some(place) = self.take_session_place(caller.tenant(), reached.entry(), most) {
+                return Ok(place);
+            }
+            if most == 0 || Instant::now() >= end {
+                let message = format!("tenant \"{}\" has its limit of {most} sessions; close one", caller.tenant());
+                return Err(Error::quota(Reason::TooManySessions, message));
+            }
+            self.ask_for_sessions(caller.tenant()).await;
+            if let Some(place) = self.take_session_place(caller.tenant(), reached.entry(), most) {
+                return Ok(place);
+            }
+            sleep(PAUSE).await;
+        }
+    }
+
+    fn take_session_place(&self, tenant: &str, entry: &Arc<Entry>, most: u64) -> Option<SessionPlace> {
+        let _one_at_a_time = lock(self.session_gate());
+        let open: u64 = self.running_of(tenant).iter().map(|entry| lock(&entry.sessions).count()).sum();
+        (open < most).then(|| SessionPlace(Some((entry.clone(), lock(&entry.sessions).begin(Instant::now())))))
+    }
+
+    /// Asks the agents that have sessions how many these are now. What one does not say in time stays as it was said last.
+    async fn ask_for_sessions(&self, tenant: &str) {
+        let now = Instant::now();
+        let entries = self.running_of(tenant).into_iter().filter(|entry| {
+            let mut sessions = lock(&entry.sessions);
+            let ask = sessions.should_ask(now);
+            if ask {
+                sessions.ask(now);
+            }
+            ask
+        });
+        let ask = async |entry: Arc<Entry>| {
+            let asked = Instant::now();
+            if let Ok(activity) = entry.link.activity().await {
+                lock(&entry.sessions).answer(&activity, asked);
+            }
+        };
+        let asking = stream::iter(entries).for_each_concurrent(ASKED_AT_ONCE, ask);
+        // Each answer counts as soon as it is there.
+        let _ = timeout(ANSWER_TIMEOUT, asking).await;
+    }
+
+    fn running_of(&self, tenant: &str) -> Vec<Arc<Entry>> {
+        let mut entries = self.registry().all();
+        entries.retain(|entry| entry.about.tenant == tenant && entry.state() == State::Running);
+        entries
+    }
 }

@@ -14,7 +14,7 @@ use crate::{
         exec_start::Target, session_service_server::SessionService,
     },
     error::{Error, Kind},
-    sandbox::{Reached, Sandboxes, link::AgentClient},
+    sandbox::{Reached, Sandboxes, SessionPlace, link::AgentClient},
     tenant::Caller,
 };
 use tonic::{Request, Response, Status, Streaming};
@@ -40,6 +40,19 @@ impl Service {
             None => self.agent(caller, Kind::Session, "").await,
         }
     }
+
+    /// The place that a direct execution takes among the tenant's sessions, as long as the call lasts.
+    async fn place(
+        &self,
+        caller: &Caller,
+        target: Option<&Target>,
+        reached: &Reached,
+    ) -> Result<Option<SessionPlace>, Status> {
+        match target {
+            Some(Target::SandboxId(_)) => Ok(Some(self.0.session_place(caller, reached).await?)),
+            Some(Target::SessionId(_)) | None => Ok(None),
+        }
+    }
 }
 
 #[tonic::async_trait]
@@ -48,7 +61,7 @@ impl SessionService for Service {
         let (caller, request) = (caller(&request), request.into_inner());
         validate::create_session(&request)?;
         let (reached, mut agent) = self.agent(&caller, Kind::Sandbox, &request.sandbox_id).await?;
-        let _place = self.0.session_place(&caller).await?;
+        let _place = self.0.session_place(&caller, &reached).await?;
         answer(&reached, agent.create_session(request).await).await
     }
 
@@ -86,6 +99,7 @@ impl SessionService for Service {
         let start = Stdin::start(&mut client).await?;
         validate::start(&start)?;
         let (reached, mut agent) = self.target(&caller, start.target.as_ref()).await?;
+        let _place = self.place(&caller, start.target.as_ref(), &reached).await?;
         let (stdin, (mut violation, input)) = Stdin::new(start, client);
         let call = tokio::select! {
             biased;
@@ -101,6 +115,7 @@ impl SessionService for Service {
         validate::run(&request)?;
         let target = request.start.as_ref().and_then(|start| start.target.as_ref());
         let (reached, mut agent) = self.target(&caller, target).await?;
+        let _place = self.place(&caller, target, &reached).await?;
         tokio::select! {
             biased;
             answer = agent.run(request) => run_answer(&reached, answer).await,
