@@ -13,7 +13,10 @@ use crate::{
 };
 use futures_util::{StreamExt, future::join_all};
 use kit::{Kit, gone, living, new, pairs, requested, s};
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 use tokio::sync::Semaphore;
 
 #[tokio::test(start_paused = true)]
