@@ -12,6 +12,7 @@ mod create;
 mod density;
 mod docker;
 mod list;
+mod neighbours;
 mod processes;
 mod report;
 mod server;
@@ -36,6 +37,9 @@ async fn main() {
     }
     if options.wants("stream") {
         streaming::measure(&server, &options, &mut table).await;
+    }
+    if options.wants("neighbours") {
+        neighbours::measure(&server, &options, &mut table).await;
     }
     if options.wants("density") {
         density::measure(&server, &options, &mut table).await;

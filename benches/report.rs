@@ -47,6 +47,14 @@ impl Table {
         );
     }
 
+    /// Times during a flood, beside those of the same without it. What the slowest in a hundred wait is what a flood shows in.
+    pub(crate) fn beside_a_flood(&mut self, what: &str, loud: &Samples, quiet: &Samples) {
+        let ratio = loud.percentile(99).as_secs_f64() / quiet.percentile(99).as_secs_f64();
+        let [loud50, loud95, loud99] = [50, 95, 99].map(|percent| milliseconds(loud.percentile(percent)));
+        let [quiet50, quiet99] = [50, 99].map(|percent| milliseconds(quiet.percentile(percent)));
+        self.row(what, &loud50, &loud95, &format!("p99 {loud99}: {ratio:.1} × without ({quiet99}; p50 {quiet50})"));
+    }
+
     /// One number.
     pub(crate) fn number(&mut self, what: &str, value: &str, note: &str) {
         self.row(what, value, "", note);
