@@ -4,6 +4,7 @@ pub mod docker;
 mod kill;
 pub mod linux;
 mod packet;
+mod sharing;
 
 use serde::{Deserialize, Serialize};
 use std::{io, path::PathBuf, pin::Pin, sync::Arc, time::Duration};

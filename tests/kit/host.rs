@@ -22,6 +22,11 @@ pub fn descriptors(pid: u32) -> usize {
     fs::read_dir(format!("/proc/{pid}/fd")).expect("its descriptors").count()
 }
 
+/// How many threads a process has.
+pub fn threads(pid: u32) -> usize {
+    fs::read_dir(format!("/proc/{pid}/task")).map_or(0, |threads| threads.count())
+}
+
 /// Lets a process have so many descriptors; `None`: as many as it ever may.
 pub fn limit_descriptors(pid: u32, limit: Option<u64>) {
     use rustix::process::{Pid, Resource, Rlimit, prlimit};

@@ -37,7 +37,7 @@ use daemon::Daemon;
 use home::{Home, is_safe_id};
 use image::Pulls;
 use std::{io, path::PathBuf, sync::Arc, time::Duration};
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 
 /// Where and how the runtime works. Which daemon is the environment's to say, as for all of Docker's tools.
 #[derive(Debug, Clone)]
@@ -102,6 +102,8 @@ struct Shared {
     home: Home,
     pulls: Arc<Pulls>,
     config: DockerConfig,
+    /// Counts of files that the daemon may have under way.
+    counts: Arc<Semaphore>,
 }
 
 impl DockerRuntime {
@@ -115,7 +117,8 @@ impl DockerRuntime {
         let pulls = Arc::new(Pulls::new(daemon.clone(), config.pull_stall));
         let warnings = daemon::warnings(&info, config.userns.as_deref());
         let supported = daemon::supported(&info);
-        Ok(Self { shared: Arc::new(Shared { daemon, home, pulls, config }), warnings, supported })
+        let counts = Arc::new(Semaphore::new(stats::COUNTS));
+        Ok(Self { shared: Arc::new(Shared { daemon, home, pulls, config, counts }), warnings, supported })
     }
 
     fn check(&self, limits: &Limits) -> Result<(), RuntimeError> {
@@ -202,7 +205,7 @@ impl Runtime for DockerRuntime {
 
     async fn stats(&self, sandbox_id: &str) -> Result<Usage, RuntimeError> {
         let container = end::find(&self.shared, sandbox_id).await?.ok_or(RuntimeError::NotFound)?;
-        stats::of(&self.shared.daemon, &container.id.unwrap_or_default()).await
+        stats::of(&self.shared.daemon, &container.id.unwrap_or_default(), &self.shared.counts).await
     }
 
     async fn list(&self) -> Result<Vec<String>, RuntimeError> {

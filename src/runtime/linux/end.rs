@@ -38,17 +38,19 @@ pub(super) async fn remove(shared: &Shared, id: &str) -> Result<(), Failure> {
         Found::Ended(record) => record.made,
         Found::NeverRan => Made::default(),
     };
-    undo(&shared.layout, made, shared.layout.sandbox(id)).await?;
+    undo(shared, made, shared.layout.sandbox(id)).await?;
     shared.processes.release(id);
     Ok(())
 }
 
 /// Removes what was made for a sandbox that has no first process any more. What is left of its processes, such as a starter
 /// that does not come back, is killed. Nothing else is touched before all of them were seen to be gone.
-pub(super) async fn undo(layout: &Layout, made: Made, sandbox: PathBuf) -> Result<(), Failure> {
+pub(super) async fn undo(shared: &Shared, made: Made, sandbox: PathBuf) -> Result<(), Failure> {
     remove_cgroups(made.cgroups).await?;
-    let slot = made.slot.map(|slot| layout.slot(slot));
-    blocking(move || remove_files(slot.as_deref(), &sandbox)).await
+    if let Some(slot) = made.slot {
+        delete::in_turns(shared.layout.slot(slot), &shared.deletions).await?;
+    }
+    blocking(move || remove_directory(&sandbox)).await
 }
 
 /// Kills the first process of a pid namespace and waits for its end, which comes after that of all others in it.
@@ -132,11 +134,8 @@ pub(super) fn end_strays(cgroups: &[PathBuf]) -> Result<bool, Failure> {
     }
 }
 
-fn remove_files(slot: Option<&Path>, sandbox: &Path) -> Result<(), Failure> {
-    if let Some(slot) = slot {
-        delete::tree(slot).step("remove the sandbox's files")?;
-    }
-    // The record after everything else.
+/// Removes a sandbox's directory, the record after everything else.
+fn remove_directory(sandbox: &Path) -> Result<(), Failure> {
     let entries = match fs::read_dir(sandbox) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         other => other.step("remove the sandbox's directory")?,
@@ -158,8 +157,8 @@ fn remove_files(slot: Option<&Path>, sandbox: &Path) -> Result<(), Failure> {
 
 /// The same for the rehearsal, before there is an event loop. What it has to leave, the next start sweeps up.
 pub(super) fn remove_at_start(layout: &Layout, made: &Made, sandbox: &Path) {
-    let slot = made.slot.map(|slot| layout.slot(slot));
-    if let Err(failure) = remove_files(slot.as_deref(), sandbox) {
+    let slot = made.slot.map_or(Ok(()), |slot| delete::tree(&layout.slot(slot)).step("remove its files"));
+    if let Err(failure) = slot.and_then(|()| remove_directory(sandbox)) {
         tracing::warn!(error = %failure, "the rehearsal left something behind");
     }
     for path in &made.cgroups {

@@ -13,6 +13,7 @@
 mod cgroup;
 mod client;
 mod delete;
+mod disk;
 mod end;
 mod etc;
 mod fingerprint;
@@ -35,6 +36,7 @@ mod stats;
 mod sys;
 mod syscalls;
 mod tree;
+mod walk;
 mod wire;
 mod zygote;
 
@@ -43,7 +45,9 @@ pub use zygote::main as zygote_main;
 use super::{
     BoxedStream, Created, Image, Inspection, Limits, Runtime, RuntimeError, SandboxSpec, SupportedLimits, Usage,
 };
+use crate::runtime::sharing::Sharing;
 use client::Client;
+use futures_util::FutureExt;
 use held::{Found, Processes};
 use layout::{AGENT_SOCKET, Layout, is_safe_id};
 use rustix::fs::{CWD, Mode, OFlags};
@@ -53,7 +57,7 @@ use std::{
     path::{Path, PathBuf},
     sync::Arc,
 };
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 use wire::{Failure, Order};
 
 /// Where and how the runtime works.
@@ -100,6 +104,41 @@ struct Shared {
     layout: Layout,
     client: Client,
     processes: Processes,
+    /// Removals under way: whoever asks for the same one waits for the same end.
+    removals: Sharing<Result<(), Failure>>,
+    /// Deletions of files that may work at one time.
+    deletions: Semaphore,
+    measurements: Sharing<Result<Usage, Failure>>,
+    measuring: stats::Turns,
+}
+
+/// How many deletions of files work at one time.
+const DELETIONS: usize = 4;
+
+impl Shared {
+    fn new(layout: Layout, client: Client) -> Self {
+        Self {
+            layout,
+            client,
+            processes: Processes::default(),
+            removals: Sharing::default(),
+            deletions: Semaphore::new(DELETIONS),
+            measurements: Sharing::default(),
+            measuring: stats::Turns::default(),
+        }
+    }
+}
+
+/// Ends a sandbox, unless that is under way already, and waits for it. Goes on without the caller.
+async fn remove(shared: &Arc<Shared>, id: &str) -> Result<(), RuntimeError> {
+    let removal = shared.removals.join(id, || {
+        let (shared, id) = (shared.clone(), id.to_owned());
+        async move { end::remove(&shared, &id).await }.boxed()
+    });
+    match tokio::spawn(removal).await {
+        Ok(result) => Ok(result?),
+        Err(error) => Err(failed("remove the sandbox", io::Error::other(error))),
+    }
 }
 
 impl LinuxRuntime {
@@ -111,7 +150,7 @@ impl LinuxRuntime {
     pub fn start(config: LinuxConfig) -> Result<Self, RuntimeError> {
         let started = start::start(&config)?;
         let supported = started.client.hello().cgroups.supported();
-        let shared = Shared { layout: started.layout, client: started.client, processes: Processes::default() };
+        let shared = Shared::new(started.layout, started.client);
         Ok(Self { shared: Arc::new(shared), warnings: started.warnings, supported })
     }
 
@@ -172,7 +211,7 @@ impl Runtime for LinuxRuntime {
             let made = result.is_ok();
             if done.send(result).is_err()
                 && made
-                && let Err(error) = end::remove(&shared, &id).await
+                && let Err(error) = remove(&shared, &id).await
             {
                 tracing::error!(sandbox_id = id, %error, "a sandbox that nobody waited for could not be removed");
             }
@@ -217,8 +256,11 @@ impl Runtime for LinuxRuntime {
             Ok(Found::NeverRan) => return Err(RuntimeError::NotFound),
             Err(failure) => return Err(RuntimeError::Unavailable(failure.to_string())),
         };
-        let shared = self.shared.clone();
-        Ok(blocking(move || Ok(stats::of(&shared.layout, &sandbox, &record))).await?)
+        let measurement = self.shared.measurements.join(sandbox_id, || {
+            let (layout, turns) = (self.shared.layout.clone(), self.shared.measuring.clone());
+            async move { stats::of(&layout, &sandbox, record, turns).await }.boxed()
+        });
+        Ok(measurement.await?)
     }
 
     async fn list(&self) -> Result<Vec<String>, RuntimeError> {
@@ -232,12 +274,7 @@ impl Runtime for LinuxRuntime {
         if !is_safe_id(sandbox_id) {
             return Ok(());
         }
-        let (shared, id) = (self.shared.clone(), sandbox_id.to_owned());
-        let task = tokio::spawn(async move { end::remove(&shared, &id).await });
-        match task.await {
-            Ok(result) => Ok(result?),
-            Err(error) => Err(failed("remove the sandbox", io::Error::other(error))),
-        }
+        remove(&self.shared, sandbox_id).await
     }
 }
 

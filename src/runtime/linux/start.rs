@@ -102,7 +102,7 @@ pub(super) async fn create(shared: &Shared, order: Order, config: Vec<u8>) -> Re
         }
         return Ok(());
     };
-    if let Err(error) = end::undo(&shared.layout, reply.made, sandbox).await {
+    if let Err(error) = end::undo(shared, reply.made, sandbox).await {
         tracing::error!(sandbox_id = order.sandbox_id, %error, "a failed sandbox left something behind");
     }
     Err(failure.into())

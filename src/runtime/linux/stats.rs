@@ -1,16 +1,66 @@
 //! What a sandbox uses: from its cgroups, of either version, and from its own layer.
 
-use super::{layout::Layout, process::ProcessId, record::Record};
+use super::{
+    blocking,
+    disk::{self, Bounds},
+    layout::Layout,
+    process::ProcessId,
+    record::Record,
+    wire::{Failure, Step},
+};
 use crate::runtime::Usage;
 use std::{
     fs,
-    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
+use tokio::{sync::Semaphore, time::timeout};
 
-/// Measures. What cannot be read is not known.
-pub(super) fn of(layout: &Layout, sandbox: &Path, record: &Record) -> Usage {
+/// Who may measure now. One at a time for each four processors: it is the sandbox that decides how many files it has.
+#[derive(Clone)]
+pub(super) struct Turns(Arc<Semaphore>);
+
+impl Default for Turns {
+    fn default() -> Self {
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        Self(Arc::new(Semaphore::new((processors / 4).max(1))))
+    }
+}
+
+/// How long to wait for one's turn.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Tells the counting thread that nobody waits for it any more.
+struct Stop(Arc<AtomicBool>);
+
+impl Drop for Stop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Measures. What cannot be read is not known, and neither is the size of files that take too long to count. Counting ends when
+/// this is dropped.
+pub(super) async fn of(layout: &Layout, sandbox: &Path, record: Record, turns: Turns) -> Result<Usage, Failure> {
+    // Without root there are no layers: what it may write lies in its directory.
+    let files = record.made.slot.map_or(sandbox.to_owned(), |slot| layout.slot(slot));
+    let usage = blocking(move || Ok(without_files(&record))).await?;
+    // Held by the thread that counts, not by the call: a thread cannot be dropped.
+    let Ok(Ok(turn)) = timeout(PATIENCE, turns.0.acquire_owned()).await else { return Ok(usage) };
+    let stop = Stop(Arc::default());
+    let stopped = stop.0.clone();
+    let disk_bytes = blocking(move || {
+        let _turn = turn;
+        disk::bytes_below(&files, Bounds::USUAL, &stopped).step("count the sandbox's files")
+    });
+    Ok(Usage { disk_bytes: disk_bytes.await?, ..usage })
+}
+
+fn without_files(record: &Record) -> Usage {
     let made = &record.made;
     let first = |names: &[&str]| number(&made.cgroups, names);
     Usage {
@@ -18,8 +68,7 @@ pub(super) fn of(layout: &Layout, sandbox: &Path, record: &Record) -> Usage {
         memory_bytes: first(&["memory.current", "memory.usage_in_bytes"]),
         memory_peak_bytes: first(&["memory.peak", "memory.max_usage_in_bytes"]),
         processes: first(&["pids.current"]),
-        // Without root there are no layers: what it may write lies in its directory.
-        disk_bytes: Some(bytes_below(&made.slot.map_or(sandbox.to_owned(), |slot| layout.slot(slot)))),
+        disk_bytes: None,
     }
 }
 
@@ -55,21 +104,6 @@ fn ticks(pid: &str) -> Option<u64> {
     Some(fields.skip(11).take(4).filter_map(|field| field.parse::<u64>().ok()).sum())
 }
 
-/// Bytes that the files below a directory occupy. Links are not followed; what vanishes meanwhile does not count.
-fn bytes_below(directory: &Path) -> u64 {
-    let (mut total, mut left) = (0, vec![directory.to_owned()]);
-    while let Some(directory) = left.pop() {
-        for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
-            let Ok(meta) = entry.metadata() else { continue };
-            total += meta.blocks() * 512;
-            if meta.is_dir() {
-                left.push(entry.path());
-            }
-        }
-    }
-    total
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -95,15 +129,5 @@ mod tests {
         while ticks("self").unwrap() < before + 3 {
             assert!(start.elapsed().as_secs() < 60, "nothing counts this process's time");
         }
-    }
-
-    #[test]
-    fn files_count_by_the_room_they_take() {
-        let dir = tempfile::tempdir().unwrap();
-        fs::create_dir(dir.path().join("a")).unwrap();
-        fs::write(dir.path().join("a/b"), vec![1; 1 << 20]).unwrap();
-        std::os::unix::fs::symlink("/", dir.path().join("root")).unwrap();
-        let bytes = bytes_below(dir.path());
-        assert!((1 << 20..3 << 20).contains(&bytes), "{bytes}");
     }
 }
