@@ -13,6 +13,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut public = descriptors.clone();
     public.file.retain(|file| file.package() != "sandshell.agent.v1");
     fs::write(out.join("sandshell.v1.bin"), public.encode_to_vec())?;
-    tonic_prost_build::configure().bytes(".sandshell.v1").compile_fds(descriptors)?;
+    tonic_prost_build::configure()
+        .bytes(".sandshell.v1")
+        .codec_path("crate::rpc::codec::Codec")
+        .compile_fds(descriptors)?;
     Ok(())
 }

@@ -130,6 +130,10 @@ pub enum Reason {
     SandboxOutOfResources,
     /// The message is larger than the server takes.
     MessageTooLarge,
+    /// The message was too long on its way.
+    MessageTooSlow,
+    /// The server holds as many large messages as it may.
+    ServerBusy,
     /// The server is being stopped.
     ServerStopping,
     /// The tenant's sandboxes would have more memory than they may.

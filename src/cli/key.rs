@@ -36,7 +36,7 @@ enum Command {
         #[command(flatten)]
         database: Database,
     },
-    /// Revoke a key: the next call with it is refused.
+    /// Revoke a key: the next call with it is refused; with --database, within a second.
     Revoke {
         /// As `key list` shows it
         #[arg(value_name = "KEY_ID")]

@@ -1,5 +1,6 @@
 //! What server and agent share of gRPC: the one error table, checks of messages, and transport settings.
 
+pub mod codec;
 pub mod paging;
 pub mod pem;
 pub mod status;

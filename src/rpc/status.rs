@@ -1,8 +1,9 @@
 //! The one table from domain errors to `tonic::Status` with rich details.
 
-use crate::error::{Error, Kind, Reason};
-use http::HeaderMap;
-use std::{collections::HashMap, time::Duration};
+use super::codec::NotProtobuf;
+use crate::error::{Error, Kind, Reason, Violation};
+use http::Response;
+use std::{collections::HashMap, error::Error as _, time::Duration};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
 
@@ -15,48 +16,92 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// All that a client reads of an error that it can do nothing about.
 pub const INTERNAL_MESSAGE: &str = "internal error; the server's log has the cause under this request id";
 
-/// Most violations in one answer, and most characters of its message: clients bound headers to 8 KiB, in which all of it
-/// must fit.
+/// Most violations in one answer.
 const MAX_VIOLATIONS: usize = 20;
-const MAX_MESSAGE: usize = 1024;
+
+/// Clients bound headers to 8 KiB, in which all of an answer must fit. The message counts as it is sent, where a byte that
+/// is not plain ASCII takes three; details grow by a third.
+const MAX_MESSAGE: usize = 1536;
+pub(crate) const MAX_DETAILS: usize = 4096;
+
+/// Longest name of a field, and longest text about it, in one violation.
+const MAX_PART: usize = 512;
 
 impl From<Error> for Status {
     fn from(error: Error) -> Self {
-        let error = bounded(error);
         let mut details = ErrorDetails::new();
-        let message = error.to_string();
         let (code, reason, message) = match error {
-            Error::Invalid(violations) => {
-                details.set_bad_request(
-                    violations.into_iter().map(|v| FieldViolation::new(v.field, v.description)).collect::<Vec<_>>(),
-                );
-                (Code::InvalidArgument, "INVALID_ARGUMENT", message)
-            }
-            Error::NotFound { kind, .. } => (Code::NotFound, not_found_reason(kind), message),
-            Error::WrongState { reason, .. } => (Code::FailedPrecondition, reason_name(reason), message),
-            Error::Exhausted { reason, retry_after, .. } => {
-                if retry_after.is_some() {
-                    details.set_retry_info(retry_after);
-                }
-                (Code::ResourceExhausted, reason_name(reason), message)
-            }
-            Error::Unauthenticated { .. } => (Code::Unauthenticated, "UNAUTHENTICATED", message),
-            Error::Unavailable { reason, .. } => {
-                details.set_retry_info(Some(RETRY_AFTER));
-                (Code::Unavailable, reason_name(reason), message)
-            }
-            Error::Unreachable { retry_after, source, .. } => {
-                tracing::warn!(error = %source, "{message}");
-                details.set_retry_info(Some(retry_after));
-                (Code::Unavailable, "SANDBOX_UNREACHABLE", message)
-            }
-            Error::Internal { source, .. } => {
-                tracing::error!(error = %source, "{message}");
-                (Code::Internal, "INTERNAL", INTERNAL_MESSAGE.to_owned())
-            }
+            Error::Invalid(violations) => return invalid(violations),
+            error => describe(error, &mut details),
         };
         details.set_error_info(reason, DOMAIN, HashMap::new());
-        Status::with_error_details(code, message.chars().take(MAX_MESSAGE).collect::<String>(), details)
+        Status::with_error_details(code, bounded(&message), details)
+    }
+}
+
+/// As many violations as fit, and at least one.
+fn invalid(mut violations: Vec<Violation>) -> Status {
+    violations.truncate(MAX_VIOLATIONS);
+    for violation in &mut violations {
+        shorten(&mut violation.field);
+        shorten(&mut violation.description);
+    }
+    loop {
+        let fields = violations.iter().map(|v| FieldViolation::new(&v.field, &v.description)).collect::<Vec<_>>();
+        let mut details = ErrorDetails::with_bad_request(fields);
+        details.set_error_info("INVALID_ARGUMENT", DOMAIN, HashMap::new());
+        let message = bounded(&Error::Invalid(violations.clone()).to_string());
+        let status = Status::with_error_details(Code::InvalidArgument, message, details);
+        if status.details().len() <= MAX_DETAILS || violations.len() <= 1 {
+            return status;
+        }
+        violations.pop();
+    }
+}
+
+fn shorten(text: &mut String) {
+    text.truncate(text.floor_char_boundary(MAX_PART));
+}
+
+/// A message, or as much of it as may be sent.
+pub(crate) fn bounded(message: &str) -> String {
+    let mut sent = 0;
+    let fitting = message.chars().take_while(|character| {
+        // As gRPC has it: all but these is sent as `%` and two digits for each byte.
+        let plain = character.is_ascii_graphic() && !"\"#%<>`?{}".contains(*character);
+        sent += if plain { 1 } else { 3 * character.len_utf8() };
+        sent <= MAX_MESSAGE
+    });
+    fitting.collect()
+}
+
+/// Code, reason and message of an error that is not about fields.
+fn describe(error: Error, details: &mut ErrorDetails) -> (Code, &'static str, String) {
+    let message = error.to_string();
+    match error {
+        Error::Invalid(_) => (Code::InvalidArgument, "INVALID_ARGUMENT", message),
+        Error::NotFound { kind, .. } => (Code::NotFound, not_found_reason(kind), message),
+        Error::WrongState { reason, .. } => (Code::FailedPrecondition, reason_name(reason), message),
+        Error::Exhausted { reason, retry_after, .. } => {
+            if retry_after.is_some() {
+                details.set_retry_info(retry_after);
+            }
+            (Code::ResourceExhausted, reason_name(reason), message)
+        }
+        Error::Unauthenticated { .. } => (Code::Unauthenticated, "UNAUTHENTICATED", message),
+        Error::Unavailable { reason, .. } => {
+            details.set_retry_info(Some(RETRY_AFTER));
+            (Code::Unavailable, reason_name(reason), message)
+        }
+        Error::Unreachable { retry_after, source, .. } => {
+            tracing::warn!(error = %source, "{message}");
+            details.set_retry_info(Some(retry_after));
+            (Code::Unavailable, "SANDBOX_UNREACHABLE", message)
+        }
+        Error::Internal { source, .. } => {
+            tracing::error!(error = %source, "{message}");
+            (Code::Internal, "INTERNAL", INTERNAL_MESSAGE.to_owned())
+        }
     }
 }
 
@@ -65,38 +110,34 @@ pub fn explain(status: Status) -> Status {
     if !status.details().is_empty() {
         return status;
     }
-    let message = status.message();
     match status.code() {
-        Code::OutOfRange if message.contains("message length too large") => {
-            let message = format!("the message is larger than {} bytes", super::transport::MAX_MESSAGE_BYTES);
-            Error::exhausted(Reason::MessageTooLarge, message).into()
-        }
         // What cannot be decoded is the client's mistake, not ours.
-        Code::Internal if is_about_decoding(message) => Error::invalid("message", "is not valid protobuf").into(),
+        Code::Internal if is_not_protobuf(&status) => Error::invalid("message", "is not valid protobuf").into(),
         Code::Internal => Error::internal("gRPC", status.message()).into(),
         code => {
             let details = ErrorDetails::with_error_info(code_name(code), DOMAIN, HashMap::new());
-            Status::with_error_details(code, message, details)
+            Status::with_error_details(code, bounded(status.message()), details)
         }
     }
 }
 
-/// [`explain`] for the headers of a response, if they hold an error.
-pub fn explain_headers(headers: &mut HeaderMap) {
+/// [`explain`] for a response, if it is an error.
+pub fn explain_response<B>(response: &mut Response<B>) {
     const STATUS: &str = "grpc-status";
+    let headers = response.headers();
     if headers.get(STATUS).is_none_or(|code| code == "0") || headers.contains_key("grpc-status-details-bin") {
         return;
     }
-    if let Some(status) = Status::from_header_map(headers) {
+    // gRPC leaves the error itself beside its headers, which cannot hold its source.
+    let status = response.extensions_mut().remove::<Status>().or_else(|| Status::from_header_map(response.headers()));
+    if let Some(status) = status {
         // It only fails for metadata that is not ours.
-        drop(explain(Status::new(status.code(), status.message())).add_header(headers));
+        drop(explain(status).add_header(response.headers_mut()));
     }
 }
 
-fn is_about_decoding(message: &str) -> bool {
-    ["failed to decode Protobuf", "protocol error", "Missing request message", "Unexpected EOF"]
-        .iter()
-        .any(|part| message.contains(part))
+fn is_not_protobuf(status: &Status) -> bool {
+    status.source().is_some_and(|source| source.is::<NotProtobuf>())
 }
 
 fn code_name(code: Code) -> &'static str {
@@ -118,16 +159,6 @@ fn code_name(code: Code) -> &'static str {
         Code::Unavailable => "UNAVAILABLE",
         Code::DataLoss => "DATA_LOSS",
         Code::Unauthenticated => "UNAUTHENTICATED",
-    }
-}
-
-fn bounded(error: Error) -> Error {
-    match error {
-        Error::Invalid(mut violations) => {
-            violations.truncate(MAX_VIOLATIONS);
-            Error::Invalid(violations)
-        }
-        error => error,
     }
 }
 
@@ -156,6 +187,8 @@ fn reason_name(reason: Reason) -> &'static str {
         Reason::NotAllowed => "NOT_ALLOWED",
         Reason::SandboxOutOfResources => "SANDBOX_OUT_OF_RESOURCES",
         Reason::MessageTooLarge => "MESSAGE_TOO_LARGE",
+        Reason::MessageTooSlow => "MESSAGE_TOO_SLOW",
+        Reason::ServerBusy => "SERVER_BUSY",
         Reason::ServerStopping => "SERVER_STOPPING",
         Reason::TooMuchMemory => "TOO_MUCH_MEMORY",
         Reason::TooManyRequests => "TOO_MANY_REQUESTS",
@@ -172,7 +205,7 @@ fn reason_name(reason: Reason) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Violation;
+    use std::sync::Arc;
 
     fn reason_of(status: &Status) -> String {
         let info = status.get_details_error_info().unwrap();
@@ -246,25 +279,120 @@ mod tests {
         let violations = (0..10_000).map(|n| Violation::new(format!("labels[\"{n}\"]"), "x".repeat(100))).collect();
         let status = Status::from(Error::Invalid(violations));
         assert_eq!(status.get_details_bad_request().unwrap().field_violations.len(), MAX_VIOLATIONS);
-        assert!(status.details().len() + status.message().len() < 5000);
+        assert!(size(&status) < 8000);
+    }
+
+    /// All headers of an answer together, as HTTP/2 counts them.
+    fn size(status: &Status) -> usize {
+        let mut headers = http::HeaderMap::new();
+        status.add_header(&mut headers).unwrap();
+        headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum()
+    }
+
+    #[test]
+    fn any_alphabet_fits_into_headers() {
+        for character in ["🦀", "ж", "語", " ", "%", "\n", "\u{10ffff}"] {
+            let key = character.repeat(64);
+            let violation =
+                |n| Violation::new(format!("labels[\"{n}{key}\"]"), "a value must have 1 to 255 characters");
+            let status = Status::from(Error::Invalid((0..20).map(violation).collect()));
+            assert!(status.get_details_bad_request().unwrap().field_violations.len() > 8, "{character:?}");
+            assert!(size(&status) < 8000, "{character:?}: {}", size(&status));
+            let long = character.repeat(10_000);
+            let errors = [
+                Error::invalid(long.clone(), long.clone()),
+                Error::not_found(Kind::Session, long.clone()),
+                Error::quota(Reason::TooManySessions, long.clone()),
+                Error::Unauthenticated { message: long.clone() },
+            ];
+            for error in errors {
+                let status = Status::from(error);
+                assert!(size(&status) < 8000, "{character:?}: {}", size(&status));
+                reason_of(&status);
+            }
+            assert!(size(&explain(Status::not_found(long))) < 8000);
+        }
+    }
+
+    /// The reason after this one. Whoever adds one is told here that the table below lacks it.
+    fn after(reason: Reason) -> Option<Reason> {
+        use Reason::*;
+        Some(match reason {
+            SessionClosed => SessionBusy,
+            SessionBusy => CommandExited,
+            CommandExited => QueueFull,
+            QueueFull => TooManySessions,
+            TooManySessions => TooManySandboxes,
+            TooManySandboxes => RequestIdReused,
+            RequestIdReused => SandboxNotRunning,
+            SandboxNotRunning => NotSupportedByHost,
+            NotSupportedByHost => NotAllowed,
+            NotAllowed => SandboxOutOfResources,
+            SandboxOutOfResources => NoSpace,
+            NoSpace => MessageTooLarge,
+            MessageTooLarge => MessageTooSlow,
+            MessageTooSlow => ServerBusy,
+            ServerBusy => ServerStopping,
+            ServerStopping => TooMuchMemory,
+            TooMuchMemory => TooManyRequests,
+            TooManyRequests => TooManyConnections,
+            TooManyConnections => TooManyCreations,
+            TooManyCreations => OnOtherServer,
+            OnOtherServer => OnOtherRuntime,
+            OnOtherRuntime => DatabaseUnreachable,
+            DatabaseUnreachable => RuntimeUnreachable,
+            RuntimeUnreachable => return None,
+        })
+    }
+
+    #[test]
+    fn every_reason_is_told_by_its_name_whatever_the_error() {
+        let mut names = Vec::new();
+        for reason in std::iter::successors(Some(Reason::SessionClosed), |reason| after(*reason)) {
+            let message = || "m".to_owned();
+            // The name is the variant's, in capitals.
+            let mut name = String::new();
+            for character in format!("{reason:?}").chars() {
+                if character.is_uppercase() && !name.is_empty() {
+                    name.push('_');
+                }
+                name.extend(character.to_uppercase());
+            }
+            let wait = Some(Duration::from_secs(3));
+            for (error, code, retry) in [
+                (Error::WrongState { reason, message: message() }, Code::FailedPrecondition, None),
+                (Error::Exhausted { reason, message: message(), retry_after: None }, Code::ResourceExhausted, None),
+                (Error::Exhausted { reason, message: message(), retry_after: wait }, Code::ResourceExhausted, wait),
+                (Error::Unavailable { reason, message: message() }, Code::Unavailable, Some(RETRY_AFTER)),
+            ] {
+                let status = Status::from(error);
+                let retry_info = status.get_details_retry_info().and_then(|info| info.retry_delay);
+                assert_eq!((status.code(), reason_of(&status), retry_info), (code, name.clone(), retry));
+            }
+            names.push(name);
+        }
+        let number = names.len();
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), number);
     }
 
     #[test]
     fn errors_that_grpc_makes_are_explained() {
+        let mut not_protobuf = Status::internal("whatever it says");
+        let error = <() as prost::Message>::decode(&b"\xff"[..]).unwrap_err();
+        not_protobuf.set_source(Arc::new(NotProtobuf::from(error)));
         let table = [
-            (Status::out_of_range("Error, decoded message length too large: found"), Code::ResourceExhausted),
-            (Status::internal("failed to decode Protobuf message: invalid"), Code::InvalidArgument),
-            (Status::internal("Missing request message."), Code::InvalidArgument),
-            (Status::unimplemented(""), Code::Unimplemented),
-            (Status::not_found("service not registered"), Code::NotFound),
+            (not_protobuf, Code::InvalidArgument, "INVALID_ARGUMENT"),
+            (Status::internal("failed to decode Protobuf message"), Code::Internal, "INTERNAL"),
+            (Status::unimplemented(""), Code::Unimplemented, "UNIMPLEMENTED"),
+            (Status::not_found("service not registered"), Code::NotFound, "NOT_FOUND"),
         ];
-        for (status, code) in table {
-            let mut headers = HeaderMap::new();
-            status.add_header(&mut headers).unwrap();
-            explain_headers(&mut headers);
-            let explained = Status::from_header_map(&headers).unwrap();
-            assert_eq!(explained.code(), code, "{status:?}");
-            reason_of(&explained);
+        for (status, code, reason) in table {
+            let mut response = status.into_http::<()>();
+            explain_response(&mut response);
+            let explained = Status::from_header_map(response.headers()).unwrap();
+            assert_eq!((explained.code(), reason_of(&explained).as_str()), (code, reason));
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Who makes a call: every one, but to the services that name nothing of anybody's, is let in here or refused.
 
-use super::traffic::Traffic;
+use super::{strangers::Strangers, traffic::Traffic};
 use crate::{
     error::Error,
     tenant::{Caller, Tenants},
@@ -12,7 +12,11 @@ use http::{
 };
 use std::{
     mem,
-    sync::Arc,
+    net::Ipv4Addr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     task::{Context, Poll},
 };
 use tonic::{Status, body::Body};
@@ -24,21 +28,49 @@ use tracing::Span;
 const NEED_NO_KEY: [&str; 3] =
     ["/grpc.health.v1.Health/", "/grpc.reflection.v1.ServerReflection/", "/grpc.reflection.v1alpha.ServerReflection/"];
 
+/// Whether a method is one of them.
+pub(super) fn needs_no_key(path: &str) -> bool {
+    NEED_NO_KEY.iter().any(|prefix| path.starts_with(prefix))
+}
+
 /// Who is let in.
 #[derive(Debug, Clone)]
 pub(super) enum Access {
     /// Whoever can reach the server: it is reached from this process only.
     Anyone,
-    /// Those whom a tenant's key names, or anybody while there are no keys.
-    Tenants(Tenants),
+    /// Those whom a tenant's key names, or anybody while there are no keys. Who is nobody may not ask often.
+    Tenants(Tenants, Strangers),
 }
 
 impl Access {
     /// Who makes the call with these headers. The key is taken out of them: nobody else needs it, and no log may show it.
-    async fn admit(&self, headers: &mut HeaderMap) -> Result<Caller, Error> {
-        let Self::Tenants(tenants) = self else { return Ok(Caller::anyone()) };
-        let key = take_key(headers)?;
-        let caller = tenants.identify(key.as_deref()).await?;
+    async fn admit(&self, headers: &mut HeaderMap, traffic: &Traffic) -> Result<Caller, Error> {
+        let Self::Tenants(tenants, strangers) = self else {
+            traffic.now_known();
+            return Ok(Caller::anyone());
+        };
+        let counted = AtomicBool::new(false);
+        let ask = || {
+            strangers.ask(traffic)?;
+            counted.store(true, Relaxed);
+            Ok(())
+        };
+        let identified = match take_key(headers) {
+            Ok(key) => tenants.identify_if(key.as_deref(), ask).await,
+            Err(error) => Err(error),
+        };
+        let caller = match identified {
+            Ok(caller) => caller,
+            Err(error @ Error::Unauthenticated { .. }) if !counted.load(Relaxed) => {
+                strangers.ask(traffic)?;
+                return Err(error);
+            }
+            Err(error) => return Err(error),
+        };
+        if counted.load(Relaxed) {
+            strangers.are_known(traffic);
+        }
+        traffic.now_known();
         Span::current().record("tenant", caller.tenant());
         tenants.admit(&caller)?;
         Ok(caller)
@@ -104,24 +136,54 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        if NEED_NO_KEY.iter().any(|prefix| request.uri().path().starts_with(prefix)) {
-            return Box::pin(self.inner.call(request));
+        let traffic = request.extensions().get::<Arc<Traffic>>().cloned();
+        // Every call comes by a connection. One that did not would be a stranger's.
+        let traffic = traffic.unwrap_or_else(|| Arc::new(Traffic::new(Some(Ipv4Addr::UNSPECIFIED.into()))));
+        if needs_no_key(request.uri().path()) {
+            return self.visit(request, &traffic);
         }
         let access = self.access.clone();
         // The one that was polled ready, and not the copy, is called.
         let copy = self.inner.clone();
         let mut inner = mem::replace(&mut self.inner, copy);
         Box::pin(async move {
-            match access.admit(request.headers_mut()).await {
+            match access.admit(request.headers_mut(), &traffic).await {
                 Ok(caller) => {
-                    if let Some(traffic) = request.extensions().get::<Arc<Traffic>>() {
-                        traffic.now_known();
-                    }
                     request.extensions_mut().insert(caller);
                     inner.call(request).await
                 }
                 Err(error) => Ok(Status::from(error).into_http()),
             }
+        })
+    }
+}
+
+impl<S> Auth<S> {
+    /// A call of whoever can connect: few at a time.
+    fn visit<B>(
+        &mut self,
+        request: Request<B>,
+        traffic: &Arc<Traffic>,
+    ) -> BoxFuture<'static, Result<Response<Body>, S::Error>>
+    where
+        S: Service<Request<B>, Response = Response<Body>>,
+        S::Future: Send + 'static,
+        S::Error: 'static,
+    {
+        let Access::Tenants(_, strangers) = &self.access else { return Box::pin(self.inner.call(request)) };
+        let visit = match strangers.visit(traffic) {
+            Ok(visit) => Arc::new(visit),
+            Err(error) => {
+                let refusal = Status::from(error).into_http();
+                return Box::pin(async { Ok(refusal) });
+            }
+        };
+        let answer = self.inner.call(request);
+        Box::pin(async move {
+            let mut response = answer.await?;
+            // It lasts as long as what is sent back.
+            response.extensions_mut().insert(visit);
+            Ok(response)
         })
     }
 }

@@ -1,6 +1,10 @@
 //! The calls of one connection, counted, on their way to the services.
 
-use super::traffic::{Call, Traffic};
+use super::{
+    intake::{self, Held, Intake, Memory},
+    strangers::Visit,
+    traffic::{Call, Traffic},
+};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::{Request, Response};
@@ -33,11 +37,12 @@ impl<S> CallService for S where
 pub(super) struct Calls<S> {
     service: S,
     traffic: Arc<Traffic>,
+    memory: Arc<Memory>,
 }
 
 impl<S> Calls<S> {
-    pub(super) fn new(service: S, traffic: Arc<Traffic>) -> Self {
-        Self { service, traffic }
+    pub(super) fn new(service: S, traffic: Arc<Traffic>, memory: Arc<Memory>) -> Self {
+        Self { service, traffic, memory }
     }
 }
 
@@ -48,13 +53,16 @@ impl<S: CallService> hyper::service::Service<Request<Incoming>> for Calls<S> {
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let (unanswered, call) = self.traffic.call();
-        let mut request = request.map(Body::new);
+        let held = Held::nothing(self.memory.clone(), self.traffic.clone());
+        let largest = intake::largest(request.uri().path());
+        let mut request = request.map(|body| Body::new(Intake::new(body, largest, held.clone())));
         request.extensions_mut().insert(self.traffic.clone());
         let answer = self.service.clone().oneshot(request);
         Box::pin(async move {
-            let response = answer.await?;
-            drop(unanswered);
-            Ok(response.map(|body| Answer { body, _call: call }))
+            let mut response = answer.await?;
+            drop((unanswered, held));
+            let visit = response.extensions_mut().remove::<Arc<Visit>>();
+            Ok(response.map(|body| Answer { body, _call: call, _visit: visit }))
         })
     }
 }
@@ -63,6 +71,7 @@ impl<S: CallService> hyper::service::Service<Request<Incoming>> for Calls<S> {
 pub(super) struct Answer {
     body: Body,
     _call: Call,
+    _visit: Option<Arc<Visit>>,
 }
 
 impl hyper::body::Body for Answer {

@@ -2,6 +2,7 @@
 
 use super::{
     calls::{CallService, Calls},
+    intake::Memory,
     places::Place,
     stopping::Stopping,
     traffic::Traffic,
@@ -43,11 +44,12 @@ pub(super) struct Protocol<S> {
     tls: Option<TlsAcceptor>,
     service: S,
     stopping: Stopping,
+    memory: Arc<Memory>,
 }
 
 impl<S: CallService> Protocol<S> {
     pub(super) fn new(service: S, tls: Option<TlsAcceptor>, stopping: Stopping) -> Self {
-        Self { http: http(), tls, service, stopping }
+        Self { http: http(), tls, service, stopping, memory: Arc::default() }
     }
 
     /// What connections are encrypted with.
@@ -78,7 +80,7 @@ impl<S: CallService> Protocol<S> {
     where
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let calls = Calls::new(self.service, traffic.clone());
+        let calls = Calls::new(self.service, traffic.clone(), self.memory);
         let mut connection = pin!(self.http.serve_connection(TokioIo::new(io), calls));
         tokio::select! {
             ended = connection.as_mut() => return note(ended),

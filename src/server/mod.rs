@@ -10,6 +10,8 @@ mod connection;
 mod convert;
 mod data_dir;
 mod deadline;
+mod framing;
+mod intake;
 mod listening;
 mod places;
 mod refusal;
@@ -19,6 +21,7 @@ mod sandbox_service;
 mod session_service;
 mod stdin;
 mod stopping;
+mod strangers;
 mod sys;
 #[cfg(test)]
 mod tests;

@@ -3,6 +3,7 @@
 use crate::{
     api::v1::{ExecResponse, Exited, RunResponse, exec_response, exited},
     error::{Error, Reason},
+    rpc::status::{MAX_DETAILS, bounded},
     sandbox::{Reached, Watching},
 };
 use futures_util::{
@@ -16,11 +17,6 @@ use std::{
 };
 use tokio::sync::oneshot;
 use tonic::{Code, Response, Status, Streaming};
-
-/// Longest error message passed on. Clients bound their headers to 8 KiB.
-const MAX_MESSAGE: usize = 1024;
-/// Longest error details passed on.
-const MAX_DETAILS: usize = 4096;
 
 /// The agent's answer to a call, as the client gets it.
 pub(super) async fn answer<T>(reached: &Reached, result: Result<Response<T>, Status>) -> Result<Response<T>, Status> {
@@ -67,7 +63,7 @@ fn is_agents_word(status: &Status) -> bool {
 }
 
 fn pass_on(status: &Status) -> Status {
-    let message: String = status.message().chars().take(MAX_MESSAGE).collect();
+    let message = bounded(status.message());
     if status.details().len() > MAX_DETAILS {
         return Status::new(status.code(), message);
     }

@@ -57,7 +57,7 @@ where
         Box::pin(
             async move {
                 let mut response = answer.await?;
-                status::explain_headers(response.headers_mut());
+                status::explain_response(&mut response);
                 response.headers_mut().insert(HEADER, id);
                 Ok(response)
             }

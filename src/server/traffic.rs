@@ -27,6 +27,12 @@ pub(super) struct Traffic {
     quiet_since: AtomicUsize,
     /// Told when a call was answered or is over.
     progress: Notify,
+    /// Bytes of large messages that were not answered yet.
+    held: AtomicUsize,
+    /// Calls under way that needed no key.
+    visits: AtomicUsize,
+    /// Calls that were refused because there were too many of strangers.
+    refused: AtomicUsize,
     end: CancellationToken,
 }
 
@@ -40,6 +46,9 @@ impl Traffic {
             calls: AtomicUsize::new(0),
             quiet_since: AtomicUsize::new(0),
             progress: Notify::new(),
+            held: AtomicUsize::new(0),
+            visits: AtomicUsize::new(0),
+            refused: AtomicUsize::new(0),
             end: CancellationToken::new(),
         }
     }
@@ -93,6 +102,21 @@ impl Traffic {
             }
             progress.await;
         }
+    }
+
+    /// Bytes of large messages that were not answered yet.
+    pub(super) fn held(&self) -> &AtomicUsize {
+        &self.held
+    }
+
+    /// Calls under way that needed no key.
+    pub(super) fn visits(&self) -> &AtomicUsize {
+        &self.visits
+    }
+
+    /// Counts a call that was refused because there were too many of strangers, and returns how many there were.
+    pub(super) fn refused(&self) -> usize {
+        self.refused.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     /// Ends the connection.

@@ -9,6 +9,7 @@ use super::{
     request_id::RequestIdLayer,
     sandbox_service, session_service,
     stopping::{Stopping, StoppingLayer},
+    strangers::Strangers,
     sys,
     tls::Tls,
     transport::Transport,
@@ -85,7 +86,7 @@ impl Server {
 
     /// Lets in only whom a key of these tenants names, or anybody while there are no keys.
     pub fn with_tenants(self, tenants: Tenants) -> Self {
-        Self { access: Access::Tenants(tenants), ..self }
+        Self { access: Access::Tenants(tenants, Strangers::default()), ..self }
     }
 
     /// Speaks TLS, and nothing else.

@@ -8,6 +8,7 @@ mod error;
 mod listing;
 mod row;
 mod sandboxes;
+mod stamp;
 mod tenants;
 #[cfg(test)]
 mod tests;
@@ -16,6 +17,7 @@ mod work;
 pub use error::{Result, StoreError};
 pub use listing::Page;
 pub use row::{Inserted, Quota, RequestKey, SandboxRow, SandboxState, Settings};
+pub use stamp::Stamp;
 pub use tenants::{ApiKey, TenantRow};
 
 use sqlx::{
@@ -55,6 +57,8 @@ pub struct Store {
     /// How long a piece of work may take. `None` for a database in memory: it answers, and it would be gone with its connection.
     limit: Option<Duration>,
     places: Arc<Semaphore>,
+    /// Where changes can be seen without asking.
+    changes: Option<stamp::Changes>,
 }
 
 /// What committed changes survive.
@@ -74,10 +78,16 @@ impl Store {
 
     /// Opens the database in a data directory.
     pub async fn in_directory(data_dir: &Path, durability: Durability) -> Result<Self> {
-        let path = data_dir.join(FILE);
+        let file = data_dir.join(FILE);
         // Characters that mean something in a URL.
-        let path = path.to_string_lossy().replace('%', "%25").replace('?', "%3F").replace('#', "%23");
-        Self::open(&format!("sqlite://{path}?mode=rwc"), durability).await
+        let path = file.to_string_lossy().replace('%', "%25").replace('?', "%3F").replace('#', "%23");
+        let store = Self::open(&format!("sqlite://{path}?mode=rwc"), durability).await?;
+        Ok(Self { changes: Some(stamp::Changes::of(&file)), ..store })
+    }
+
+    /// Changes when the database does, where that can be seen.
+    pub fn stamp(&self) -> Stamp {
+        self.changes.as_ref().map_or_else(Stamp::none, stamp::Changes::stamp)
     }
 
     /// Opens the database that a URL names (`sqlite://PATH`, `postgres://…`), and brings it up to this version.
@@ -96,7 +106,8 @@ impl Store {
             let pool = pool(url, POSTGRES_CONNECTIONS, durability, Access::Write).await?;
             (pool.clone(), pool)
         };
-        let store = Self { writer, reader, limit: (!in_memory).then_some(work::LIMIT), places: work::places() };
+        let store =
+            Self { writer, reader, limit: (!in_memory).then_some(work::LIMIT), places: work::places(), changes: None };
         let migrated = timeout(MIGRATE_TIMEOUT, async {
             // SQLite's migrations are not kept apart: of two processes that begin at the same moment one may fail, and then
             // find the work done.

@@ -1,10 +1,12 @@
 //! Who may: tenants, their keys, and what each may have.
 //!
-//! Whose key it is, is asked of the store on every call: a key that was revoked is refused by the very next one.
+//! Whose key it is, is asked of the store, and remembered for at most a second: a key that was revoked, in the database of this
+//! data directory, is refused by the next call, and elsewhere within that second.
 
 mod door;
 mod key;
-mod rate;
+pub(crate) mod rate;
+mod seen;
 mod tenants;
 #[cfg(test)]
 mod tests;

@@ -5,6 +5,7 @@ use super::{
     door::Door,
     key::{self, Key},
     rate::Rates,
+    seen::{Asked, Seen},
 };
 use crate::{
     error::{Error, Kind, Reason, Result},
@@ -25,27 +26,46 @@ pub struct Tenants(Arc<Shared>);
 struct Shared {
     store: Store,
     door: Door,
-    rates: Rates,
+    rates: Rates<String>,
+    seen: Seen,
 }
 
 impl Tenants {
     /// The tenants in this database.
     pub fn new(store: Store) -> Self {
-        Self(Arc::new(Shared { store, door: Door::default(), rates: Rates::default() }))
+        Self(Arc::new(Shared { store, door: Door::default(), rates: Rates::default(), seen: Seen::default() }))
     }
 
     /// Who makes a call, by the key they sent, if any.
     pub async fn identify(&self, bearer: Option<&str>) -> Result<Caller> {
+        self.identify_if(bearer, || Ok(())).await
+    }
+
+    /// The same, if the store may be asked about a key that is not known.
+    pub async fn identify_if(&self, bearer: Option<&str>, may_ask: impl FnOnce() -> Result<()>) -> Result<Caller> {
         let Some(bearer) = bearer else {
             let entered = self.0.door.enter(&self.0.store).await?;
             return entered.ok_or_else(|| unauthenticated("an API key is needed: send `authorization: Bearer KEY`"));
         };
         let malformed = "the API key is malformed: it is ssk_ID_SECRET, exactly as `sandshell key create` printed it";
         let key = Key::parse(bearer).ok_or_else(|| unauthenticated(malformed))?;
-        let row = self.0.store.tenant_of_key(&key.hash()).await?;
+        let caller = self.owner(key.hash(), may_ask).await?;
         // Which of the two is nobody's business who does not have the key.
-        let row = row.ok_or_else(|| unauthenticated("the API key is unknown or was revoked"))?;
-        Ok(Caller::new(Tenant { id: row.id, limits: row.limits }))
+        caller.ok_or_else(|| unauthenticated("the API key is unknown or was revoked"))
+    }
+
+    /// Whose key this is the hash of.
+    async fn owner(&self, hash: String, may_ask: impl FnOnce() -> Result<()>) -> Result<Option<Caller>> {
+        // Before the question, so that the answer is never older than it seems.
+        let asked = Asked::now(self.0.store.stamp());
+        if let Some(known) = self.0.seen.get(&hash, &asked) {
+            return Ok(known);
+        }
+        may_ask()?;
+        let row = self.0.store.tenant_of_key(&hash).await?;
+        let caller = row.map(|row| Caller::new(Tenant { id: row.id, limits: row.limits }));
+        self.0.seen.remember(hash, caller.clone(), asked);
+        Ok(caller)
     }
 
     /// Counts one call, or refuses it when the tenant makes too many.

@@ -4,6 +4,12 @@ use super::within;
 use bytes::{Buf, BufMut, Bytes};
 use prost::Message;
 use prost_types::FileDescriptorProto;
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    task::{Context, Poll},
+};
+use tokio::{sync::mpsc, task::JoinHandle};
 use tonic::{
     Request, Status,
     codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder},
@@ -12,6 +18,7 @@ use tonic::{
     transport::Channel,
 };
 use tonic_reflection::pb::{v1, v1alpha};
+use tower::ServiceExt;
 
 /// Calls `/package.Service/Method` with one message and these `authorization` values, and takes the first answer. Unary
 /// or streaming makes no difference on the wire.
@@ -125,5 +132,71 @@ impl Decoder for Raw {
 
     fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
         Ok(Some(buffer.copy_to_bytes(buffer.remaining())))
+    }
+}
+
+/// The body of a request, sent as it comes in; unfinished for as long as the sender lives.
+struct Pieces(mpsc::UnboundedReceiver<Bytes>);
+
+impl hyper::body::Body for Pieces {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<hyper::body::Frame<Bytes>, Infallible>>> {
+        self.0.poll_recv(cx).map(|piece| piece.map(|piece| Ok(hyper::body::Frame::data(piece))))
+    }
+}
+
+/// A call whose body goes out as it is: nothing is added to it, and it ends when the sender is dropped.
+pub struct Unfinished {
+    /// Takes more of the body.
+    pub body: mpsc::UnboundedSender<Bytes>,
+    answer: JoinHandle<Status>,
+}
+
+impl Unfinished {
+    /// Calls a method.
+    pub async fn call(channel: &Channel, path: &str) -> Self {
+        let (body, pieces) = mpsc::unbounded_channel();
+        let request = http::Request::post(path)
+            .header("content-type", "application/grpc")
+            .header("te", "trailers")
+            .body(tonic::body::Body::new(Pieces(pieces)))
+            .expect("a request");
+        let call = channel.clone().oneshot(request);
+        let answer = tokio::spawn(async move {
+            match call.await {
+                Ok(response) => Status::from_header_map(response.headers()).unwrap_or_else(|| Status::ok("")),
+                Err(error) => Status::from_error(Box::new(error)),
+            }
+        });
+        Self { body, answer }
+    }
+
+    /// Announces a message of this length, and sends so much of it.
+    pub fn begin(&self, length: u32, sent: usize) {
+        let begun = [&[0], &length.to_be_bytes()[..], &vec![0; sent]].concat();
+        self.body.send(begun.into()).expect("the call is under way");
+    }
+
+    /// Whether it was answered.
+    pub fn is_answered(&self) -> bool {
+        self.answer.is_finished()
+    }
+
+    /// Ends the body. How it was answered.
+    pub async fn end(self) -> Status {
+        drop(self.body);
+        within("an answer", self.answer).await.expect("no panic")
+    }
+
+    /// How it was answered. The body is not ended.
+    pub async fn answer(self) -> Status {
+        let answered = within("an answer to an unfinished call", self.answer).await;
+        drop(self.body);
+        answered.expect("no panic")
     }
 }

@@ -1,0 +1,65 @@
+//! Protobuf on the wire, with errors that have a type: tonic's own say only in words what went wrong.
+
+use prost::Message;
+use std::{fmt, marker::PhantomData, sync::Arc};
+use tonic::{
+    Status,
+    codec::{BufferSettings, DecodeBuf, Decoder},
+};
+use tonic_prost::{ProstCodec, ProstEncoder};
+
+/// The source of an error: the other side sent something that is no message of the right kind.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct NotProtobuf(#[from] prost::DecodeError);
+
+/// As [`ProstCodec`].
+pub struct Codec<T, U>(PhantomData<(T, U)>);
+
+impl<T, U> Default for Codec<T, U> {
+    fn default() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<T, U> fmt::Debug for Codec<T, U> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Codec")
+    }
+}
+
+impl<T, U> tonic::codec::Codec for Codec<T, U>
+where
+    T: Message + Send + 'static,
+    U: Message + Default + Send + 'static,
+{
+    type Encode = T;
+    type Decode = U;
+    type Encoder = ProstEncoder<T>;
+    type Decoder = TypedDecoder<U>;
+
+    fn encoder(&mut self) -> Self::Encoder {
+        ProstCodec::<T, U>::raw_encoder(BufferSettings::default())
+    }
+
+    fn decoder(&mut self) -> Self::Decoder {
+        TypedDecoder(PhantomData)
+    }
+}
+
+/// Decodes one message.
+#[derive(Debug)]
+pub struct TypedDecoder<U>(PhantomData<U>);
+
+impl<U: Message + Default> Decoder for TypedDecoder<U> {
+    type Item = U;
+    type Error = Status;
+
+    fn decode(&mut self, bytes: &mut DecodeBuf<'_>) -> Result<Option<U>, Status> {
+        U::decode(bytes).map(Some).map_err(|error| {
+            let mut status = Status::internal("a message is not valid protobuf");
+            status.set_source(Arc::new(NotProtobuf::from(error)));
+            status
+        })
+    }
+}
