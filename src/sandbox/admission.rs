@@ -1,11 +1,17 @@
 //! Creations wait here for their turn, in order, up to a bound.
 
 use crate::error::{Error, Reason, Result};
-use std::{sync::Arc, time::Duration};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use std::{pin::pin, sync::Arc, time::Duration};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
 
 /// When a caller who found the queue full should come back.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// How long a creation has its turn for itself. Most take milliseconds, from a registry's image a second.
+pub(super) const TURN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The queue of creations.
 #[derive(Debug)]
@@ -24,7 +30,10 @@ pub(super) struct Place {
 }
 
 /// A turn: given to the next when it is dropped.
-pub(super) struct Turn(#[expect(dead_code, reason = "held, not read")] (OwnedSemaphorePermit, OwnedSemaphorePermit));
+pub(super) struct Turn {
+    turn: OwnedSemaphorePermit,
+    place: OwnedSemaphorePermit,
+}
 
 impl Admission {
     /// `at_once` work, `waiting` more may wait.
@@ -50,7 +59,23 @@ impl Place {
     pub(super) async fn turn(self) -> Result<Turn> {
         let turn = self.turns.acquire_owned().await;
         let turn = turn.map_err(|error| Error::internal("wait for a turn", error))?;
-        Ok(Turn((turn, self._place)))
+        Ok(Turn { turn, place: self._place })
+    }
+}
+
+impl Turn {
+    /// Does the work of a turn. Work that takes long goes on without its turn, so that a few creations that hang do not hold up
+    /// all others; its place in the queue it keeps, so that there are not too many of these.
+    pub(super) async fn during<T>(self, work: impl Future<Output = T>) -> T {
+        let Self { turn, place: _place } = self;
+        let mut work = pin!(work);
+        match timeout(TURN_TIMEOUT, &mut work).await {
+            Ok(outcome) => outcome,
+            Err(_) => {
+                drop(turn);
+                work.await
+            }
+        }
     }
 }
 
@@ -58,7 +83,6 @@ impl Place {
 mod tests {
     use super::*;
     use futures_util::FutureExt;
-    use std::pin::pin;
 
     #[tokio::test]
     async fn turns_go_in_order_and_who_leaves_makes_room() {

@@ -1,21 +1,22 @@
 //! Ending a sandbox: because somebody says so, because its time is over, or because its agent is dead.
 
-use super::{EndReason, Entry, Sandboxes, State};
+use super::{EndReason, Entry, Sandboxes, State, life::Event, removal::NotRemoved};
 use crate::{
     error::{Error, Kind, Reason, Result},
     runtime::{Inspection, Liveness},
-    store::SandboxState,
+    store::{SandboxState, StoreError},
     tenant::Caller,
 };
 use futures_util::{StreamExt, stream};
 use std::{sync::Arc, time::Duration};
 use tokio::time::timeout;
-use tracing::Instrument;
 
 /// How long an agent may take to end its sessions and tell their watchers before it is killed.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long streams that were told may take to carry their last bytes before the agent is killed.
 const FLUSH_TIMEOUT: Duration = Duration::from_millis(250);
+/// How long who deletes a sandbox waits for its end. Longer than all that it consists of may take.
+const END_TIMEOUT: Duration = Duration::from_secs(60);
 /// Deletions at one time when the server stops or clears up.
 pub(super) const PARALLEL_REMOVALS: usize = 16;
 /// How long a repeated deletion succeeds.
@@ -54,35 +55,46 @@ impl Sandboxes {
             .await;
     }
 
-    /// Ends a sandbox, unless that is already under way, and waits until nothing is left of it.
+    /// Ends a sandbox, unless that is already under way, and waits until nothing is left of it. One that is being made is
+    /// given up by whoever makes it.
     pub(super) async fn end(&self, entry: &Arc<Entry>, reason: EndReason) -> Result<()> {
-        entry.wait_for(|state| state != State::Starting).await;
-        self.begin_end(entry, reason, |state| matches!(state, State::Running | State::Failed));
-        match entry.wait_for(|state| matches!(state, State::Gone | State::Failed)).await {
-            State::Gone => Ok(()),
-            // What would have to remove it may not answer: then the same call succeeds later.
-            _ => match self.runtime().inspect(entry.id()).await {
-                Inspection { liveness: Liveness::Unknown, cause } => Err(Error::Unavailable {
-                    reason: Reason::RuntimeUnreachable,
-                    message: cause.unwrap_or_else(|| "the sandbox could not be looked at".to_owned()),
-                }),
-                _ => Err(Error::internal("delete a sandbox", "it could not be removed; the reason was logged before")),
-            },
+        self.begin_end(entry, &Event::EndAsked(reason), || true);
+        let ended = entry.wait_for(|state| matches!(state, State::Gone | State::Failed));
+        match timeout(END_TIMEOUT, ended).await {
+            Ok(State::Gone) => Ok(()),
+            Ok(_) => Err(self.why_not_removed(entry).await),
+            Err(_) => Err(NotRemoved::Slow.to_error()),
         }
     }
 
-    /// Begins to end a sandbox if `may` says so of its state. Goes on without the caller.
-    pub(super) fn begin_end(&self, entry: &Arc<Entry>, reason: EndReason, may: impl Fn(State) -> bool) {
+    async fn why_not_removed(&self, entry: &Entry) -> Error {
+        let error =
+            entry.not_removed().map_or_else(|| Error::internal("delete a sandbox", "unknown"), |why| why.to_error());
+        if !matches!(error, Error::Internal { .. }) {
+            return error;
+        }
+        // What would have to remove it may not answer: then the same call succeeds later.
+        match self.runtime().inspect(entry.id()).await {
+            Inspection { liveness: Liveness::Unknown, cause } => Error::Unavailable {
+                reason: Reason::RuntimeUnreachable,
+                message: cause.unwrap_or_else(|| "the sandbox could not be looked at".to_owned()),
+            },
+            _ => error,
+        }
+    }
+
+    /// Begins to end a sandbox, if the event does so in its state and `may` agrees. Goes on without the caller.
+    pub(super) fn begin_end(&self, entry: &Arc<Entry>, event: &Event, may: impl Fn() -> bool) {
         let ran = entry.state() == State::Running;
-        if entry.change(State::Stopping, Some(reason), may) {
+        if entry.apply_if(event, may) && entry.state() == State::Stopping {
             let (this, entry) = (self.clone(), entry.clone());
-            tokio::spawn(async move { this.stop(&entry, ran).await }.in_current_span());
+            self.spawn(async move { this.stop(&entry, ran).await });
         }
     }
 
     async fn stop(&self, entry: &Arc<Entry>, ran: bool) {
         // A server that is killed from here on finishes it when it starts again.
-        self.note(entry, SandboxState::Stopping).await;
+        let _ = self.note(entry, SandboxState::Stopping).await;
         if ran {
             // A task of its own: what the agent answers is not trusted, and a panic over it must not stop a deletion.
             let told = {
@@ -94,37 +106,43 @@ impl Sandboxes {
                 other => tracing::warn!(sandbox = entry.id(), ?other, "an agent did not stop when asked; it is killed"),
             }
         }
-        if let Err(error) = self.runtime().remove(entry.id()).await {
-            tracing::error!(sandbox = entry.id(), %error, "a sandbox could not be removed");
-            entry.change(State::Failed, None, |_| true);
-            return;
-        }
-        if self.note(entry, SandboxState::Deleted).await {
-            self.registry().remove(entry.id());
-            entry.change(State::Gone, None, |_| true);
-        } else {
-            entry.change(State::Failed, None, |_| true);
+        let removed = match self.remove_from_runtime(entry.id()).await {
+            Ok(()) => self.note(entry, SandboxState::Deleted).await.map_err(NotRemoved::from),
+            Err(error) => Err(error),
+        };
+        match removed {
+            Ok(()) => self.forget(entry),
+            Err(error) => {
+                tracing::error!(sandbox = entry.id(), %error, "a sandbox could not be removed");
+                entry.was_not_removed(error);
+            }
         }
     }
 
-    /// The agent of a sandbox is dead: what is left of the sandbox is removed, and who asks is told.
+    /// The agent of a sandbox is dead: what is left of the sandbox is removed, and who asks is told. The call that has noticed
+    /// may go away meanwhile.
     pub(super) async fn fail(&self, entry: &Arc<Entry>, cause: Option<String>) {
-        if !entry.fail(cause.clone()) {
+        if !entry.apply(&Event::AgentEnded(cause.clone())) {
             return;
         }
         tracing::warn!(sandbox = entry.id(), cause, "an agent died");
-        self.note(entry, SandboxState::Failed).await;
-        if let Err(error) = self.runtime().remove(entry.id()).await {
-            tracing::error!(sandbox = entry.id(), %error, "a dead sandbox could not be removed");
-        }
+        let (this, entry) = (self.clone(), entry.clone());
+        let work = async move {
+            // If somebody deletes it meanwhile, the database has that already and keeps it.
+            let _ = this.note(&entry, SandboxState::Failed).await;
+            if let Err(error) = this.remove_from_runtime(entry.id()).await {
+                tracing::error!(sandbox = entry.id(), %error, "a dead sandbox could not be removed");
+            }
+        };
+        let _ = self.spawn(work).await;
     }
 
     /// Writes a state down. A failure is logged: the next start of the server sees what is true.
-    async fn note(&self, entry: &Entry, state: SandboxState) -> bool {
+    async fn note(&self, entry: &Entry, state: SandboxState) -> Result<(), StoreError> {
         let written = self.store().set_sandbox_state(entry.id(), state, self.clock().now()).await;
         if let Err(error) = &written {
             tracing::error!(sandbox = entry.id(), %error, ?state, "a state could not be written down");
         }
-        written.is_ok()
+        written.map(drop)
     }
 }

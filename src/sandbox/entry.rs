@@ -1,6 +1,6 @@
 //! One sandbox: what it is, where it is in its life, who uses it and who watches it.
 
-use super::{Clock, lifetime, link::Link, open_sessions::OpenSessions};
+use super::{Clock, State, life::Event, lifetime, link::Link, open_sessions::OpenSessions, removal::NotRemoved};
 use crate::{
     runtime::{Limits, Network, Pull},
     store::Settings,
@@ -13,21 +13,6 @@ use std::{
     time::{Duration, SystemTime},
 };
 use tokio::{sync::watch, time::Instant};
-
-/// Where a sandbox is in its life; see the drawing in [`super`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum State {
-    /// Being started.
-    Starting,
-    /// Ready.
-    Running,
-    /// Being deleted.
-    Stopping,
-    /// Its agent ended by itself, or it could not be deleted.
-    Failed,
-    /// Deleted. Only those who still hold the entry see it.
-    Gone,
-}
 
 /// How far the start of a sandbox is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,13 +119,6 @@ impl Condition {
     pub(super) fn new(state: State, settings: Settings) -> Self {
         Self { state, progress: Progress::Waiting, end_reason: None, end_message: String::new(), settings }
     }
-
-    /// The agent has ended by itself.
-    pub(super) fn fail(&mut self, cause: Option<String>) {
-        self.state = State::Failed;
-        self.end_reason = Some(EndReason::AgentEnded);
-        self.end_message = cause.unwrap_or_else(|| "its agent ended by itself".to_owned());
-    }
 }
 
 /// A sandbox as it is at a moment.
@@ -175,6 +153,7 @@ pub struct Entry {
     pub(super) link: Link,
     /// Output streams under way, so that a deletion can let them end.
     streams: watch::Sender<usize>,
+    not_removed: Mutex<Option<NotRemoved>>,
     /// How many sessions are open.
     pub(super) sessions: Mutex<OpenSessions>,
     /// One update at a time.
@@ -190,6 +169,7 @@ impl Entry {
             usage: Mutex::new(Use { calls: 0, commands: false, idle_since: Instant::now() }),
             link,
             streams: watch::Sender::new(0),
+            not_removed: Mutex::default(),
             sessions: Mutex::default(),
             updating: tokio::sync::Mutex::default(),
         }
@@ -200,7 +180,7 @@ impl Entry {
         let status = self.status();
         let expire_time = match status.state {
             State::Starting | State::Running => lifetime::expire_time(&status.settings, self.usage(), clock.now()),
-            State::Stopping | State::Failed | State::Gone => None,
+            State::Stopping | State::Failed | State::Abandoned | State::Gone => None,
         };
         Sandbox { about: self.learned.get().unwrap_or(&self.about).clone(), status, expire_time }
     }
@@ -230,28 +210,30 @@ impl Entry {
         self.status.subscribe()
     }
 
-    /// Changes the state if `may` says so of the present one.
-    pub(super) fn change(&self, to: State, reason: Option<EndReason>, may: impl Fn(State) -> bool) -> bool {
-        self.status.send_if_modified(|status| {
-            let change = may(status.state);
-            if change {
-                status.state = to;
-                status.progress = Progress::Waiting;
-                status.end_reason = reason.or(status.end_reason);
-            }
-            change
-        })
+    /// Takes in an event. False when it changes nothing.
+    pub(super) fn apply(&self, event: &Event) -> bool {
+        self.apply_if(event, || true)
     }
 
-    /// The agent has ended by itself, if the sandbox ran.
-    pub(super) fn fail(&self, cause: Option<String>) -> bool {
-        self.status.send_if_modified(|status| {
-            let ran = status.state == State::Running;
-            if ran {
-                status.fail(cause);
-            }
-            ran
-        })
+    /// The same, if `may` says so at that moment.
+    pub(super) fn apply_if(&self, event: &Event, may: impl Fn() -> bool) -> bool {
+        self.status.send_if_modified(|status| status.state.after(event).is_some() && may() && status.apply(event))
+    }
+
+    /// It was to be removed and could not be.
+    pub(super) fn was_not_removed(&self, why: NotRemoved) {
+        *lock(&self.not_removed) = Some(why);
+        self.apply(&Event::RemovalFailed);
+    }
+
+    /// Why it was not removed when that was tried last.
+    pub(super) fn not_removed(&self) -> Option<NotRemoved> {
+        lock(&self.not_removed).clone()
+    }
+
+    /// Whether it takes a place in the server. What has failed does not, unless it is still there.
+    pub(super) fn counts(&self) -> bool {
+        self.state() != State::Failed || self.not_removed().is_some()
     }
 
     /// How far its start is.

@@ -48,6 +48,12 @@ pub(crate) struct FakeRuntime {
     pub(crate) blind: AtomicBool,
     /// Whether the next creation fails.
     pub(crate) fail_next: AtomicBool,
+    /// How many of the next creations never come to an end.
+    pub(crate) hang_next: AtomicUsize,
+    /// Whether removals wait until this is false again.
+    pub(crate) removals_hang: watch::Sender<bool>,
+    /// Removals that have begun.
+    pub(crate) removals_begun: AtomicUsize,
 }
 
 impl FakeRuntime {
@@ -102,6 +108,10 @@ impl Runtime for FakeRuntime {
         if self.fail_next.swap(false, Ordering::Relaxed) {
             let source = io::Error::other("as told");
             return Err(RuntimeError::Failed { step: "create".into(), source });
+        }
+        let hang = |left: usize| left.checked_sub(1);
+        if self.hang_next.fetch_update(Ordering::Relaxed, Ordering::Relaxed, hang).is_ok() {
+            std::future::pending::<()>().await;
         }
         if let Some(gate) = &self.gate {
             gate.acquire().await.unwrap().forget();
@@ -158,6 +168,8 @@ impl Runtime for FakeRuntime {
     }
 
     async fn remove(&self, sandbox_id: &str) -> Result<(), RuntimeError> {
+        self.removals_begun.fetch_add(1, Ordering::Relaxed);
+        self.removals_hang.subscribe().wait_for(|hang| !hang).await.unwrap();
         if let Some((_, connections)) = self.agents.lock().unwrap().remove(sandbox_id) {
             connections.iter().for_each(AbortHandle::abort);
         }

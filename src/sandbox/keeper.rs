@@ -1,13 +1,16 @@
 //! Looks after one sandbox as long as it lives: hears what runs in it, notices when its agent dies, and releases it
 //! when its time is over.
 
-use super::{EndReason, Entry, Sandboxes, State, lifetime};
+use super::{EndReason, Entry, Sandboxes, State, life::Event, lifetime};
 use crate::{api::agent::v1::ActivityResponse, sync::lock};
 use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep, timeout};
 
 /// How long a sandbox whose agent died can be seen.
 const FAILED_KEPT: Duration = Duration::from_secs(600);
+
+/// When the removal of a sandbox that could not be removed is tried again.
+const REMOVE_AGAIN: Duration = Duration::from_secs(60);
 
 /// The clock of the host may be set: nobody sleeps through that for longer.
 const LONGEST_SLEEP: Duration = Duration::from_secs(60);
@@ -37,7 +40,9 @@ impl Sandboxes {
             let state = changes.borrow_and_update().state;
             let left = match state {
                 State::Gone => return,
-                State::Starting | State::Stopping => None,
+                State::Starting | State::Stopping | State::Abandoned => None,
+                // What could not be removed is tried again, what has failed is only shown.
+                State::Failed if entry.not_removed().is_some() => Some((REMOVE_AGAIN, EndReason::Deleted)),
                 State::Failed => Some((FAILED_KEPT, EndReason::AgentEnded)),
                 State::Running => lifetime::remaining(&entry.status().settings, entry.usage(), self.clock().now()),
             };
@@ -53,8 +58,7 @@ impl Sandboxes {
                 _ = changes.changed() => continue,
             }
             if state == State::Failed {
-                let reason = entry.status().end_reason.unwrap_or(EndReason::AgentEnded);
-                self.begin_end(entry, reason, |state| state == State::Failed);
+                self.begin_end(entry, &Event::FailedLongEnough, || true);
             } else {
                 self.release_if_due(entry).await;
             }
@@ -75,8 +79,8 @@ impl Sandboxes {
         if let Some(reason) = due(entry) {
             tracing::info!(sandbox = entry.id(), ?reason, "a sandbox is released");
             // A call that has just begun keeps an idle sandbox.
-            let unused = |state| state == State::Running && (reason != EndReason::Idle || entry.usage().calls == 0);
-            self.begin_end(entry, reason, unused);
+            let unused = || reason != EndReason::Idle || entry.usage().calls == 0;
+            self.begin_end(entry, &Event::TimeOver(reason), unused);
         }
     }
 

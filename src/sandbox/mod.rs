@@ -5,14 +5,19 @@
 //!   (nothing) ────▶ STARTING ─────────────────────▶ RUNNING
 //!                      │                             │   │
 //!               failed,│or its     deleted, expired, │   │ agent ended
-//!           caller     │vanished   or idle too long  ▼   ▼
-//!                      │              ┌───────▶ STOPPING FAILED
+//!     caller vanished, │           or idle too long  ▼   ▼
+//!         or deleted   │              ┌───────▶ STOPPING FAILED
 //!                      ▼              │            │ ▲     │
-//!                    GONE ◀───────────┼────────────┘ └─────┤ deleted
-//!                      ▲              └── removal failed   │
+//!                  ABANDONED          │            │ └─────┤ deleted
+//!                      │              │            │       │
+//!          removed, at │              └── removal failed   │
+//!             the last ▼                           │       │
+//!                    GONE ◀────────────────────────┘       │
+//!                      ▲                                   │
 //!                      └───────────────────────────────────┘ ten minutes later
 //! ```
 //!
+//! [`life`] is this as a table, and everything that changes a state goes through it.
 //! The states are rows of the [`crate::store`], written before anybody is told. A server that starts takes over what
 //! the one before it left ([`recover`]): what ran goes on, what was being made or deleted is removed.
 //! `GONE` is a sandbox's last state: the id is unknown from then on. Who waits for an end waits for it on the entry.
@@ -25,7 +30,9 @@ mod entry;
 #[cfg(test)]
 pub(crate) mod fake;
 mod id;
+mod images;
 mod keeper;
+mod life;
 mod lifetime;
 pub mod link;
 mod list;
@@ -37,6 +44,7 @@ mod reached;
 mod recover;
 mod references;
 mod registry;
+mod removal;
 mod row;
 mod sandboxes;
 mod session_limit;
@@ -45,8 +53,9 @@ mod tests;
 mod update;
 
 pub use clock::Clock;
-pub use entry::{About, Condition, EndReason, Entry, Lifetime, NewSandbox, Progress, Sandbox, State};
+pub use entry::{About, Condition, EndReason, Entry, Lifetime, NewSandbox, Progress, Sandbox};
 pub use id::is_sandbox_id;
+pub use life::State;
 pub use list::{Listing, is_page_token};
 pub use policy::{Lifetimes, Policy};
 pub use reached::{Reached, Watching};

@@ -3,7 +3,7 @@
 //! | row      | sandbox | what is done                                         |
 //! |----------|---------|------------------------------------------------------|
 //! | none     | there   | removed: nobody was told of it; now and later        |
-//! | starting | any     | both are removed: nobody was told of it              |
+//! | starting | any     | both are removed: nobody was told of it; now and later |
 //! | stopping | any     | the deletion is finished                             |
 //! | running  | alive   | it goes on; nothing in it has noticed                |
 //! | running  | unknown | it goes on; the next look may tell more              |
@@ -15,13 +15,15 @@ use super::{
     create::REQUEST_KEPT,
     delete::{DELETED_KEPT, PARALLEL_REMOVALS},
     keeper,
+    life::Event,
     link::Link,
+    removal::NotRemoved,
     row,
 };
 use crate::{
     error::{Error, Reason, Result},
     runtime::{Inspection, Liveness, RuntimeError},
-    store::{SandboxRow, SandboxState},
+    store::{self, SandboxRow, SandboxState},
     sync::lock,
 };
 use futures_util::{StreamExt, stream};
@@ -88,12 +90,19 @@ impl Sandboxes {
         let id = row.id.clone();
         match row.state {
             SandboxState::Starting => {
-                self.remove_left(&id).await;
-                self.store().forget_sandbox(&id).await?;
+                self.remove_half_made(&id).await;
                 return Ok(State::Gone);
             }
             SandboxState::Stopping | SandboxState::Deleted => {
-                self.remove_left(&id).await;
+                if let Err(error) = self.remove_from_runtime(&id).await {
+                    tracing::warn!(sandbox = id, %error, "a deletion could not be finished; it is tried again");
+                    let (about, status) = row::read(row)?;
+                    let entry = Arc::new(Entry::new(about, status, Link::new(self.runtime().clone(), &id)));
+                    entry.was_not_removed(error);
+                    self.registry().take_back(id, entry.clone());
+                    self.keep(entry);
+                    return Ok(State::Failed);
+                }
                 self.store().set_sandbox_state(&id, SandboxState::Deleted, self.clock().now()).await?;
                 return Ok(State::Gone);
             }
@@ -104,7 +113,7 @@ impl Sandboxes {
             let Inspection { liveness, cause } = self.inspect(&id).await;
             if liveness == Liveness::Dead {
                 self.store().set_sandbox_state(&id, SandboxState::Failed, self.clock().now()).await?;
-                status.fail(cause);
+                status.apply(&Event::AgentEnded(cause));
             }
         }
         let state = status.state;
@@ -128,7 +137,7 @@ impl Sandboxes {
     }
 
     async fn remove_left(&self, id: &str) {
-        if let Err(error) = self.runtime().remove(id).await {
+        if let Err(error) = self.remove_from_runtime(id).await {
             tracing::warn!(sandbox = id, %error, "what an earlier server left could not be removed");
         }
     }
@@ -147,6 +156,26 @@ impl Sandboxes {
         Ok(count)
     }
 
+    /// Removes sandboxes that are being made as far as the store knows, and by nobody: their rows were committed when whoever
+    /// made them had given them up. Who makes one has it in the registry before it has a row.
+    async fn remove_all_half_made(&self) -> store::Result<()> {
+        let ids = self.store().starting_sandboxes_of_server(self.server()).await?;
+        let orphans: Vec<_> = ids.into_iter().filter(|id| self.registry().get(id).is_none()).collect();
+        stream::iter(orphans).for_each_concurrent(PARALLEL_REMOVALS, async |id| self.remove_half_made(&id).await).await;
+        Ok(())
+    }
+
+    /// Removes a sandbox that nobody was told of. As long as that fails its row stays, and it is tried again.
+    async fn remove_half_made(&self, id: &str) {
+        let removed = match self.remove_from_runtime(id).await {
+            Ok(()) => self.store().forget_sandbox(id).await.map_err(NotRemoved::from),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = removed {
+            tracing::warn!(sandbox = id, %error, "a sandbox that was being made could not be removed; it is tried again");
+        }
+    }
+
     fn clean_now_and_then(&self) {
         let this = self.clone();
         tokio::spawn(async move {
@@ -158,6 +187,9 @@ impl Sandboxes {
                 sleep(CLEAN_EVERY).await;
                 if let Err(error) = this.remove_strays().await {
                     tracing::warn!(%error, "sandboxes could not be listed");
+                }
+                if let Err(error) = this.remove_all_half_made().await {
+                    tracing::warn!(%error, "sandboxes that are being made could not be listed");
                 }
             }
         });

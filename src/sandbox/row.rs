@@ -3,6 +3,7 @@
 use super::{
     EndReason, State,
     entry::{About, Condition, Details},
+    life::Event,
 };
 use crate::{
     error::{Error, Result},
@@ -46,7 +47,7 @@ pub(super) fn read(row: SandboxRow) -> Result<(About, Condition)> {
     let about = About { id: row.id, tenant: row.tenant, create_time: row.create_time, details };
     let mut status = Condition { end_reason, ..Condition::new(state, row.settings) };
     if row.state == SandboxState::Failed {
-        status.fail(None);
+        status.apply(&Event::AgentEnded(None));
     }
     Ok((about, status))
 }

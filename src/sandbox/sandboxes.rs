@@ -1,6 +1,9 @@
 //! All sandboxes of a server: what they share, and how one is found.
 
-use super::{Clock, Entry, Policy, Reached, Sandbox, State, admission::Admission, id, registry::Registry};
+use super::{
+    Clock, Entry, Policy, Reached, Sandbox, State, admission::Admission, id, images::Looks, registry::Registry,
+    removal::Removals,
+};
 use crate::{
     error::{Error, Kind, Reason, Result},
     runtime::{self, Inspection, Liveness, Runtime, RuntimeError},
@@ -9,8 +12,16 @@ use crate::{
     tenant::Caller,
 };
 use futures_util::{StreamExt, stream, stream::BoxStream};
-use std::sync::{Arc, Mutex, MutexGuard};
-use tokio::sync::watch;
+use std::{
+    sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
+};
+use tokio::{sync::watch, task::JoinHandle, time::timeout};
+use tokio_util::task::TaskTracker;
+use tracing::Instrument;
+
+/// How long a server that stops waits for work that owns something.
+const FINISH_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// All sandboxes of a server. Cheap to clone.
 #[derive(Clone)]
@@ -28,6 +39,10 @@ struct Shared {
     /// Held while places for sessions are counted and one is taken, and for nothing else.
     session_gate: Mutex<()>,
     stops: watch::Sender<bool>,
+    removals: Removals,
+    looks: Looks,
+    /// Work that owns something and goes on when the call that began it is cancelled.
+    work: TaskTracker,
 }
 
 /// What a sandbox uses.
@@ -61,6 +76,9 @@ impl Sandboxes {
             clock,
             session_gate: Mutex::default(),
             stops: watch::Sender::new(false),
+            removals: Removals::default(),
+            looks: Looks::default(),
+            work: TaskTracker::new(),
         }))
     }
 
@@ -115,7 +133,7 @@ impl Sandboxes {
             State::Running => return Ok(Reached::new(entry, self.clone())),
             State::Gone => return Err(Error::not_found(kind, id)),
             State::Starting => "is still being started".to_owned(),
-            State::Stopping => "is being deleted".to_owned(),
+            State::Stopping | State::Abandoned => "is being deleted".to_owned(),
             State::Failed => format!("has failed: {}; create another", entry.status().end_message),
         };
         let message = format!("sandbox \"{}\" {problem}", entry.id());
@@ -187,6 +205,20 @@ impl Sandboxes {
         }
     }
 
+    /// Begins work that owns something: it is finished or undone although nobody waits for it any more.
+    pub(super) fn spawn<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
+        self.0.work.spawn(work.in_current_span())
+    }
+
+    /// Waits for such work, for a while, before the program ends. What is not finished then has a row, by which the next
+    /// server finishes it.
+    pub async fn finish(&self) {
+        self.0.work.close();
+        if timeout(FINISH_TIMEOUT, self.0.work.wait()).await.is_err() {
+            tracing::warn!("some work is left to the next start of the server");
+        }
+    }
+
     pub(super) fn registry(&self) -> MutexGuard<'_, Registry<Entry>> {
         lock(&self.0.registry)
     }
@@ -213,6 +245,14 @@ impl Sandboxes {
 
     pub(super) fn admission(&self) -> &Admission {
         &self.0.admission
+    }
+
+    pub(super) fn removals(&self) -> &Removals {
+        &self.0.removals
+    }
+
+    pub(super) fn looks(&self) -> &Looks {
+        &self.0.looks
     }
 
     pub(super) fn session_gate(&self) -> &Mutex<()> {

@@ -1,6 +1,6 @@
 //! Changing a sandbox that runs.
 
-use super::{Lifetime, Sandbox, Sandboxes, State, lifetime};
+use super::{Entry, Lifetime, Sandbox, Sandboxes, State, lifetime};
 use crate::{
     error::{Error, Kind, Reason, Result},
     tenant::Caller,
@@ -27,9 +27,16 @@ pub enum Change {
 }
 
 impl Sandboxes {
-    /// Makes all changes or none.
+    /// Makes all changes or none. A task of its own: a caller that goes away must not leave the database changed and the rest
+    /// not.
     pub async fn update(&self, caller: &Caller, sandbox_id: &str, update: Update) -> Result<Sandbox> {
         let entry = self.find(caller, Kind::Sandbox, sandbox_id, sandbox_id).await?;
+        let this = self.clone();
+        let work = self.spawn(async move { this.update_entry(&entry, update).await });
+        work.await.map_err(|error| Error::internal("update a sandbox", error))?
+    }
+
+    async fn update_entry(&self, entry: &Entry, update: Update) -> Result<Sandbox> {
         let _one_at_a_time = entry.updating.lock().await;
         let mut settings = entry.status().settings;
         let rules = &self.policy().lifetimes;
@@ -52,12 +59,12 @@ impl Sandboxes {
         }
         let ended = || Error::WrongState {
             reason: Reason::SandboxNotRunning,
-            message: format!("sandbox \"{sandbox_id}\" does not run any more"),
+            message: format!("sandbox \"{}\" does not run any more", entry.id()),
         };
         if !matches!(entry.state(), State::Starting | State::Running) {
             return Err(ended());
         }
-        if !self.store().set_sandbox_settings(sandbox_id, &settings).await? {
+        if !self.store().set_sandbox_settings(entry.id(), &settings).await? {
             return Err(ended());
         }
         entry.set(settings);

@@ -115,7 +115,7 @@ fn state(state: State) -> sandbox::State {
     match state {
         State::Starting => sandbox::State::Starting,
         State::Running => sandbox::State::Running,
-        State::Stopping => sandbox::State::Stopping,
+        State::Stopping | State::Abandoned => sandbox::State::Stopping,
         State::Failed => sandbox::State::Failed,
         State::Gone => sandbox::State::Deleted,
     }

@@ -149,6 +149,7 @@ impl Server {
             tracing::warn!("some calls did not end in time and were cut");
             places.end_all();
         }
+        self.sandboxes.finish().await;
         Ok(())
     }
 

@@ -1,5 +1,6 @@
 //! The domain over a real store and a runtime in memory. Time stands still but where a test moves it.
 
+mod endings;
 mod kit;
 
 use super::{

@@ -1,0 +1,61 @@
+//! Looking whether an image's directory is there and allowed.
+//!
+//! Its file system may not answer: a network mount whose server is gone. A thread that looks there cannot be called back, so
+//! only so many look below one root at a time, and nobody waits longer than [`LOOK_TIMEOUT`].
+
+use super::Sandboxes;
+use crate::{
+    error::{Error, Reason, Result},
+    runtime::{Image, ImageNames},
+    sync::lock,
+};
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+use tokio::{sync::Semaphore, task::spawn_blocking, time::timeout};
+
+/// How long a look may take, the wait for a thread included.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Threads that look below one root of images at a time. Below another root nobody waits for them.
+const LOOKS_AT_ONCE: usize = 8;
+
+/// Who looks, by root; those that lie in none of them together.
+pub(super) type Looks = Mutex<HashMap<Option<PathBuf>, Arc<Semaphore>>>;
+
+impl Sandboxes {
+    /// The image that a client means by a name.
+    pub(super) async fn find_image(&self, name: &str) -> Result<Image> {
+        if self.runtime().image_names() == ImageNames::References {
+            return self.policy().reference(name);
+        }
+        if !name.starts_with('/') {
+            return self.policy().file(name);
+        }
+        let root = self.policy().image_roots.iter().find(|root| Path::new(name).starts_with(root)).cloned();
+        let threads = {
+            let mut looks = lock(self.looks());
+            Arc::clone(looks.entry(root).or_insert_with(|| Arc::new(Semaphore::new(LOOKS_AT_ONCE))))
+        };
+        let (this, path) = (self.clone(), name.to_owned());
+        let look = async move {
+            let permit = threads.acquire_owned().await;
+            // The thread keeps the permit: it is given back when the file system has answered, not when nobody waits any more.
+            let looked = spawn_blocking(move || {
+                let _permit = permit;
+                this.policy().file(&path)
+            });
+            looked.await.map_err(|error| Error::internal("look for an image", error))?
+        };
+        timeout(LOOK_TIMEOUT, look).await.unwrap_or_else(|_| {
+            let message = format!(
+                "the file system of image {name:?} did not answer within {} s; try again later",
+                LOOK_TIMEOUT.as_secs()
+            );
+            Err(Error::Unavailable { reason: Reason::RuntimeUnreachable, message })
+        })
+    }
+}
