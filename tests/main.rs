@@ -29,6 +29,7 @@ mod a_tenant_has_limits;
 mod a_tenants_sessions_are_counted;
 mod a_terminal_when_asked;
 mod a_time_out_ends_only_the_command;
+mod an_image_cannot_reach_the_host;
 mod an_ordinary_user_can_serve;
 mod any_image_is_a_sandbox;
 mod any_text_is_a_command;

@@ -94,13 +94,27 @@ impl First<'_> {
         // Still as the server's user: to the sandbox's own, the data directory is closed.
         let old = enter(&self.tree.root())?;
         self.become_root()?;
-        inside::mount_all(devices, self.plan.privileged(), self.plan.order.memory_bytes)?;
+        let processes = inside::processes()?;
+        // Nothing of the host is left from here on, so wherever the links of an image lead, they lead into the sandbox.
+        leave(old)?;
+        inside::mount_all(&processes, devices, self.plan.privileged(), self.plan.order.memory_bytes)
+            .map_err(|failure| self.blame_image(failure))?;
         if let Some(resolver) = resolver {
             inside::set_resolver(&resolver);
         }
-        leave(old)?;
         privileges::set_limits()?;
         self.place_descriptors(&null)
+    }
+
+    /// A path that cannot be made or mounted upon because of what is there is the image's fault.
+    fn blame_image(&self, failure: Failure) -> Failure {
+        match &self.plan.order.directory {
+            Some(image) if matches!(failure.errno, libc::ENOENT | libc::ENOTDIR | libc::ELOOP | libc::EEXIST) => {
+                let step = format!("use {} as an image: {}", image.display(), failure.step);
+                Failure { step, image: true, ..failure }
+            }
+            _ => failure,
+        }
     }
 
     fn become_root(&self) -> Result<(), Failure> {
@@ -148,8 +162,8 @@ impl First<'_> {
     }
 }
 
-/// Makes a directory the root of this process and of its mount namespace. The old root stays mounted, out of reach of
-/// paths, until [`leave`].
+/// Makes a directory the root of this process and of its mount namespace. The old root stays mounted over it until
+/// [`leave`]: a `..` at the root would lead into it, so until then no path of the image may be followed.
 fn enter(root: &Path) -> Result<OwnedFd, Failure> {
     let enter = || -> io::Result<OwnedFd> {
         let old = open(c"/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;

@@ -1,14 +1,18 @@
 //! What a sandbox's first process mounts into its root file system before it gives up the right to: `/proc`, `/dev`,
-//! and the directory for the agent's own files. All paths here are inside the new root.
+//! and the directory for the agent's own files. All paths here are inside the new root, where the image decides what is a
+//! directory and what is a link, so nothing of the host may be mounted any more when they are followed.
 
 use super::{
     sys,
     wire::{Failure, Step},
 };
 use rustix::{
-    fs::{CWD, Mode, OFlags, mkdir, open, symlink},
+    fs::{CWD, Mode, OFlags, ResolveFlags, mkdir, open, openat2, symlink},
     io::Errno,
-    mount::{MountFlags, MoveMountFlags, OpenTreeFlags, mount, move_mount, open_tree},
+    mount::{
+        FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create,
+        fsconfig_set_string, fsmount, fsopen, mount, move_mount, open_tree,
+    },
 };
 use std::{
     ffi::{CStr, CString},
@@ -29,6 +33,9 @@ const DIRECTORIES: [(&CStr, u32); 7] = [
     (c"/run/sandshell", 0o755),
     (c"/workspace", 0o755),
 ];
+
+/// What is mounted upon. Programs could replace a link, so there may be none on the way there.
+const MOUNT_POINTS: [&CStr; 3] = [c"/proc", c"/dev", c"/run/sandshell"];
 
 /// Files of `/proc` that tell about or change the whole host; they read as empty.
 const HIDDEN_FILES: [&CStr; 6] = [
@@ -68,9 +75,27 @@ impl Devices {
     }
 }
 
-/// Mounts everything. The process's root is the new one already, and the host's `/proc` must still be mounted
-/// somewhere: the kernel only then gives a user namespace another one.
-pub(super) fn mount_all(devices: Devices, terminal_group: bool, memory_bytes: Option<u64>) -> Result<(), Failure> {
+/// A `/proc` of this process namespace, mounted nowhere yet. The host's must still be mounted somewhere: the kernel only
+/// then gives a user namespace another one.
+pub(super) fn processes() -> Result<OwnedFd, Failure> {
+    let make = || -> io::Result<OwnedFd> {
+        let context = fsopen(c"proc", FsOpenFlags::FSOPEN_CLOEXEC)?;
+        fsconfig_set_string(context.as_fd(), c"source", c"proc")?;
+        fsconfig_create(context.as_fd())?;
+        let attributes =
+            MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+        Ok(fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)?)
+    };
+    make().step("make /proc (in a container this needs --security-opt systempaths=unconfined or --privileged)")
+}
+
+/// Mounts everything. The process's root is the new one already, and the host's file systems are gone.
+pub(super) fn mount_all(
+    processes: &OwnedFd,
+    devices: Devices,
+    terminal_group: bool,
+    memory_bytes: Option<u64>,
+) -> Result<(), Failure> {
     for (path, mode) in DIRECTORIES {
         match mkdir(path, Mode::from_raw_mode(mode)) {
             // `mkdir` obeys the umask, which keeps the sticky and the group's bits away from /tmp.
@@ -81,8 +106,12 @@ pub(super) fn mount_all(devices: Devices, terminal_group: bool, memory_bytes: Op
             Err(error) => return Err(error).step_with(|| format!("make {}", path.to_string_lossy())),
         }
     }
-    mount(c"proc", c"/proc", c"proc", PRIVATE, None)
-        .step("mount /proc (in a container this needs --security-opt systempaths=unconfined or --privileged)")?;
+    for path in MOUNT_POINTS {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        openat2(CWD, path, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS)
+            .step_with(|| format!("{} is not a directory, or a link leads there", path.to_string_lossy()))?;
+    }
+    move_mount(processes, c"", CWD, c"/proc", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH).step("mount /proc")?;
     device_directory(devices, terminal_group, memory_bytes)?;
     mask_proc()?;
     tmpfs(c"/run/sandshell", PRIVATE, 0o755, AGENT_BYTES).step("mount /run/sandshell")
