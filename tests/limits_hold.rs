@@ -1,6 +1,7 @@
 //! Limits stop the one who reaches them, and nobody else.
 
-use crate::kit::{Runtime, Sandbox, create_sandbox, v1, within};
+use crate::kit::{Runtime, Sandbox, create_sandbox, host, token, v1, within};
+use std::time::{Duration, Instant};
 use v1::{ExecStart, Resources, exited::Reason};
 
 async fn limited(on: Runtime, resources: Resources) -> Sandbox {
@@ -16,6 +17,7 @@ crate::in_every_runtime!(
     processes_are_counted,
     limits_of_its_own_are_the_sandboxs,
     the_processor_is_shared_out,
+    sandboxes_weigh_the_same,
     sessions_are_bounded,
 );
 
@@ -61,16 +63,70 @@ async fn a_shell_may_eat_itself(on: Runtime) {
     other.alive().await;
 }
 
-/// Files in memory (tmpfs) count too, and are the sandbox's own trouble.
+/// Files in memory (tmpfs) and the memory of programs have one limit together.
 async fn files_in_memory_count(on: Runtime) {
-    let sandbox = limited(on, Resources { memory_bytes: Some(64 << 20), ..Default::default() }).await;
+    let sandbox = limited(on, Resources { memory_bytes: Some(128 << 20), ..Default::default() }).await;
     let s = sandbox.session("").await;
     let bystander = limited(on, Resources::default()).await;
-    let got = s.run("head -c 1000000000 /dev/zero >/dev/shm/big").await;
-    assert_ne!(got.exit_code(), 0, "{got:?}");
-    s.run("rm -f /dev/shm/big").await;
-    s.alive().await;
+    const EIGHTY_MIB: &str = "/usr/bin/python3 -c 'print(len(bytearray(80 << 20)))'";
+    s.run(EIGHTY_MIB).await.expect("83886080\n", "", 0);
+    // Less than the file system itself would refuse.
+    s.run("head -c 58720256 /dev/zero >/dev/shm/big").await.expect("", "", 0);
+    let got = s.run(EIGHTY_MIB).await;
+    assert_eq!((got.reason(), got.exit_code()), (Reason::OutOfMemory, 137), "{got:?}");
+    s.run("rm /dev/shm/big").await.expect("", "", 0);
+    s.run(EIGHTY_MIB).await.expect("83886080\n", "", 0);
     bystander.run("echo alive").await.expect("alive\n", "", 0);
+}
+
+/// What waits in sockets is memory as well. On cgroup version 1 it counts to a limit of its own, which Docker does not set.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn bytes_in_sockets_count() {
+    let program = "
+import socket
+kept, queued = [], 0
+server = socket.create_server((\"127.0.0.1\", 0), backlog=1000)
+def fill(out):
+    global queued
+    try:
+        while True: queued += out.send(bytes(65536))
+    except OSError: pass
+for number in range(400):
+    try:
+        client = socket.create_connection(server.getsockname(), timeout=5)
+        kept += [client, server.accept()[0]]
+    except OSError: break
+    client.setblocking(False)
+    fill(client)
+print(\"tcp\", queued >> 20, flush=True)
+received = 0
+readers = []
+for number in range(200):
+    reader, writer = socket.socket(type=socket.SOCK_DGRAM), socket.socket(type=socket.SOCK_DGRAM)
+    reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+    reader.bind((\"127.0.0.1\", 0))
+    writer.connect(reader.getsockname())
+    reader.setblocking(False)
+    writer.setblocking(False)
+    try:
+        for _ in range(200): writer.send(bytes(60000))
+    except OSError: pass
+    readers.append(reader)
+for reader in readers:
+    try:
+        while True: received += len(reader.recv(65536))
+    except OSError: pass
+print(\"udp\", received >> 20, flush=True)
+";
+    let on = Runtime::Linux;
+    let sandbox = limited(on, Resources { memory_bytes: Some(64 << 20), ..Default::default() }).await;
+    let got = sandbox.run(&format!("/usr/bin/python3 -c '{program}'")).await;
+    let said = got.out();
+    let mebibytes: Vec<u64> = said.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+    // Where it counts to the memory limit itself, the program may have been ended for it.
+    assert!(mebibytes.len() == 2 || got.reason() == Reason::OutOfMemory, "{got:?}");
+    assert!(mebibytes.iter().all(|mebibytes| *mebibytes <= 64), "MiB in sockets of a sandbox with 64 MiB: {said}");
+    sandbox.session("").await.alive().await;
 }
 
 async fn a_fork_bomb_stays_in_its_sandbox(on: Runtime) {
@@ -143,19 +199,76 @@ async fn limits_of_its_own_are_the_sandboxs(on: Runtime) {
     }
 }
 
-/// Half a processor takes twice as long, more or less: measured in processor time, which a busy machine does not change.
+/// Processor time that sandboxes use from now on, as parts of one processor.
+async fn rates<const N: usize>(sandboxes: [&Sandbox; N]) -> [f64; N] {
+    let look = async |sandbox: &Sandbox| {
+        let request = v1::GetSandboxStatsRequest { sandbox_id: sandbox.id.clone() };
+        let stats = within("a sandbox's use", sandbox.clients.sandboxes.clone().get_sandbox_stats(request)).await;
+        let time = stats.expect("its use").into_inner().cpu_time.expect("processor time");
+        (Instant::now(), time.seconds as f64 + f64::from(time.nanos) / 1e9)
+    };
+    let mut first = Vec::new();
+    for sandbox in sandboxes {
+        first.push(look(sandbox).await);
+    }
+    // The first is the one that others are compared with.
+    within("half a second of processor time", async {
+        while look(sandboxes[0]).await.1 < first[0].1 + 0.5 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await;
+    let mut rates = [0.0; N];
+    for ((sandbox, (began, before)), rate) in sandboxes.into_iter().zip(first).zip(&mut rates) {
+        let (now, used) = look(sandbox).await;
+        *rate = (used - before) / (now - began).as_secs_f64();
+    }
+    rates
+}
+
+/// Beside one without a limit: that shows how much there was to be had. On a machine that leaves hardly anything to either,
+/// nothing can be seen, and so the limit is low.
 async fn the_processor_is_shared_out(on: Runtime) {
-    let sandbox = limited(on, Resources { cpu_millis: Some(100), ..Default::default() }).await;
-    let s = sandbox.session("/bin/bash").await;
-    let program = "
-import time
-end, before = time.monotonic() + 2, time.process_time()
-while time.monotonic() < end: pass
-print(time.process_time() - before)
-";
-    let got = s.run(format!("/usr/bin/python3 -c '{program}'")).await;
-    let used: f64 = got.out().trim().parse().unwrap_or(f64::MAX);
-    assert!(used < 0.7, "2 s with a tenth of a processor used {used} s of it: {got:?}");
+    let slow = limited(on, Resources { cpu_millis: Some(20), ..Default::default() }).await;
+    let free = limited(on, Resources::default()).await;
+    let (s, t) = (slow.session("").await, free.session("").await);
+    for session in [&s, &t] {
+        session.run("while :; do :; done &").await;
+    }
+    for _ in 0..10 {
+        let [free, slow] = rates([&free, &slow]).await;
+        println!("without a limit {free:.3} of a processor, with one {slow:.3}");
+        if free >= 0.06 {
+            assert!(slow < 0.04, "with a limit of 0.02 processors a sandbox used {slow:.3}, without one {free:.3}");
+            return;
+        }
+    }
+    panic!("others take so much of this machine that no limit can be seen");
+}
+
+/// However many programs a sandbox runs, together they weigh as much as those of another one.
+async fn sandboxes_weigh_the_same(on: Runtime) {
+    let (crowded, modest) = (on.sandbox().await, on.sandbox().await);
+    let (s, t) = (crowded.session("").await, modest.session("").await);
+    s.run("i=0; while [ $i -lt 60 ]; do (while :; do :; done) & i=$((i+1)); done").await;
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    t.run(format!("i=0; while [ $i -lt {processors} ]; do (while :; do :; done) & i=$((i+1)); done")).await;
+    let [modest, crowded] = rates([&modest, &crowded]).await;
+    assert!(modest * 3.0 > crowded, "{processors} loops had {modest:.2} of a processor, 60 loops {crowded:.2}");
+}
+
+/// The agent goes before the programs of its sandbox, and they cannot follow it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn the_agent_goes_first() {
+    let word = token();
+    let sandbox = Runtime::Linux.sandbox().await;
+    let s = sandbox.session("").await;
+    s.run(format!("touch /workspace/{word}; nice; nice -n -1 true 2>/dev/null; nice -n 5 nice"))
+        .await
+        .expect("0\n5\n", "", 0);
+    let agent = host::agent_with_file(&format!("/workspace/{word}"));
+    let pid = rustix::process::Pid::from_raw(agent as i32);
+    assert_eq!(rustix::process::getpriority_process(pid).unwrap(), -10);
 }
 
 /// Beyond every limit on open files and the like, the answer is an error and not the end.

@@ -50,6 +50,7 @@ mod limits_and_isolation_hold_on_cgroup_v2;
 mod limits_hold;
 mod many_sessions_mix_nothing;
 mod mistakes_keep_state;
+mod one_sandbox_leaves_the_rest_to_others;
 mod output_never_costs_the_sandbox;
 mod programs_cannot_harm_the_agent;
 mod python_clients_work;

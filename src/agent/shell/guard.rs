@@ -2,7 +2,10 @@
 //!
 //! Programs have the agent's user, so the kernel lets them signal it, take away its processor time and lower its limits.
 //! Then nobody could end or reach their sandbox any more. The filter refuses just that: calls that name the agent, and
-//! those that name everything of its user. All else is the runtime's to allow or refuse.
+//! those that name everything of its user. All else is the runtime's to allow or refuse, but for what takes memory of the
+//! whole host that no runtime's limit counts: asynchronous I/O (the host has one small number of requests for everybody;
+//! programs fall back to ordinary reads and writes), and netlink sockets that no program in a sandbox has a use for.
+//! Programs need netlink's route protocol, which tells them their network interfaces; they know kernels without the others.
 //!
 //! A descriptor cannot be looked into by a filter. What a program can do with one of the agent is harmless: it can send
 //! signals through the directory `/proc/1`, but the kernel drops all that the first process of a sandbox has no handler
@@ -39,12 +42,14 @@ struct Numbers {
     prlimit64: u32,
     migrate_pages: u32,
     move_pages: &'static [u32],
+    io_setup: &'static [u32],
+    socket: u32,
 }
 
 #[cfg(target_arch = "x86_64")]
-const NATIVE: (u32, Numbers) = (0xc000_003e, numbers(&[129, 524], &[297, 536], &[279, 533]));
+const NATIVE: (u32, Numbers) = (0xc000_003e, numbers(&[129, 524], &[297, 536], &[279, 533], &[206, 543]));
 #[cfg(target_arch = "aarch64")]
-const NATIVE: (u32, Numbers) = (0xc000_00b7, numbers(&[138], &[240], &[239]));
+const NATIVE: (u32, Numbers) = (0xc000_00b7, numbers(&[138], &[240], &[239], &[0]));
 
 /// Programs of 32 bits, where the kernel runs them.
 #[cfg(target_arch = "x86_64")]
@@ -66,6 +71,8 @@ const OTHER: Option<(u32, Numbers)> = Some((
         prlimit64: 340,
         migrate_pages: 294,
         move_pages: &[317],
+        io_setup: &[245],
+        socket: 359,
     },
 ));
 #[cfg(target_arch = "aarch64")]
@@ -75,6 +82,7 @@ const fn numbers(
     rt_sigqueueinfo: &'static [u32],
     rt_tgsigqueueinfo: &'static [u32],
     move_pages: &'static [u32],
+    io_setup: &'static [u32],
 ) -> Numbers {
     Numbers {
         kill: libc::SYS_kill as u32,
@@ -92,6 +100,8 @@ const fn numbers(
         prlimit64: libc::SYS_prlimit64 as u32,
         migrate_pages: libc::SYS_migrate_pages as u32,
         move_pages,
+        io_setup,
+        socket: libc::SYS_socket as u32,
     }
 }
 
@@ -119,8 +129,18 @@ pub(super) fn apply(program: &BpfProgram) -> io::Result<()> {
     })
 }
 
-/// What is refused: a call's number, and the tests that must all hold.
-fn refused(numbers: &Numbers, agent: u32, group: u32) -> Vec<(u32, Vec<Vec<Test>>)> {
+/// What is refused: a call's number, the error, and the tests that must all hold.
+fn refused(numbers: &Numbers, agent: u32, group: u32) -> Vec<(u32, libc::c_int, Vec<Vec<Test>>)> {
+    let n = numbers;
+    let about_the_agent = naming(n, agent, group).into_iter().map(|(number, tests)| (number, libc::EPERM, tests));
+    // The route protocol is number 0.
+    let netlink = vec![vec![Is(0, libc::AF_NETLINK as u32), IsSet(2, 0)]];
+    let uncounted = n.io_setup.iter().map(|number| (*number, libc::ENOSYS, vec![vec![]]));
+    about_the_agent.chain(uncounted).chain([(n.socket, libc::EPROTONOSUPPORT, netlink)]).collect()
+}
+
+/// Calls that name the agent.
+fn naming(numbers: &Numbers, agent: u32, group: u32) -> Vec<(u32, Vec<Vec<Test>>)> {
     let n = numbers;
     // Signal 0 only asks whether there is such a process.
     let mut kill = vec![vec![Is(0, agent), IsSet(1, 0)]];
@@ -160,7 +180,7 @@ const AND: u16 = 0x54;
 const JUMP_IF_EQUAL: u16 = 0x15;
 const RETURN: u16 = 0x06;
 const ALLOW: u32 = 0x7fff_0000;
-const REFUSE: u32 = 0x0005_0000 | libc::EPERM as u32;
+const REFUSE: u32 = 0x0005_0000;
 const KILL: u32 = 0x8000_0000;
 
 fn step(code: u16, k: u32) -> sock_filter {
@@ -172,8 +192,8 @@ fn build(agent: u32, group: u32) -> BpfProgram {
     let mut program = vec![step(LOAD, 4)];
     for (architecture, numbers) in [Some(NATIVE), OTHER].into_iter().flatten() {
         let mut calls = vec![step(LOAD, 0), step(AND, !SHORT_POINTERS)];
-        for (number, alternatives) in refused(&numbers, agent, group) {
-            let mut call: BpfProgram = alternatives.iter().flat_map(|tests| alternative(tests)).collect();
+        for (number, error, alternatives) in refused(&numbers, agent, group) {
+            let mut call: BpfProgram = alternatives.iter().flat_map(|tests| alternative(tests, error)).collect();
             call.push(step(RETURN, ALLOW));
             calls.push(sock_filter { code: JUMP_IF_EQUAL, jt: 0, jf: call.len() as u8, k: number });
             calls.extend(call);
@@ -190,7 +210,7 @@ fn build(agent: u32, group: u32) -> BpfProgram {
 }
 
 /// Refuses when all tests hold, else goes on after it.
-fn alternative(tests: &[Test]) -> BpfProgram {
+fn alternative(tests: &[Test], error: libc::c_int) -> BpfProgram {
     let mut steps = BpfProgram::new();
     for (at, test) in tests.iter().enumerate() {
         // Two steps for each further test, and the last one that refuses.
@@ -202,7 +222,7 @@ fn alternative(tests: &[Test]) -> BpfProgram {
         steps.push(step(LOAD, offset));
         steps.push(sock_filter { code: JUMP_IF_EQUAL, jt, jf, k });
     }
-    steps.push(step(RETURN, REFUSE));
+    steps.push(step(RETURN, REFUSE | error as u32));
     steps
 }
 
@@ -243,8 +263,9 @@ mod tests {
             let program = build(agent, group);
             let (a, g) = (u64::from(agent), u64::from(group));
             for (architecture, n) in [Some(NATIVE), OTHER].into_iter().flatten() {
+                const DENY: u32 = REFUSE | libc::EPERM as u32;
                 let refuses = |number, arguments| match decide(&program, architecture, number, arguments) {
-                    REFUSE => true,
+                    DENY => true,
                     ALLOW => false,
                     other => panic!("{other:#x}"),
                 };
@@ -279,10 +300,17 @@ mod tests {
                             && !refuses(number, [first, any, 0])
                     );
                 }
-                assert!(!refuses(0, [a, a, a]) && !refuses(3, [a, a, a]));
+                assert!(!refuses(3, [a, a, a]) && !refuses(5, [a, a, a]));
+                for number in n.io_setup {
+                    assert_eq!(decide(&program, architecture, *number, [1, 1, 1]), REFUSE | libc::ENOSYS as u32);
+                }
+                let netlink = |protocol| decide(&program, architecture, n.socket, [16, 3, protocol]);
+                assert_eq!(netlink(0), ALLOW);
+                assert_eq!(netlink(9), REFUSE | libc::EPROTONOSUPPORT as u32);
+                assert!(!refuses(n.socket, [2, 1, 6]));
             }
             #[cfg(target_arch = "x86_64")]
-            assert_eq!(decide(&program, NATIVE.0, NATIVE.1.kill | SHORT_POINTERS, [a, 9, 0]), REFUSE);
+            assert_eq!(decide(&program, NATIVE.0, NATIVE.1.kill | SHORT_POINTERS, [a, 9, 0]), REFUSE | 1);
             assert_eq!(decide(&program, 0x1234, 0, [0; 3]), KILL);
         }
     }

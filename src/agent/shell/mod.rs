@@ -10,6 +10,7 @@ mod fifo;
 mod guard;
 mod holder;
 mod launch;
+mod limits;
 mod processes;
 mod quoting;
 mod records;

@@ -1,5 +1,6 @@
 //! System calls of the agent that have no safe form.
 
+use super::limits;
 use std::{
     ffi::CString,
     io,
@@ -56,6 +57,7 @@ pub(super) fn fork_holder(image: &Image, descriptors: &Descriptors) -> io::Resul
     let filter = super::guard::program();
     let fds = [&descriptors.input, &descriptors.output, &descriptors.error, &descriptors.terminal, &descriptors.events]
         .map(AsRawFd::as_raw_fd);
+    limits::prepare();
     // SAFETY: the agent has one thread (a current-thread runtime, nothing is ever spawned on a blocking pool), so no
     // lock can be held by a thread that the child lacks. The child never returns from `holder`.
     match unsafe { libc::fork() } {
@@ -149,6 +151,7 @@ unsafe fn become_shell(
             return;
         }
         libc::close(terminal);
+        limits::apply();
         // The agent is not to be looked into; its own entry in /proc is closed to it then, and the shell's would be.
         libc::prctl(libc::PR_SET_DUMPABLE, 1);
         let oom = libc::open(c"/proc/self/oom_score_adj".as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC);

@@ -22,6 +22,10 @@ const PRIVATE_BYTES: u64 = 64 << 20;
 /// Bytes of shared memory where memory is not limited.
 const SHARED_BYTES: u64 = 1 << 30;
 
+/// Weight of a sandbox's processes together, where a usual container has 1024 (20 and 100 on cgroup version 2): what else runs
+/// on the host goes before.
+const CPU_SHARES: i64 = 512;
+
 /// What root may do inside: Docker's choice without raw sockets, device nodes and the audit log.
 const CAPABILITIES: [&str; 11] = [
     "CHOWN",
@@ -106,6 +110,7 @@ fn host(shared: &Shared, spec: &SandboxSpec, image: &Found) -> HostConfig {
         memory,
         // Together with swap: so none.
         memory_swap: memory,
+        cpu_shares: Some(CPU_SHARES),
         nano_cpus: limits.cpu_millis.map(|millis| signed(millis.saturating_mul(1_000_000))),
         pids_limit: limits.max_processes.map(signed),
         storage_opt: limits.disk_bytes.map(|bytes| HashMap::from([("size".to_owned(), bytes.to_string())])),

@@ -58,6 +58,10 @@ const AGENT_BYTES: u64 = 64 << 20;
 /// Bytes of shared memory where memory is not limited.
 const SHARED_BYTES: u64 = 1 << 30;
 
+/// Terminals of one sandbox. The kernel has 4096 (`kernel.pty.max`) for all of the host, 1024 of them for the host alone.
+/// Each of the 512 sessions that a sandbox may have takes one, and so does each command with a terminal.
+const TERMINALS: u32 = 640;
+
 const PRIVATE: MountFlags = MountFlags::NOSUID.union(MountFlags::NODEV).union(MountFlags::NOEXEC);
 const CLONE: OpenTreeFlags = OpenTreeFlags::OPEN_TREE_CLONE.union(OpenTreeFlags::OPEN_TREE_CLOEXEC);
 
@@ -145,12 +149,10 @@ fn device_directory(devices: Devices, terminal_group: bool, memory_bytes: Option
     }
     mkdir(c"/dev/pts", Mode::from_raw_mode(0o755)).step("make /dev/pts")?;
     // Group 5 is `tty` everywhere; without a range of ids it cannot be named.
-    let options = if terminal_group {
-        c"newinstance,ptmxmode=0666,mode=0620,gid=5"
-    } else {
-        c"newinstance,ptmxmode=0666,mode=0620"
-    };
-    mount(c"devpts", c"/dev/pts", c"devpts", MountFlags::NOSUID | MountFlags::NOEXEC, options)
+    let group = if terminal_group { ",gid=5" } else { "" };
+    let options = CString::new(format!("newinstance,ptmxmode=0666,mode=0620,max={TERMINALS}{group}"));
+    let options = options.map_err(io::Error::from).step("mount /dev/pts")?;
+    mount(c"devpts", c"/dev/pts", c"devpts", MountFlags::NOSUID | MountFlags::NOEXEC, options.as_c_str())
         .step("mount /dev/pts")?;
     mkdir(c"/dev/shm", Mode::from_raw_mode(0o1777)).step("make /dev/shm")?;
     let bytes = memory_bytes.map_or(SHARED_BYTES, |bytes| bytes / 2);

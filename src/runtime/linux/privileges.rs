@@ -1,10 +1,15 @@
 //! What a sandbox's processes may not do, whoever they are inside: capabilities, limits, no new privileges.
 
+use super::sys;
 use super::wire::{Failure, Step};
 use rustix::{
-    process::{Resource, Rlimit, getrlimit, setrlimit},
-    thread::{CapabilitySet, remove_capability_from_bounding_set, set_no_new_privs},
+    process::{Resource, Rlimit, Uid, getrlimit, setrlimit},
+    thread::{
+        CapabilitySet, CapabilitySets, capabilities, remove_capability_from_bounding_set, set_capabilities,
+        set_no_new_privs, set_thread_res_uid,
+    },
 };
+use std::io;
 
 /// What root may do inside: Docker's choice without raw sockets, device nodes and the audit log. It only ever counts
 /// within the sandbox's own user namespace.
@@ -40,6 +45,26 @@ pub(super) fn drop_capabilities() -> Result<(), Failure> {
         }
     }
     set_no_new_privs(true).step("refuse new privileges")
+}
+
+/// Makes another user the effective one of this thread, which belongs to root. It keeps all capabilities, and root's
+/// access to files.
+///
+/// The kernel charges everything that a user namespace uses (inotify instances, message queues, pending signals, …) also
+/// to the user who made the namespace. Made by root, all sandboxes would share one account with the host's own root, and
+/// any of them could use it up.
+pub(super) fn act_as(user: u32) -> io::Result<()> {
+    let CapabilitySets { permitted, inheritable, .. } = capabilities(None)?;
+    set_thread_res_uid(Uid::ROOT, Uid::from_raw(user), Uid::ROOT)?;
+    // Leaving root takes the effective capabilities away, and some kernels let nobody make a user namespace without.
+    set_capabilities(None, CapabilitySets { effective: permitted, permitted, inheritable })?;
+    sys::access_files_as(Uid::ROOT);
+    Ok(())
+}
+
+/// Undoes [`act_as`]. The kernel gives the effective capabilities back.
+pub(super) fn act_as_root() -> io::Result<()> {
+    Ok(set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT)?)
 }
 
 /// Sets limits that a process inherits.

@@ -1,7 +1,8 @@
 //! The system calls that a sandbox may make: a list of what is allowed, like Docker's default, and less in places.
 //!
-//! Two filters are stacked, because one has a single answer for what it refuses. The second lets `clone3` seem not to
-//! exist: its flags are behind a pointer that no filter can read, and every libc falls back to `clone`.
+//! Two filters are stacked, because one has a single answer for what it refuses. The second lets some calls seem not to
+//! exist, `clone3` among them: its flags are behind a pointer that no filter can read, and every libc falls back to
+//! `clone`.
 
 use super::syscalls::{ALLOWED, ALLOWED_HERE};
 use seccompiler::{
@@ -30,6 +31,16 @@ const PERSONALITIES: [u64; 6] = [0x0, 0x8, 0x2_0000, 0x2_0008, 0xffff_ffff, 0x4_
 /// System calls that came after the list, and will: they seem not to exist, so that a libc that tries a new one falls
 /// back to what it did before.
 const UNKNOWN: RangeInclusive<i64> = 457..=511;
+
+/// Asynchronous I/O seems not to exist either. Whoever uses it falls back to ordinary reads and writes then.
+const HIDDEN: [i64; 6] = [
+    libc::SYS_clone3,
+    libc::SYS_io_setup,
+    libc::SYS_io_destroy,
+    libc::SYS_io_submit,
+    libc::SYS_io_cancel,
+    libc::SYS_io_getevents,
+];
 
 /// The compiled filters, for any number of processes.
 pub(super) struct Filters {
@@ -79,7 +90,7 @@ fn build() -> Result<Filters, BackendError> {
     let allow = SeccompFilter::new(rules, refuse, SeccompAction::Allow, architecture()?)?.try_into()?;
 
     let unknown = UNKNOWN.filter(|number| !ALLOWED.contains(number));
-    let hidden = unknown.chain([libc::SYS_clone3]).map(|number| (number, vec![])).collect();
+    let hidden = unknown.chain(HIDDEN).map(|number| (number, vec![])).collect();
     let absent = SeccompAction::Errno(libc::ENOSYS as u32);
     let hide = SeccompFilter::new(hidden, SeccompAction::Allow, absent, architecture()?)?.try_into()?;
     Ok(Filters { allow, hide })
@@ -126,6 +137,7 @@ mod tests {
             libc::SYS_kexec_load,
             libc::SYS_init_module,
             libc::SYS_clone3,
+            libc::SYS_io_setup,
             libc::SYS_ioctl,
             libc::SYS_clone,
         ] {

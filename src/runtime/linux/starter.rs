@@ -7,6 +7,7 @@ use super::{
     first::{First, out_of_the_way},
     idmap::{self, Ids},
     layout::{AGENT_LOG, AGENT_SOCKET, Layout},
+    privileges,
     process::{ProcessId, state_and_start},
     record::Record,
     seccomp::Filters,
@@ -18,7 +19,7 @@ use crate::runtime::packet;
 use rustix::{
     fs::Mode,
     net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with},
-    process::{Signal, WaitId, WaitIdOptions, chdir, pidfd_send_signal, umask, waitid},
+    process::{Signal, WaitId, WaitIdOptions, chdir, pidfd_send_signal, setpriority_process, umask, waitid},
 };
 use std::{
     fs::{File, OpenOptions},
@@ -29,6 +30,9 @@ use std::{
     },
     path::{Path, PathBuf},
 };
+
+/// The agent's nice value.
+const AGENT_NICE: i32 = -10;
 
 /// What all starters of a zygote share.
 pub(super) struct Shared {
@@ -144,10 +148,20 @@ fn start(shared: &Shared, prepared: &Prepared, order: &Order, config: OwnedFd) -
         go: aside(go_reader.into())?.into(),
         failed: aside(failed.into())?.into(),
     };
+    // The agent answers for all programs of its sandbox, so it gets the processor before them. They do not inherit this.
+    // Only root may set it.
+    let _ = setpriority_process(None, AGENT_NICE);
+    let owner = tree.owner;
+    if let Some(owner) = owner {
+        privileges::act_as(owner).step("become the sandbox's user")?;
+    }
     let Some(child) = sys::clone_into(namespaces(order.host_network)).step("make the sandbox's namespaces")? else {
         drop((go, failures));
         first.run()
     };
+    if owner.is_some() {
+        privileges::act_as_root().step("become root again")?;
+    }
     drop(first);
     let running = release(shared, prepared, order, &sandbox, &child, &mut go).and_then(|()| {
         drop(go);

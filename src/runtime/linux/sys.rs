@@ -160,6 +160,12 @@ pub(super) fn reset_signals() {
     }
 }
 
+/// Lets this thread access files as another user than its effective one.
+pub(super) fn access_files_as(user: rustix::process::Uid) {
+    // SAFETY: `setfsuid` takes a number and changes no memory.
+    unsafe { libc::setfsuid(user.as_raw()) };
+}
+
 /// Lets the kernel reap this process's children at once.
 pub(super) fn ignore_children() {
     // SAFETY: SIG_IGN is a valid action for SIGCHLD.

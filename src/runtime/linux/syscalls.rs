@@ -1,6 +1,7 @@
 //! The names behind [`super::seccomp`]: what programs need. Left out, beside what concerns the whole host, are calls that
 //! make or enter namespaces and mounts, keys (they are not namespaced), `bpf`, `perf_event_open`, `userfaultfd` and
-//! `io_uring` (large attack surfaces), and `open_by_handle_at` (walks past every mount). `clone`, `ioctl`, `socket` and
+//! `io_uring` (large attack surfaces), `open_by_handle_at` (walks past every mount), and asynchronous I/O (`io_setup`: the
+//! kernel has one small number of requests for the whole host). `clone`, `ioctl`, `socket` and
 //! `personality` are allowed by their arguments.
 
 /// Allowed whatever the arguments.
@@ -85,11 +86,6 @@ pub(super) const ALLOWED: &[i64] = &[
     libc::SYS_inotify_add_watch,
     libc::SYS_inotify_init1,
     libc::SYS_inotify_rm_watch,
-    libc::SYS_io_cancel,
-    libc::SYS_io_destroy,
-    libc::SYS_io_getevents,
-    libc::SYS_io_setup,
-    libc::SYS_io_submit,
     libc::SYS_ioprio_get,
     libc::SYS_ioprio_set,
     libc::SYS_kcmp,

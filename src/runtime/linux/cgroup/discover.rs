@@ -14,6 +14,10 @@ use std::{
 /// itself. (With systemd, `Delegate=yes` and `DelegateSubgroup=sandshell-server` start the server there.)
 const SERVER_LEAF: &str = "sandshell-server";
 
+/// Its weight, where all sandboxes together have 100: who waits for the server waits for no program. The kernel allows 1
+/// to 10000.
+const SERVER_WEIGHT: &str = "1000";
+
 /// Prepares `sandshell-<instance>` wherever limits can be set. Also returns one sentence for each limit that cannot.
 pub(in crate::runtime::linux) fn discover(instance: &str) -> io::Result<(Cgroups, Vec<String>)> {
     let mounts = parse_mounts(&fs::read_to_string("/proc/self/mountinfo")?);
@@ -76,6 +80,10 @@ fn version2(mounts: &[CgroupMount], own: &str, so_far: &Cgroups, name: &str) -> 
         .and_then(|()| make(&parent))
         .and_then(|()| enable(&parent, &wanted))
         .map_err(|error| format!("cgroup v2, {}: {error}", base.display()))?;
+    if own.ends_with(SERVER_LEAF) || base == own {
+        // Not where the server has no cgroup of its own. It costs speed only.
+        let _ = write(&base.join(SERVER_LEAF), "cpu.weight", SERVER_WEIGHT);
+    }
     let enabled = listed(&parent.join("cgroup.subtree_control"));
     let controllers: Vec<_> =
         wanted.into_iter().filter(|controller| enabled.iter().any(|name| name == controller.name())).collect();

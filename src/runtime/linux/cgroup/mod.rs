@@ -88,6 +88,10 @@ impl Cgroups {
             fs::create_dir(&path).step_with(|| format!("make the cgroup {}", path.display()))?;
             made.push(path.clone());
             write(&path, "cgroup.procs", "0").step_with(|| format!("enter the cgroup {}", path.display()))?;
+            if hierarchy.version == Version::V1 && hierarchy.controllers.contains(&Controller::Memory) {
+                // Also ahead of time, because the first such limit on a host rewrites the kernel's code.
+                sockets(&path, SOCKET_BYTES).step("limit the memory of sockets")?;
+            }
         }
         Ok(())
     }
@@ -160,10 +164,20 @@ pub(super) fn remove(path: &Path) -> io::Result<bool> {
     }
 }
 
-fn memory(path: &Path, version: Version, bytes: u64) -> io::Result<()> {
-    let bytes = bytes.to_string();
+/// Bytes that wait in the TCP and UDP sockets of a sandbox, on version 1: there they count to no memory limit but this
+/// one, and the kernel lets all of the host have about a tenth of the memory for them. (On version 2 they are memory like
+/// any other.)
+const SOCKET_BYTES: u64 = 64 << 20;
+
+fn sockets(path: &Path, bytes: u64) -> io::Result<()> {
+    optional(write(path, "memory.kmem.tcp.limit_in_bytes", &bytes.to_string()))
+}
+
+fn memory(path: &Path, version: Version, limit: u64) -> io::Result<()> {
+    let bytes = limit.to_string();
     match version {
         Version::V1 => {
+            sockets(path, SOCKET_BYTES.min(limit / 4))?;
             write(path, "memory.limit_in_bytes", &bytes)?;
             // Memory and swap together. Not every kernel counts swap.
             optional(write(path, "memory.memsw.limit_in_bytes", &bytes))
