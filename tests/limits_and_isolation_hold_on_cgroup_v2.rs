@@ -1,13 +1,25 @@
 //! Limits and isolation once more, where this machine may differ from its users': in a virtual machine with Debian 12's
 //! kernel, cgroup v2 with every controller, and an ext4 disk. It runs this very test program, inside.
 
-use std::{env, path::Path, process::Command};
+use crate::kit::{server::spawn_bound_to_us, within::Limit};
+use std::{
+    env,
+    io::{BufRead, BufReader, Read},
+    path::Path,
+    process::{Command, Stdio},
+    sync::mpsc::{self, RecvTimeoutError},
+    time::{Duration, Instant},
+};
 
 /// What runs inside, but for what needs a Docker daemon: the modules whose names start so.
 const INSIDE: &[&str] = &["limits_hold", "isolation_holds", "an_ordinary_user_can_serve", "sandboxes_come_and_go"];
 
-/// Longest life of the virtual machine, which takes 3 s to boot and is about ten times slower than the machine it runs on.
-const TIME_LIMIT_SECONDS: &str = "420";
+/// The machine is given up when its console has said nothing for so long. It takes 3 s to boot and is about ten times
+/// slower than the machine that it runs on, and so are the bounds of the tests inside.
+const SILENCE: Duration = Duration::from_secs(300);
+
+/// And after this, whatever it says: a little before the test runner would kill this test without a word.
+const LONGEST_LIFE: Duration = Duration::from_secs(3300);
 
 #[test]
 fn the_same_tests_pass_in_a_virtual_machine() {
@@ -54,8 +66,8 @@ fn make_disk(disk: &Path) {
 
 /// Runs the machine until it switches itself off, and returns the lines of its serial console.
 fn boot(kernel: &Path, disk: &Path) -> Vec<String> {
-    let output = Command::new("timeout")
-        .args(["--foreground", TIME_LIMIT_SECONDS, "qemu-system-x86_64"])
+    let mut machine = Command::new("qemu-system-x86_64");
+    machine
         .args(
             "-accel tcg -cpu qemu64,+rdrand -m 2048 -smp 2 -nodefaults -serial stdio -display none -no-reboot"
                 .split(' '),
@@ -66,13 +78,55 @@ fn boot(kernel: &Path, disk: &Path) -> Vec<String> {
         .arg(format!("if=none,id=disk,format=raw,file={}", disk.display()))
         .args(["-device", "nvme,serial=1,drive=disk", "-append"])
         .arg(format!("console=ttyS0 root=/dev/nvme0n1 rw init=/init quiet panic=-1 tests={}", INSIDE.join(",")))
-        .stdin(std::process::Stdio::null())
-        .output()
-        .expect("qemu-system-x86_64 is missing: ./test installs it");
-    let console = String::from_utf8_lossy(&output.stdout);
-    let mut lines: Vec<String> = console.lines().map(|line| line.trim_end().to_owned()).collect();
-    let errors = String::from_utf8_lossy(&output.stderr);
-    lines.extend(errors.lines().map(|line| format!("qemu: {line}")));
-    lines.push(format!("qemu: {}", output.status));
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut machine = spawn_bound_to_us(machine, None);
+    let (say, said) = mpsc::channel();
+    read_lines("", machine.stdout.take().expect("its console"), say.clone());
+    read_lines("qemu: ", machine.stderr.take().expect("its complaints"), say);
+
+    let began = Instant::now();
+    let (mut lines, mut times) = (Vec::new(), Vec::new());
+    let why = loop {
+        let heard = Instant::now();
+        let mut limit = Limit::of(SILENCE);
+        let line = loop {
+            match said.recv_timeout(limit.left().min(Duration::from_secs(1))) {
+                Ok(line) => break Ok(line),
+                Err(RecvTimeoutError::Disconnected) => break Err("it ended".to_owned()),
+                Err(RecvTimeoutError::Timeout) if limit.is_over() => break Err(format!("it said nothing for {limit}")),
+                Err(RecvTimeoutError::Timeout) if began.elapsed() > LONGEST_LIFE => {
+                    break Err("it took too long".into());
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+        };
+        match line {
+            Ok(line) => {
+                times.push((heard.elapsed(), line.clone()));
+                lines.push(line);
+            }
+            Err(why) => break why,
+        }
+    };
+    let _ = machine.kill();
+    let status = machine.wait().expect("its end");
+    times.sort_unstable_by_key(|(time, _)| std::cmp::Reverse(*time));
+    println!("{why} after {:.0?}; what took longest to come:", began.elapsed());
+    times.iter().take(12).for_each(|(time, line)| println!("{time:8.1?} {line}"));
+    lines.push(format!("qemu: {why}: {status}"));
     lines
+}
+
+/// Passes on what comes, line by line.
+fn read_lines(prefix: &'static str, from: impl Read + Send + 'static, to: mpsc::Sender<String>) {
+    std::thread::spawn(move || {
+        for line in BufReader::new(from).split(b'\n').map_while(Result::ok) {
+            let line = format!("{prefix}{}", String::from_utf8_lossy(&line).trim_end());
+            if to.send(line).is_err() {
+                return;
+            }
+        }
+    });
 }

@@ -1,7 +1,8 @@
 //! Sandboxes are created, found, listed and deleted.
 
 use crate::kit::{
-    Options, Running, Runtime, Server, create_sandbox, errors::expect_error, host, token, v1, within, within_time,
+    Options, Running, Runtime, Server, create_sandbox, create_sandbox_patiently, errors::expect_error, host, token, v1,
+    within, within_time,
 };
 use std::{collections::HashMap, time::Duration};
 use tonic::Code;
@@ -155,7 +156,7 @@ async fn many_at_once() {
         .map(|n| {
             let server = server.clone();
             tokio::spawn(async move {
-                let sandbox = create_sandbox(&server, labelled(&[("n", &n.to_string())])).await;
+                let sandbox = create_sandbox_patiently(&server, labelled(&[("n", &n.to_string())])).await;
                 let s = sandbox.session("").await;
                 s.run(format!("echo {n} >f; cat f")).await.expect(format!("{n}\n"), "", 0);
                 if n % 2 == 0 {

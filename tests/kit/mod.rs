@@ -21,7 +21,7 @@ pub mod terminal;
 pub mod within;
 
 pub use running::{Finished, Running};
-pub use sandbox::{Sandbox, Session, create_sandbox, with_a_connection_that_breaks};
+pub use sandbox::{Sandbox, Session, create_sandbox, create_sandbox_patiently, with_a_connection_that_breaks};
 pub use sandshell::api::v1;
 pub use server::{Clients, Options, Server, shared};
 pub use shells::{At, Runtime, Shell};

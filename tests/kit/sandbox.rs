@@ -1,9 +1,9 @@
 //! Sandboxes and sessions as a test sees them.
 
-use super::{Clients, Finished, LONG, Running, Server, v1, within, within_time};
+use super::{Clients, Finished, LONG, Running, Server, token, v1, within, within_time};
 use sandshell::api::v1::{ExecStart, RunRequest, exec_start::Target};
 use std::sync::{Arc, LazyLock, Mutex, mpsc};
-use tonic::Status;
+use tonic::{Code, Status};
 
 /// A sandbox for one test. Its removal is begun when the last handle is dropped.
 #[derive(Clone)]
@@ -30,15 +30,33 @@ pub struct Session {
 
 /// Creates a sandbox on a server.
 pub async fn create_sandbox(server: &Server, request: v1::CreateSandboxRequest) -> Sandbox {
-    let mut clients = server.connect().await;
-    let asked = format!("{request:?}");
-    let described = within("a sandbox", clients.sandboxes.create_sandbox(request))
+    try_create_sandbox(server, request.clone())
         .await
-        .unwrap_or_else(|e| panic!("no sandbox for {asked}: {e:?}\n--- the server's log ---\n{}", server.log()))
-        .into_inner();
+        .unwrap_or_else(|e| panic!("no sandbox for {request:?}: {e:?}\n--- the server's log ---\n{}", server.log()))
+}
+
+/// As [`create_sandbox`], by a client that tries again for as long as the server says that it is only busy.
+pub async fn create_sandbox_patiently(server: &Server, request: v1::CreateSandboxRequest) -> Sandbox {
+    let request = v1::CreateSandboxRequest { request_id: token(), ..request };
+    within_time(LONG, "a sandbox of a busy server", async {
+        loop {
+            match try_create_sandbox(server, request.clone()).await {
+                Ok(sandbox) => return sandbox,
+                Err(status) if status.code() == Code::Unavailable => {}
+                Err(status) => panic!("no sandbox for {request:?}: {status:?}"),
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        }
+    })
+    .await
+}
+
+async fn try_create_sandbox(server: &Server, request: v1::CreateSandboxRequest) -> Result<Sandbox, Status> {
+    let mut clients = server.connect().await;
+    let described = within("a sandbox", clients.sandboxes.create_sandbox(request)).await?.into_inner();
     let id = described.sandbox_id.clone();
     let _removal = Arc::new(Removal { url: server.url(), sandbox_id: id.clone() });
-    Sandbox { id, described, clients, _removal }
+    Ok(Sandbox { id, described, clients, _removal })
 }
 
 impl Sandbox {
