@@ -1,8 +1,12 @@
 //! One command: what was asked, what it printed, how it ended, and the way to reach it while it runs.
 
-use super::{activity::Ongoing, log::Log};
+use super::{
+    activity::Ongoing,
+    output::{Budget, Log},
+};
 use crate::{
     api::v1::{self, Exited, TerminalSize},
+    error::{Error, Reason, Result},
     sync::lock,
 };
 use bytes::Bytes;
@@ -33,6 +37,8 @@ pub(super) struct Spec {
     pub(super) input: Input,
     /// Its terminal, when it runs on one.
     pub(super) pty: Option<Pty>,
+    /// Where its output goes.
+    pub(super) log: Arc<Log>,
 }
 
 /// Where standard input comes from.
@@ -80,7 +86,7 @@ pub(super) struct Command {
     /// The session it runs in; `None` for a direct execution.
     pub(super) session_id: Option<String>,
     /// What it printed.
-    pub(super) log: Log,
+    pub(super) log: Arc<Log>,
     /// The beginning of its text.
     shown: String,
     phase: Mutex<Phase>,
@@ -109,8 +115,17 @@ enum Phase {
 }
 
 impl Spec {
-    /// Reads what a client asked for. The message was checked at the edge.
-    pub(super) fn new(start: &mut v1::ExecStart, whole_input: Option<Bytes>) -> Self {
+    /// Reads what a client asked for. The message was checked at the edge. Its text and its input are charged for until
+    /// the shell has read them, and what its output needs at least until it is over.
+    pub(super) fn new(start: &mut v1::ExecStart, whole_input: Option<Bytes>, budget: &Arc<Budget>) -> Result<Self> {
+        let text = Bytes::from(std::mem::take(&mut start.command));
+        let wanted = text.len() + whole_input.as_ref().map_or(0, Bytes::len);
+        let full = || no_room(wanted, budget);
+        let keep = |bytes: Bytes| budget.keep(bytes).ok_or_else(full);
+        let text = keep(text)?;
+        let whole_input = whole_input.map(keep).transpose()?;
+        let asked_log = usize::try_from(start.max_log_bytes).ok().filter(|bytes| *bytes > 0);
+        let log = Log::new(budget, asked_log).ok_or_else(full)?;
         let duration = |d: Option<prost_types::Duration>| d.and_then(|d| Duration::try_from(d).ok());
         let pty = start.pty.take().map(|pty| Pty {
             size: pty.size.unwrap_or(TerminalSize { rows: 24, columns: 80 }),
@@ -123,24 +138,37 @@ impl Spec {
             None if start.stdin && pty.is_none() => Input::Streamed,
             None => Input::Empty,
         };
-        Self {
-            text: Bytes::from(std::mem::take(&mut start.command)),
+        Ok(Self {
+            text,
             timeout: duration(start.timeout),
             grace: duration(start.kill_grace).unwrap_or(KILL_GRACE),
             input,
             pty,
-        }
+            log,
+        })
     }
+}
+
+/// A command that does not fit in.
+fn no_room(wanted: usize, budget: &Budget) -> Error {
+    let message = format!(
+        "the sandbox's agent has no room for {wanted} bytes of text and input: it keeps {} bytes for all commands, and \
+         can take {} more now; wait until others are over, read their output, or give the sandbox more memory",
+        budget.total(),
+        budget.free()
+    );
+    Error::exhausted(Reason::SandboxOutOfResources, message)
 }
 
 impl Command {
     /// A command that waits for its turn.
-    pub(super) fn create(id: String, session_id: Option<String>, spec: Spec, log: Log, ongoing: Ongoing) -> Job {
+    pub(super) fn create(id: String, session_id: Option<String>, spec: Spec, ongoing: Ongoing) -> Job {
         let (control, control_inbox) = mpsc::unbounded_channel();
         let (input, input_inbox) = mpsc::channel(INPUT_QUEUE);
         let text = String::from_utf8_lossy(&spec.text[..SHOWN_TEXT.min(spec.text.len())]);
         let shown = text.trim_end_matches(char::REPLACEMENT_CHARACTER).to_owned();
         let (phase, ongoing) = (Mutex::new(Phase::Queued), Mutex::new(Some(ongoing)));
+        let log = Arc::clone(&spec.log);
         let command = Self { id, session_id, log, shown, phase, ongoing, control, input };
         Job { command: Arc::new(command), spec, control: control_inbox, input: input_inbox }
     }
@@ -196,6 +224,10 @@ impl Command {
 
     /// Gives it input, waiting while the program does not read. Input that nobody will read is dropped.
     pub(super) async fn give_input(&self, piece: InputPiece) {
+        let piece = match piece {
+            InputPiece::Data(data) => InputPiece::Data(self.log.budget().keep_when_free(data).await),
+            InputPiece::End => InputPiece::End,
+        };
         // The receiver is gone when the command is over: then nobody reads it.
         let _ = self.input.send(piece).await;
     }

@@ -3,10 +3,9 @@
 use super::{
     command::{Command, Job},
     oom::OomCounter,
-    retention::Retention,
-    running::{Running, ShellEnd, Verdict},
+    running::{Running, ShellEnd, Verdict, next_output},
     session::{Inbox, Session},
-    shell::{Event, Holder, Launch, LaunchError, Report, Saved, Shell},
+    shell::{Event, Holder, Launch, LaunchError, ReadEnd, Report, Saved, Shell},
 };
 use crate::api::v1::{Exited, OnShellExit, Stream, exited::Reason, session::State};
 use std::{path::PathBuf, pin::Pin, sync::Arc, time::Duration};
@@ -34,8 +33,6 @@ pub(super) struct Driver {
     pub(super) earlier: Vec<Holder>,
     /// What the kernel killed.
     pub(super) oom: Arc<OomCounter>,
-    /// What is kept of commands that are over.
-    pub(super) retention: Arc<Retention>,
     /// `$?` for the next command.
     pub(super) last_status: i32,
     /// What the shell saved last.
@@ -93,7 +90,7 @@ impl Driver {
                     // No later command's end could be heard of: the holder reports the shell's, and a new one is started.
                     super::shell::kill(self.shell.pid, libc::SIGKILL);
                 },
-                data = self.shell.terminal.reader.data() => {
+                data = idle_terminal(&self.shell.terminal.reader, self.last_command.as_deref()) => {
                     if let (Ok(Some(data)), Some(command)) = (data, &self.last_command) {
                         command.log.append(Stream::Terminal, data);
                     }
@@ -138,15 +135,12 @@ impl Driver {
                 running.drain(&mut self.shell);
                 running.leave_background();
                 command.set_over(self.exited(&running, Verdict::stopped(reason), false));
-                self.retention.command_is_over(command);
                 return Turn::Closed(reason);
             }
         };
         // Only a command that failed can have failed for want of memory.
         let out_of_memory = verdict.status != 0 && self.oom.kills() > kills;
-        let turn = self.conclude(running, verdict, out_of_memory).await;
-        self.retention.command_is_over(command);
-        turn
+        self.conclude(running, verdict, out_of_memory).await
     }
 
     /// Brings the session into order after a command, then reports its end.
@@ -329,6 +323,14 @@ enum Turn {
     Next,
     /// The end of the session.
     Closed(Reason),
+}
+
+/// What the terminal says between commands: the last command's output, if there was one, which waits as any of it does.
+async fn idle_terminal(terminal: &ReadEnd, last: Option<&Command>) -> std::io::Result<Option<bytes::Bytes>> {
+    match last {
+        Some(command) => next_output(terminal, &command.log).await,
+        None => terminal.data().await,
+    }
 }
 
 async fn wait_for_stop(stop: &mut tokio::sync::watch::Receiver<Option<Reason>>) -> Reason {

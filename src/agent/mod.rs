@@ -3,21 +3,18 @@
 //! It has one thread: forking a shell is safe then, and it costs little memory in each of many sandboxes.
 
 mod activity;
-mod collected;
 mod command;
 pub mod config;
 mod driver;
 mod environment;
 mod escalation;
-mod follower;
 mod input;
 mod leftovers;
-mod log;
 mod memory;
 mod oom;
+mod output;
 mod peers;
 mod request_ids;
-mod retention;
 mod running;
 mod service;
 mod session;

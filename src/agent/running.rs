@@ -5,7 +5,8 @@ use super::{
     escalation::Escalation,
     input::Feed,
     leftovers,
-    shell::{self, Call, Event, Fifo, Holder, Moment, Read, Report, Saved, Shell},
+    output::Log,
+    shell::{self, Call, Event, Fifo, Holder, Moment, Read, ReadEnd, Report, Saved, Shell},
     signals::Signals,
 };
 use crate::api::v1::{Exited, Stream, exited::Reason};
@@ -133,8 +134,10 @@ impl Running {
             };
             shell.run(&spec.text, &call)?
         };
-        for _ in [&output, &error].into_iter().flatten() {
-            command.log.pipe_opened();
+        for (fifo, stream) in [(&output, Stream::Stdout), (&error, Stream::Stderr)] {
+            if fifo.is_some() {
+                command.log.pipe_opened(stream);
+            }
         }
         Ok(Self {
             command,
@@ -164,7 +167,6 @@ impl Running {
         let deadline = self.timeout.map(|timeout| self.since + timeout);
         let mut look_at = Some(self.since + LOOK_AFTER);
         loop {
-            let room = self.command.log.has_room();
             let next_step = escalation.as_ref().map(Escalation::next).or(deadline);
             tokio::select! {
                 report = shell.reports.next() => match report {
@@ -196,13 +198,12 @@ impl Running {
                     let status = if interrupted { 128 + libc::SIGINT } else { end.code };
                     return self.verdict(status, None, escalation, Some(end));
                 }
-                data = read(&self.output), if room => self.bring(Stream::Stdout, data),
-                data = read(&self.error), if room => self.bring(Stream::Stderr, data),
-                data = shell.terminal.reader.data(), if room => {
+                data = read(&self.output, &self.command.log) => self.bring(Stream::Stdout, data),
+                data = read(&self.error, &self.command.log) => self.bring(Stream::Stderr, data),
+                data = next_output(&shell.terminal.reader, &self.command.log) => {
                     self.bring(Stream::Terminal, data.ok().flatten());
                     self.terminal_spoke = !self.pty;
                 }
-                () = self.command.log.wait_for_room(), if !room => {}
                 Some(control) = self.control.recv() => match control {
                     Control::Resize(size) => shell.terminal.resize(&size),
                     Control::Signal(signal) => {
@@ -287,8 +288,16 @@ impl Running {
             // No more than is there now: a background process may go on printing for ever.
             let mut budget = 2;
             let mut left = None;
+            let mut coming = 0;
             let ended = loop {
-                match pipe.reader.read() {
+                let room = self.command.log.room_at_end();
+                if room == 0 {
+                    // The starting stream is too far behind. What is in the pipe waits there, and comes before the end
+                    // all the same.
+                    coming = rustix::io::ioctl_fionread(pipe.reader.as_fd()).unwrap_or(0);
+                    break false;
+                }
+                match pipe.reader.read_up_to(room) {
                     Ok(Read::Data(data)) => {
                         let before = left.unwrap_or_else(|| {
                             let behind = rustix::io::ioctl_fionread(pipe.reader.as_fd()).unwrap_or(0);
@@ -311,8 +320,9 @@ impl Running {
             };
             if ended {
                 fifo.take().into_iter().for_each(|pipe| shell.take_back(pipe));
-                self.command.log.pipe_closed();
+                self.command.log.pipe_closed(stream);
             } else {
+                self.command.log.expect(stream, coming);
                 // It belongs to what runs in the background.
                 pipe.release();
             }
@@ -346,12 +356,12 @@ impl Running {
     pub(super) fn leave_background(&mut self) {
         for (fifo, stream) in [(self.output.take(), Stream::Stdout), (self.error.take(), Stream::Stderr)] {
             let Some(fifo) = fifo else { continue };
-            let command = Arc::clone(&self.command);
+            let log = Arc::clone(&self.command.log);
             tokio::spawn(async move {
-                while let Ok(Some(data)) = fifo.reader.data().await {
-                    command.log.append(stream, data);
+                while let Ok(Some(data)) = next_output(&fifo.reader, &log).await {
+                    log.append(stream, data);
                 }
-                command.log.pipe_closed();
+                log.pipe_closed(stream);
             });
         }
     }
@@ -375,9 +385,21 @@ async fn until(at: Option<Instant>) {
     }
 }
 
-async fn read(fifo: &Option<Fifo>) -> Option<Bytes> {
+async fn read(fifo: &Option<Fifo>, log: &Log) -> Option<Bytes> {
     match fifo {
-        Some(fifo) => fifo.reader.data().await.ok().flatten(),
+        Some(fifo) => next_output(&fifo.reader, log).await.ok().flatten(),
         None => std::future::pending().await,
+    }
+}
+
+/// Waits for bytes of a program, and before that until its log has room for them. May be cancelled without loss.
+pub(super) async fn next_output(reader: &ReadEnd, log: &Log) -> io::Result<Option<Bytes>> {
+    loop {
+        log.wait_for_room().await;
+        match reader.data_within(|| log.room()).await? {
+            // Others have taken the room while there was nothing to read.
+            Some(data) if data.is_empty() => {}
+            data => return Ok(data),
+        }
     }
 }

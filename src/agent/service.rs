@@ -2,9 +2,8 @@
 
 use super::{
     PROTOCOL_VERSION,
-    collected::Collected,
     command::{Command, Control, InputPiece},
-    follower::Follower,
+    output::{Collected, Follower},
     sessions::{Fresh, Sessions},
 };
 use crate::{
@@ -126,8 +125,9 @@ impl AgentService for Service {
         let v1::RunRequest { start, stdin, max_output_bytes } = request.into_inner();
         let start = start.ok_or_else(|| Error::invalid("start", "is required"))?;
         let (command, fresh) = self.sessions.start(start, Some(stdin)).await?;
+        let budget = self.sessions.budget();
         let bound = usize::try_from(max_output_bytes).ok().filter(|bytes| *bytes > 0).unwrap_or(RUN_OUTPUT);
-        let (mut stdout, mut stderr) = (Collected::new(bound), Collected::new(bound));
+        let (mut stdout, mut stderr) = (Collected::new(bound, budget), Collected::new(bound, budget));
         let command_id = command.id.clone();
         let follower = match fresh {
             Fresh::Yes => Follower::starter(command),
@@ -144,8 +144,8 @@ impl AgentService for Service {
         let (stderr, stderr_truncated, stderr_truncated_at) = stderr.finish();
         Ok(Response::new(v1::RunResponse {
             command_id,
-            stdout: stdout.into(),
-            stderr: stderr.into(),
+            stdout,
+            stderr,
             exited,
             stdout_truncated,
             stderr_truncated,
@@ -158,7 +158,7 @@ impl AgentService for Service {
         let request = request.into_inner();
         let command = self.sessions.command(&request.command_id)?;
         let from = [request.stdout_offset, request.stderr_offset, request.terminal_offset].map(|at| at.max(0) as u64);
-        let follower = Follower::watcher(command, from, request.follow_background);
+        let follower = Follower::watcher(command, from, request.follow_background).ok_or_else(too_many_watchers)?;
         Ok(Response::new(Box::pin(follower.into_stream().map(Ok))))
     }
 
@@ -212,6 +212,11 @@ impl AgentService for Service {
         self.sessions.stop().await;
         Ok(Response::new(StopResponse {}))
     }
+}
+
+fn too_many_watchers() -> Error {
+    let message = "the sandbox's agent has no room for another watcher; end one, or give the sandbox more memory";
+    Error::exhausted(Reason::SandboxOutOfResources, message)
 }
 
 /// Passes on what the client says after the start. How its stream ends means nothing: the command goes on.

@@ -11,7 +11,6 @@
 use super::{
     activity::{Activity, OpenSession},
     command::{Command, Job, Spec},
-    log::Log,
 };
 use crate::{
     api::v1::{self, Exited, IfBusy, OnShellExit, exited::Reason as ExitReason, session::State},
@@ -58,8 +57,6 @@ pub(super) struct About {
     pub(super) on_shell_exit: OnShellExit,
     /// When it was created.
     pub(super) create_time: SystemTime,
-    /// Most that a command's log may hold, in bytes.
-    pub(super) log_ceiling: usize,
 }
 
 /// What changes of a session.
@@ -110,7 +107,7 @@ impl Session {
     }
 
     /// Queues a command.
-    pub(super) fn submit(&self, spec: Spec, asked_log: Option<usize>, if_busy: IfBusy) -> Result<Arc<Command>> {
+    pub(super) fn submit(&self, spec: Spec, if_busy: IfBusy) -> Result<Arc<Command>> {
         let mut known = lock(&self.known);
         let refuse = |reason, message: String| Err(Error::WrongState { reason, message });
         if known.state == State::Closed {
@@ -136,8 +133,7 @@ impl Session {
         commands.last_number += 1;
         let id = format!("{}/{}", self.about.id, commands.last_number);
         let session_id = (!self.about.direct).then(|| self.about.id.clone());
-        let log = Log::new(asked_log, self.about.log_ceiling);
-        let job = Command::create(id, session_id, spec, log, self.activity.begin());
+        let job = Command::create(id, session_id, spec, self.activity.begin());
         let command = Arc::clone(&job.command);
         commands.remember(Arc::clone(&command));
         // The driver may have ended between the two locks of a racing close: it then says so to the command itself.

@@ -7,8 +7,8 @@ use super::{
     driver::Driver,
     environment::{self, Variables},
     oom::OomCounter,
+    output::Budget,
     request_ids::RequestIds,
-    retention::Retention,
     session::{About, Session},
     shell::{Launch, LaunchError},
 };
@@ -34,19 +34,13 @@ const MOST_SESSIONS: usize = 512;
 /// Direct executions whose command is remembered.
 const MOST_DIRECT: usize = 1000;
 
-/// Most that one log may hold, whatever the client asks for.
-const MOST_LOG_BYTES: usize = 1 << 30;
-
-/// Output of past commands that is kept, over all sessions.
-const MOST_RETAINED: usize = 128 << 20;
-
 /// All sessions of the sandbox.
 pub(super) struct Sessions {
     config: AgentConfig,
     /// The environment that the agent was started with.
     inherited: Variables,
     oom: Arc<OomCounter>,
-    retention: Arc<Retention>,
+    budget: Arc<Budget>,
     activity: Activity,
     request_ids: Mutex<RequestIds>,
     table: Mutex<Table>,
@@ -89,12 +83,11 @@ impl Sessions {
             let own = std::env::current_dir().ok().and_then(|own| own.into_os_string().into_string().ok());
             config.working_directory = own.unwrap_or_else(|| "/".to_owned());
         }
-        let share = config.memory_bytes.map_or(usize::MAX, |bytes| (bytes / 4) as usize);
         Self {
+            budget: Budget::of_sandbox(config.memory_bytes),
             config,
             inherited: environment::inherited(),
             oom: Arc::new(oom),
-            retention: Arc::new(Retention::new(MOST_RETAINED.min(share))),
             activity: Activity::new(),
             request_ids: Mutex::default(),
             table: Mutex::default(),
@@ -104,6 +97,11 @@ impl Sessions {
     /// The sandbox's id.
     pub(super) fn sandbox_id(&self) -> &str {
         &self.config.sandbox_id
+    }
+
+    /// What all that is kept is charged to.
+    pub(super) fn budget(&self) -> &Arc<Budget> {
+        &self.budget
     }
 
     /// What runs in all of them.
@@ -162,8 +160,9 @@ impl Sessions {
 
     async fn start_fresh(&self, mut start: ExecStart, input: Option<Bytes>) -> Result<Arc<Command>> {
         let target = start.target.take();
-        let asked_log = usize::try_from(start.max_log_bytes).ok().filter(|bytes| *bytes > 0);
         let if_busy = if start.if_busy() == IfBusy::Refuse { IfBusy::Refuse } else { IfBusy::Queue };
+        // Asked for before a shell is started for it.
+        let spec = Spec::new(&mut start, input, &self.budget)?;
         let session = match target {
             Some(Target::SessionId(id)) => self.get(&id)?,
             Some(Target::SandboxId(id)) => {
@@ -180,7 +179,7 @@ impl Sessions {
             }
             None => return Err(Error::invalid("start.target", "set session_id or sandbox_id")),
         };
-        session.submit(Spec::new(&mut start, input), asked_log, if_busy)
+        session.submit(spec, if_busy)
     }
 
     /// A session by its id.
@@ -274,11 +273,6 @@ impl Sessions {
             direct: wanted.direct,
             on_shell_exit: wanted.on_shell_exit,
             create_time: SystemTime::now(),
-            log_ceiling: self
-                .config
-                .memory_bytes
-                .map_or(MOST_LOG_BYTES, |bytes| (bytes / 4) as usize)
-                .min(MOST_LOG_BYTES),
         };
         let (session, inbox) = Session::new(about, directory, running.pid, self.activity.clone());
         let driver = Driver {
@@ -288,7 +282,6 @@ impl Sessions {
             holder,
             earlier: Vec::new(),
             oom: Arc::clone(&self.oom),
-            retention: Arc::clone(&self.retention),
             last_status: 0,
             saved: None,
             last_command: None,

@@ -19,7 +19,7 @@ use tokio::io::unix::AsyncFd;
 
 /// What is read at once when a program prints a lot: whole pages, and with all that is put around it not more than one
 /// HTTP/2 frame.
-const LARGE_READ: usize = 252 << 10;
+pub(crate) const LARGE_READ: usize = 252 << 10;
 
 /// Size of a pipe whose program prints a lot.
 const LARGE_PIPE: usize = 1 << 20;
@@ -60,28 +60,45 @@ impl ReadEnd {
 
     /// Reads once, without waiting.
     pub(crate) fn read(&self) -> io::Result<Read> {
+        self.read_up_to(LARGE_READ)
+    }
+
+    /// As [`Self::read`], and no more than this.
+    pub(crate) fn read_up_to(&self, most: usize) -> io::Result<Read> {
+        if most < LARGE_READ { self.read_a_little(most) } else { self.read_a_lot() }
+    }
+
+    fn read_a_little(&self, most: usize) -> io::Result<Read> {
+        let mut data = Vec::with_capacity(most);
+        match retry_interrupted(|| rustix::io::read(self.fd.get_ref(), rustix::buffer::spare_capacity(&mut data))) {
+            Ok(_) if data.is_empty() => Ok(Read::Closed),
+            Ok(_) => {
+                data.shrink_to_fit();
+                Ok(Read::Data(data.into()))
+            }
+            Err(error) => no_data(error),
+        }
+    }
+
+    fn read_a_lot(&self) -> io::Result<Read> {
         let mut scratch = crate::sync::lock(&SCRATCH);
         scratch.clear();
         scratch.reserve(LARGE_READ);
-        let read = loop {
-            match rustix::io::read(self.fd.get_ref(), rustix::buffer::spare_capacity(&mut scratch)) {
-                Err(Errno::INTR) => {}
-                other => break other,
-            }
-        };
-        match read {
+        match retry_interrupted(|| rustix::io::read(self.fd.get_ref(), rustix::buffer::spare_capacity(&mut scratch))) {
             Ok(_) if scratch.is_empty() => Ok(Read::Closed),
-            Ok(_) if scratch.len() >= HAND_ON => Ok(Read::Data(Bytes::from(std::mem::take(&mut *scratch)))),
+            Ok(_) if scratch.len() >= HAND_ON => {
+                let mut data = std::mem::take(&mut *scratch);
+                // What is kept of output is counted by its length.
+                data.shrink_to_fit();
+                Ok(Read::Data(data.into()))
+            }
             Ok(_) => {
                 let data = Bytes::copy_from_slice(&scratch);
                 drop(scratch);
                 self.enlarge_for(data.len());
                 Ok(Read::Data(data))
             }
-            Err(Errno::AGAIN) => Ok(Read::Empty),
-            // The master of a terminal says this when nobody has the terminal open.
-            Err(Errno::IO) => Ok(Read::Closed),
-            Err(error) => Err(error.into()),
+            Err(error) => no_data(error),
         }
     }
 
@@ -100,10 +117,15 @@ impl ReadEnd {
     /// The end and an error are returned once; whoever asks again waits for ever. Both would be ready at once each time,
     /// and a loop over many sources that ignores one of them would take all of the processor.
     pub(crate) async fn data(&self) -> io::Result<Option<Bytes>> {
+        self.data_within(|| LARGE_READ).await
+    }
+
+    /// As [`Self::data`], and no more than there is room for when bytes are there: nothing at all when that is none.
+    pub(crate) async fn data_within(&self, room: impl Fn() -> usize) -> io::Result<Option<Bytes>> {
         if self.ended.load(Ordering::Relaxed) {
             return std::future::pending().await;
         }
-        let result = self.wait_for_data().await;
+        let result = self.wait_for_data(room).await;
         if let Ok(None) | Err(_) = &result {
             self.ended.store(true, Ordering::Relaxed);
         }
@@ -113,12 +135,16 @@ impl ReadEnd {
         result
     }
 
-    async fn wait_for_data(&self) -> io::Result<Option<Bytes>> {
+    async fn wait_for_data(&self, room: impl Fn() -> usize) -> io::Result<Option<Bytes>> {
         loop {
             let mut guard = self.fd.readable().await?;
-            match self.read()? {
+            let most = room();
+            if most == 0 {
+                return Ok(Some(Bytes::new()));
+            }
+            match self.read_up_to(most)? {
                 Read::Data(data) => {
-                    if self.pipe && data.len() < LARGE_READ {
+                    if self.pipe && data.len() < most.min(LARGE_READ) {
                         // It is empty now, and an event tells of more: no read has to find that out.
                         guard.clear_ready();
                     }
@@ -141,6 +167,25 @@ impl ReadEnd {
             // Refused beyond the user's share of pipe memory, which costs speed only.
             let _ = rustix::pipe::fcntl_setpipe_size(self.fd.get_ref(), LARGE_PIPE);
         }
+    }
+}
+
+fn retry_interrupted(mut read: impl FnMut() -> rustix::io::Result<usize>) -> rustix::io::Result<usize> {
+    loop {
+        match read() {
+            Err(Errno::INTR) => {}
+            other => return other,
+        }
+    }
+}
+
+/// What an error of a read means.
+fn no_data(error: Errno) -> io::Result<Read> {
+    match error {
+        Errno::AGAIN => Ok(Read::Empty),
+        // The master of a terminal says this when nobody has the terminal open.
+        Errno::IO => Ok(Read::Closed),
+        error => Err(error.into()),
     }
 }
 

@@ -9,6 +9,7 @@ mod dialect;
 mod fifo;
 mod guard;
 mod holder;
+mod inherited;
 mod launch;
 mod limits;
 mod processes;
@@ -20,7 +21,7 @@ mod terminal;
 mod text;
 
 pub(crate) use dialect::Call;
-pub(crate) use fifo::{Fifo, InputFifo, Read, ReadEnd, write};
+pub(crate) use fifo::{Fifo, InputFifo, LARGE_READ, Read, ReadEnd, write};
 pub(crate) use holder::{Event, Holder};
 pub(crate) use launch::{Launch, LaunchError};
 pub(crate) use processes::{

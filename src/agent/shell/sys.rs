@@ -1,6 +1,6 @@
 //! System calls of the agent that have no safe form.
 
-use super::limits;
+use super::{inherited::Inherited, limits};
 use std::{
     ffi::CString,
     io,
@@ -55,6 +55,7 @@ pub(super) fn fork_holder(image: &Image, descriptors: &Descriptors) -> io::Resul
     };
     let (arguments, environment) = (pointers(&image.arguments), pointers(&image.environment));
     let filter = super::guard::program();
+    let inherited = Inherited::of_this_process();
     let fds = [&descriptors.input, &descriptors.output, &descriptors.error, &descriptors.terminal, &descriptors.events]
         .map(AsRawFd::as_raw_fd);
     limits::prepare();
@@ -64,7 +65,7 @@ pub(super) fn fork_holder(image: &Image, descriptors: &Descriptors) -> io::Resul
         -1 => Err(io::Error::last_os_error()),
         0 => {
             // SAFETY: in the child; all pointers live until it executes or exits.
-            unsafe { holder(image, &arguments, &environment, fds, filter) }
+            unsafe { holder(image, &arguments, &environment, fds, filter, &inherited) }
         }
         pid => Ok(pid),
     }
@@ -80,6 +81,7 @@ unsafe fn holder(
     environment: &[*const libc::c_char],
     fds: [RawFd; 5],
     filter: &seccompiler::BpfProgram,
+    inherited: &Inherited,
 ) -> ! {
     const TERMINAL: RawFd = 3;
     const EVENTS: RawFd = 4;
@@ -122,6 +124,8 @@ unsafe fn holder(
             libc::close(fd);
         }
         report(EVENTS, STARTED, shell);
+        // The shell has its own copy of all this, or is executing by now. What follows is on the stack.
+        inherited.give_back();
         loop {
             let mut status = 0;
             let pid = libc::waitpid(-1, &mut status, libc::__WALL);
@@ -239,6 +243,7 @@ pub(super) fn watch(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
 /// at once, with the registers of AVX-512, overflow the small stack that they run on. The first process of a sandbox gets
 /// no such signal from inside without a handler; a fault of its own ends it all the same.
 pub(crate) fn protect() {
+    super::inherited::note_what_is_needed();
     // SAFETY: all calls take numbers only, and SIG_DFL is a valid action for these signals.
     unsafe {
         libc::prctl(libc::PR_SET_DUMPABLE, 0);

@@ -1,18 +1,28 @@
 //! A watcher of one command: turns its log into the messages of `Exec` and `Attach`.
 
 use super::{
-    command::Command,
-    log::{Cursor, Next, Offsets},
+    budget::Charge,
+    chunks::{Cursor, Offsets},
+    log::Next,
 };
+use crate::agent::command::Command;
 use crate::api::v1::{ExecResponse, Exited, Gap, KeepAlive, Output, Started, exec_response::Response};
 use std::{sync::Arc, time::Duration};
 
 /// Silence after which a message is sent all the same.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
+/// What a message may have in it, however little room there is.
+const SMALL_MESSAGE: usize = 16 << 10;
+
+/// What a watcher holds from the beginning: a small message, and the same as it is encoded.
+const RESERVE: usize = 2 * SMALL_MESSAGE;
+
 /// Watches one command.
-pub(super) struct Follower {
+pub(in crate::agent) struct Follower {
     command: Arc<Command>,
+    /// For a message that the client has not taken yet, and for a watcher's being there.
+    charge: Charge,
     cursor: Cursor,
     /// Whether it is the stream that started the command.
     starter: bool,
@@ -32,36 +42,41 @@ enum Stage {
 
 impl Follower {
     /// The stream that started the command.
-    pub(super) fn starter(command: Arc<Command>) -> Self {
-        Self::new(command, [0; 3], true, false)
+    pub(in crate::agent) fn starter(command: Arc<Command>) -> Self {
+        let charge = command.log.budget().nothing();
+        Self::new(command, charge, [0; 3], true, false)
     }
 
     /// The stream of a start that was sent again: the same command from its beginning.
-    pub(super) fn returning(command: Arc<Command>) -> Self {
+    pub(in crate::agent) fn returning(command: Arc<Command>) -> Self {
+        let charge = command.log.budget().nothing();
         let starter = command.log.starter_returned();
-        Self::new(command, [0; 3], starter, false)
+        Self::new(command, charge, [0; 3], starter, false)
     }
 
-    /// Somebody else, from offsets.
-    pub(super) fn watcher(command: Arc<Command>, from: Offsets, follow_background: bool) -> Self {
-        Self::new(command, from, false, follow_background)
+    /// Somebody else, from offsets. `None` when the agent has no room for another watcher.
+    pub(in crate::agent) fn watcher(command: Arc<Command>, from: Offsets, follow_background: bool) -> Option<Self> {
+        let charge = command.log.budget().hold(RESERVE)?;
+        Some(Self::new(command, charge, from, false, follow_background))
     }
 
-    fn new(command: Arc<Command>, from: Offsets, starter: bool, follow_background: bool) -> Self {
+    fn new(command: Arc<Command>, charge: Charge, from: Offsets, starter: bool, follow_background: bool) -> Self {
         // Background output that is already there when the watcher comes is part of what it asked for.
-        let before_exited = command.log.over_at().map(|_| command.log.end());
-        Self { command, cursor: Cursor::at(from), starter, follow_background, stage: Stage::Starting, before_exited }
+        let end = command.log.end();
+        let before_exited = command.log.over_at().map(|at| [0, 1, 2].map(|index| at[index].max(end[index])));
+        let (cursor, stage) = (Cursor::at(from), Stage::Starting);
+        Self { command, charge, cursor, starter, follow_background, stage, before_exited }
     }
 
     /// The next message; `None` at the end.
-    pub(super) async fn next(&mut self) -> Option<Response> {
+    async fn next(&mut self, most: usize) -> Option<Response> {
         loop {
             let command = Arc::clone(&self.command);
             let changed = command.log.changed();
             tokio::pin!(changed);
             // Registered before the log is looked at, so that no change is missed in between.
             changed.as_mut().enable();
-            if let Some(response) = self.look() {
+            if let Some(response) = self.look(most) {
                 return Some(response);
             }
             if self.stage == Stage::Done {
@@ -73,7 +88,7 @@ impl Follower {
         }
     }
 
-    fn look(&mut self) -> Option<Response> {
+    fn look(&mut self, most: usize) -> Option<Response> {
         if self.stage == Stage::Starting {
             self.stage = Stage::Following;
             return Some(Response::Started(Started { command_id: self.command.id.clone() }));
@@ -88,7 +103,7 @@ impl Follower {
         if self.stage == Stage::Done {
             return None;
         }
-        match self.command.log.next(&mut self.cursor, self.starter) {
+        match self.command.log.next(&mut self.cursor, self.starter, most) {
             Next::Output { stream, offset, data } => {
                 Some(Response::Output(Output { stream: stream.into(), offset: offset as i64, data }))
             }
@@ -97,15 +112,17 @@ impl Follower {
             }
             Next::Pending => None,
             Next::Closed => {
+                // Not all that was to come before the end has come, when a pipe could not be read.
+                let exited = (self.stage == Stage::Following).then(|| self.command.exited()).flatten();
                 self.stage = Stage::Done;
-                None
+                exited.map(Response::Exited)
             }
         }
     }
 
     /// Reads to the end, gives every piece of output to `take`, and returns how the command ended.
-    pub(super) async fn collect(mut self, mut take: impl FnMut(Output)) -> Option<Exited> {
-        while let Some(response) = self.next().await {
+    pub(in crate::agent) async fn collect(mut self, mut take: impl FnMut(Output)) -> Option<Exited> {
+        while let Some(response) = self.next(usize::MAX).await {
             match response {
                 Response::Output(output) => take(output),
                 Response::Exited(exited) => return Some(exited),
@@ -115,10 +132,17 @@ impl Follower {
         None
     }
 
-    /// As a stream of messages.
-    pub(super) fn into_stream(self) -> impl futures_util::Stream<Item = ExecResponse> + Send {
+    /// As a stream of messages. Each is asked for when the client has taken the one before; until then it is in memory, and
+    /// charged for. Where there is little room messages are small.
+    pub(in crate::agent) fn into_stream(self) -> impl futures_util::Stream<Item = ExecResponse> + Send {
         futures_util::stream::unfold(self, |mut follower| async move {
-            let response = follower.next().await?;
+            let reserve = if follower.starter { 0 } else { RESERVE };
+            follower.charge.set(reserve);
+            let most = (follower.command.log.budget().free() / 64).max(SMALL_MESSAGE);
+            let response = follower.next(most).await?;
+            if let Response::Output(output) = &response {
+                follower.charge.set(reserve.max(output.data.len()));
+            }
             Some((ExecResponse { response: Some(response) }, follower))
         })
     }
