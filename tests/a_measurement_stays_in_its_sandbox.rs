@@ -20,19 +20,20 @@ const SWAP: &str = "
 import os
 os.makedirs('/tmp/swap')
 os.chdir('/tmp/swap')
+for number in range(100):
+    os.mkdir(str(number))
 print('ready', flush=True)
 while True:
     for number in range(100):
-        name = str(number)
-        os.mkdir(name)
-        os.rmdir(name)
-        os.symlink('/usr/share', name)
-        os.unlink(name)
-        os.makedirs(name + '/a/b')
-        os.rename(name + '/a/b', 'b')
+        os.rmdir(str(number))
+        os.symlink('/usr/share', str(number))
+    for number in range(100):
+        os.unlink(str(number))
+        os.makedirs(f'{number}/a/b')
+    for number in range(100):
+        os.rename(f'{number}/a/b', 'b')
         os.rmdir('b')
-        os.rmdir(name + '/a')
-        os.rmdir(name)
+        os.rmdir(f'{number}/a')
 ";
 
 #[tokio::test]

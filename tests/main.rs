@@ -25,6 +25,7 @@ mod a_shell_by_hand;
 mod a_slow_reader_stalls_nobody;
 mod a_soak_returns_to_the_start;
 mod a_stopped_server_leaves_nothing;
+mod a_stuck_start_holds_nobody_up;
 mod a_tenant_has_limits;
 mod a_tenants_sessions_are_counted;
 mod a_terminal_when_asked;

@@ -6,6 +6,7 @@ pub mod docker;
 pub mod errors;
 pub mod expected;
 pub mod frames;
+pub mod hanging;
 pub mod host;
 pub mod postgres;
 pub mod python;

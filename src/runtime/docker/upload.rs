@@ -4,47 +4,85 @@ use super::{blocking, daemon::Daemon};
 use crate::runtime::RuntimeError;
 use bollard::query_parameters::UploadToContainerOptionsBuilder;
 use bytes::Bytes;
-use std::{fs, io, path::Path};
+use futures_util::{StreamExt, future::ready, stream};
+use std::{
+    fs::File,
+    io::{self, Read},
+    path::Path,
+};
 
 /// The agent's program in the container.
 pub(super) const PROGRAM: &str = "/.sandshell/sandshell";
 /// Its configuration.
 pub(super) const CONFIG: &str = "/.sandshell/config";
 
+/// How much of the program is in memory at one time.
+const PIECE: u64 = 256 << 10;
 /// The unit of size in an archive.
 const BLOCK: usize = 512;
 
 /// Copies program and configuration into a container that was not started yet.
 pub(super) async fn program(daemon: &Daemon, id: &str, program: &Path, config: &[u8]) -> Result<(), RuntimeError> {
     let (path, config) = (program.to_owned(), config.to_owned());
-    let archive = blocking("read the agent's program", move || {
-        let program = fs::read(path)?;
-        let mut archive = Vec::with_capacity(program.len() + config.len() + 8 * BLOCK);
-        add(&mut archive, ".sandshell/", b'5', 0o755, &[])?;
-        add(&mut archive, PROGRAM.trim_start_matches('/'), b'0', 0o555, &program)?;
+    let opened = blocking("read the agent's program", move || {
+        let file = File::open(path)?;
+        let length = file.metadata()?.len();
+        let (mut before, mut after) = (Vec::new(), Vec::new());
+        add(&mut before, ".sandshell/", b'5', 0o755, &[])?;
+        before.extend(header(PROGRAM.trim_start_matches('/'), b'0', 0o555, length)?);
+        after.resize((length.next_multiple_of(BLOCK as u64) - length) as usize, 0);
         // The image's user may be anybody, and it is nobody's secret inside.
-        add(&mut archive, CONFIG.trim_start_matches('/'), b'0', 0o444, &config)?;
-        archive.resize(archive.len() + 2 * BLOCK, 0);
-        Ok(archive)
+        add(&mut after, CONFIG.trim_start_matches('/'), b'0', 0o444, &config)?;
+        after.resize(after.len() + 2 * BLOCK, 0);
+        Ok((Bytes::from(before), file, length, Bytes::from(after)))
     });
-    let body = bollard::body_full(Bytes::from(archive.await?));
+    let (before, file, length, after) = opened.await?;
+    // Piece by piece: many containers may be made at one time, and the program is large.
+    let program = stream::try_unfold((file, length), async |(file, left)| {
+        if left == 0 {
+            return Ok::<_, io::Error>(None);
+        }
+        let read = tokio::task::spawn_blocking(move || read_piece(file, left));
+        let (piece, file) = read.await.map_err(io::Error::other)??;
+        let left = left - piece.len() as u64;
+        Ok(Some((Bytes::from(piece), (file, left))))
+    });
+    let whole = |bytes| stream::once(ready(Ok::<_, io::Error>(bytes)));
+    let body = bollard::body_try_stream(whole(before).chain(program).chain(whole(after)));
     let options = UploadToContainerOptionsBuilder::new().path("/").build();
     let sent = daemon.docker().upload_to_container(id, Some(options), body).await;
     sent.map_err(|error| daemon.explain("take the agent's program", error))
 }
 
+fn read_piece(file: File, left: u64) -> io::Result<(Vec<u8>, File)> {
+    let mut piece = Vec::new();
+    match (&file).take(left.min(PIECE)).read_to_end(&mut piece)? {
+        // The archive's header has said how long it is.
+        0 => Err(io::ErrorKind::UnexpectedEof.into()),
+        _ => Ok((piece, file)),
+    }
+}
+
 /// Adds a file or directory to an archive in the format of POSIX.1-1988 (ustar).
 fn add(archive: &mut Vec<u8>, name: &str, kind: u8, mode: u32, bytes: &[u8]) -> io::Result<()> {
+    archive.extend(header(name, kind, mode, bytes.len() as u64)?);
+    archive.extend_from_slice(bytes);
+    archive.resize(archive.len().next_multiple_of(BLOCK), 0);
+    Ok(())
+}
+
+/// What stands before a file or directory of this length.
+fn header(name: &str, kind: u8, mode: u32, length: u64) -> io::Result<[u8; BLOCK]> {
     let mut header = [0; BLOCK];
     let mut put = |at: usize, text: &str| header[at..at + text.len()].copy_from_slice(text.as_bytes());
-    if name.len() > 99 || bytes.len() as u64 >= 1 << 33 {
+    if name.len() > 99 || length >= 1 << 33 {
         return Err(io::ErrorKind::InvalidInput.into());
     }
     put(0, name);
     put(100, &format!("{mode:07o}"));
     put(108, "0000000");
     put(116, "0000000");
-    put(124, &format!("{:011o}", bytes.len()));
+    put(124, &format!("{length:011o}"));
     put(136, "00000000000");
     // The sum is taken as if its own field were blank.
     put(148, "        ");
@@ -53,10 +91,7 @@ fn add(archive: &mut Vec<u8>, name: &str, kind: u8, mode: u32, bytes: &[u8]) -> 
     header[156] = kind;
     let sum: u32 = header.iter().map(|byte| u32::from(*byte)).sum();
     header[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());
-    archive.extend_from_slice(&header);
-    archive.extend_from_slice(bytes);
-    archive.resize(archive.len().next_multiple_of(BLOCK), 0);
-    Ok(())
+    Ok(header)
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use crate::runtime::kill::{hurry, kill_all};
 use std::{
     fs, io,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 use tokio::time::{Instant, sleep, timeout};
@@ -24,6 +25,11 @@ const DEATH: Duration = Duration::from_secs(30);
 const PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(100));
 /// From which pause on it is not taken for granted that they are leaving.
 const SUSPICIOUS: Duration = Duration::from_millis(16);
+/// How long a caller waits for a removal that goes on without it, and the longest pause between its attempts.
+const PATIENCE: Duration = Duration::from_secs(1);
+const LONGEST: Duration = Duration::from_secs(60);
+/// How often the rehearsal's cgroup is tried.
+const LEAVING: usize = 100;
 /// When to give up on that.
 const CGROUP: Duration = Duration::from_secs(10);
 
@@ -51,6 +57,32 @@ pub(super) async fn undo(shared: &Shared, made: Made, sandbox: PathBuf) -> Resul
         delete::in_turns(shared.layout.slot(slot), &shared.deletions).await?;
     }
     blocking(move || remove_directory(&sandbox)).await
+}
+
+/// Removes what was made for a sandbox whose start came to nothing, and its first process, if it came that far.
+pub(super) async fn undo_start(shared: &Shared, id: &str, made: Made) -> Result<(), Failure> {
+    if let Found::Held(held) = shared.processes.find(&shared.layout, id).await? {
+        end(&held).await?;
+    }
+    undo(shared, made, shared.layout.sandbox(id)).await?;
+    shared.processes.release(id);
+    Ok(())
+}
+
+/// The same, and if it cannot be done now, in a task of its own until it is: a starter may hang in a file system that does not
+/// answer, and then even killing it takes as long as that.
+pub(super) async fn undo_at_last(shared: &Arc<Shared>, id: &str, made: Made) {
+    let (shared, id, first) = (shared.clone(), id.to_owned(), PATIENCE);
+    let undone = tokio::spawn(async move {
+        let mut pause = first;
+        while let Err(failure) = undo_start(&shared, &id, made.clone()).await {
+            tracing::error!(sandbox_id = id, error = %failure, "a failed sandbox has left something behind; it is tried again");
+            sleep(pause).await;
+            pause = LONGEST.min(pause * 2);
+        }
+    });
+    // Usually it takes no time. Who waits for the answer does not have to wait for more.
+    let _ = timeout(PATIENCE, undone).await;
 }
 
 /// Kills the first process of a pid namespace and waits for its end, which comes after that of all others in it.
@@ -162,7 +194,12 @@ pub(super) fn remove_at_start(layout: &Layout, made: &Made, sandbox: &Path) {
         tracing::warn!(error = %failure, "the rehearsal left something behind");
     }
     for path in &made.cgroups {
-        // Its starter may still be leaving. Then the next sweep removes it.
-        let _ = cgroup::remove(path);
+        // Its starter may still be leaving. If that takes longer, the next start removes it.
+        for _ in 0..LEAVING {
+            if !matches!(cgroup::remove(path), Ok(false)) {
+                break;
+            }
+            std::thread::sleep(PAUSES.0);
+        }
     }
 }

@@ -23,6 +23,7 @@ mod home;
 mod idmap;
 mod inside;
 mod layout;
+mod order;
 mod privileges;
 mod probe;
 mod process;
@@ -51,14 +52,12 @@ use futures_util::FutureExt;
 use held::{Found, Processes};
 use layout::{AGENT_SOCKET, Layout, is_safe_id};
 use rustix::fs::{CWD, Mode, OFlags};
-use std::{
-    io,
-    os::fd::AsRawFd,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{io, os::fd::AsRawFd, path::PathBuf, sync::Arc, time::Duration};
 use tokio::sync::{Semaphore, oneshot};
 use wire::{Failure, Order};
+
+/// How long the start of a sandbox may take, unless the operator says otherwise.
+const START_LIMIT: Duration = Duration::from_secs(30);
 
 /// Where and how the runtime works.
 #[derive(Debug, Clone)]
@@ -69,24 +68,33 @@ pub struct LinuxConfig {
     pub program: PathBuf,
     /// How many sandboxes are prepared ahead.
     pub pool: usize,
+    /// How long the start of a sandbox may take.
+    pub start_limit: Duration,
 }
 
 impl LinuxConfig {
     /// The defaults for a data directory.
     pub fn new(data_dir: impl Into<PathBuf>) -> Self {
-        Self { data_dir: data_dir.into(), program: PathBuf::from("/proc/self/exe"), pool: 3 }
+        Self { data_dir: data_dir.into(), program: PathBuf::from("/proc/self/exe"), pool: 3, start_limit: START_LIMIT }
     }
 
-    /// With the operator's options, `pool=N` being the only one.
+    /// With the operator's options: `pool=N`, `start-limit=SECONDS`.
     ///
     /// # Errors
     /// If there is no such option, or its value is wrong.
     pub fn with(mut self, options: &[(String, String)]) -> Result<Self, RuntimeError> {
         for (name, value) in options {
-            match (name.as_str(), value.parse()) {
-                ("pool", Ok(pool)) => self.pool = pool,
-                ("pool", Err(_)) => return Err(RuntimeError::Option(format!("pool={value}: must be a number"))),
-                _ => return Err(RuntimeError::Option(format!("{name}: no such option; there is pool=N"))),
+            let number = || {
+                let wrong = || RuntimeError::Option(format!("{name}={value}: must be a number"));
+                value.parse::<u32>().map_err(|_| wrong())
+            };
+            match name.as_str() {
+                "pool" => self.pool = number()? as usize,
+                "start-limit" => self.start_limit = Duration::from_secs(number()?.max(1).into()),
+                _ => {
+                    let message = format!("{name}: no such option; there are pool=N and start-limit=SECONDS");
+                    return Err(RuntimeError::Option(message));
+                }
             }
         }
         Ok(self)
@@ -103,6 +111,7 @@ pub struct LinuxRuntime {
 struct Shared {
     layout: Layout,
     client: Client,
+    start_limit: Duration,
     processes: Processes,
     /// Removals under way: whoever asks for the same one waits for the same end.
     removals: Sharing<Result<(), Failure>>,
@@ -116,10 +125,11 @@ struct Shared {
 const DELETIONS: usize = 4;
 
 impl Shared {
-    fn new(layout: Layout, client: Client) -> Self {
+    fn new(layout: Layout, client: Client, start_limit: Duration) -> Self {
         Self {
             layout,
             client,
+            start_limit,
             processes: Processes::default(),
             removals: Sharing::default(),
             deletions: Semaphore::new(DELETIONS),
@@ -150,7 +160,7 @@ impl LinuxRuntime {
     pub fn start(config: LinuxConfig) -> Result<Self, RuntimeError> {
         let started = start::start(&config)?;
         let supported = started.client.hello().cgroups.supported();
-        let shared = Shared::new(started.layout, started.client);
+        let shared = Shared::new(started.layout, started.client, config.start_limit);
         Ok(Self { shared: Arc::new(shared), warnings: started.warnings, supported })
     }
 
@@ -194,7 +204,9 @@ impl Runtime for LinuxRuntime {
         let directory = match spec.image {
             Image::Host => None,
             Image::Directory(path) => {
-                check_directory(&path)?;
+                if !path.is_absolute() {
+                    return Err(RuntimeError::Image(format!("{} is not an absolute path", path.display())));
+                }
                 Some(path)
             }
             Image::Reference(_) => {
@@ -290,16 +302,6 @@ impl LinuxRuntime {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Err(RuntimeError::NotFound),
             Err(error) => Err(RuntimeError::Unavailable(format!("look at the sandbox's directory: {error}"))),
         }
-    }
-}
-
-fn check_directory(path: &Path) -> Result<(), RuntimeError> {
-    let what = path.display();
-    match std::fs::metadata(path) {
-        _ if !path.is_absolute() => Err(RuntimeError::Image(format!("{what} is not an absolute path"))),
-        Ok(meta) if meta.is_dir() => Ok(()),
-        Ok(_) => Err(RuntimeError::Image(format!("{what} is not a directory"))),
-        Err(error) => Err(RuntimeError::Image(format!("{what}: {error}"))),
     }
 }
 

@@ -2,21 +2,23 @@
 
 use super::{
     LinuxConfig, Shared, blocking, cgroup,
-    client::{self, Client},
+    client::Client,
     delete, end, home,
     layout::Layout,
+    order::{Outcome, carry_out},
     probe, process, skeleton,
-    wire::{Failure, Hello, Order, Reply, Step},
+    wire::{Failure, Hello, Made, Order, Step},
 };
 use crate::runtime::RuntimeError;
 use rustix::fs::{MemfdFlags, Mode, memfd_create};
 use std::{
     fs::File,
     io::{self, Seek, Write},
-    os::fd::OwnedFd,
     path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
 };
-use tokio::io::AsyncReadExt;
+use tokio::time::Instant;
 
 /// A runtime that has been started.
 pub(super) struct Started {
@@ -28,8 +30,10 @@ pub(super) struct Started {
 /// The sandbox that is only tried. Its name is no id, so nobody can ask for it.
 const REHEARSAL: &str = ".rehearsal";
 
-/// The longest answer of a starter: paths and a sentence.
-const MAX_REPLY: u64 = 1 << 20;
+/// How long it may take.
+const REHEARSAL_LIMIT: Duration = Duration::from_secs(120);
+/// How often a sandbox is started whose starter was killed.
+const TRIES: usize = 3;
 
 /// Takes charge of the data directory and starts a zygote.
 pub(super) fn start(config: &LinuxConfig) -> Result<Started, Failure> {
@@ -73,56 +77,68 @@ fn rehearse(layout: &Layout, client: &Client) -> Result<Vec<PathBuf>, Failure> {
         rehearsal: true,
     };
     let sandbox = layout.sandbox(REHEARSAL);
-    let reply = make_directory(&sandbox)
-        .and_then(|()| client.order(&order, &configuration(b"")?))
-        .and_then(client::wait_for_reply)?;
-    end::remove_at_start(layout, &reply.made, &sandbox);
+    // Nothing else runs yet: the event loop is only for the limits of the waits.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().step("start an event loop")?;
+    let outcome = runtime.block_on(async {
+        make_directory(&sandbox)?;
+        carry_out(client, &order, &configuration(b"")?, Instant::now() + REHEARSAL_LIMIT).await
+    })?;
+    let (reply, made) = match outcome {
+        Outcome::Done(reply) => (Ok(reply), None),
+        Outcome::Lost(made) => (Err(lost()), Some(made)),
+        Outcome::TooLong(made) => (Err(too_long()), Some(made)),
+    };
+    let made = made.or_else(|| reply.as_ref().ok().map(|reply| reply.made.clone())).unwrap_or_default();
+    end::remove_at_start(layout, &made, &sandbox);
+    let reply = reply?;
     reply.failure.map_or(Ok(reply.read_only), Err)
 }
 
-/// Starts a sandbox. After an error nothing of it is left.
-pub(super) async fn create(shared: &Shared, order: Order, config: Vec<u8>) -> Result<(), RuntimeError> {
-    let sandbox = shared.layout.sandbox(&order.sandbox_id);
-    // Whoever else has this directory keeps it: only from here on is it ours to remove.
-    let path = sandbox.clone();
-    let config = blocking(move || {
-        let config = configuration(&config)?;
-        make_directory(&path)?;
-        Ok(config)
-    })
-    .await?;
-    let reply = match order_and_wait(shared, &order, config).await {
-        Ok(reply) => reply,
-        Err(failure) => Reply { failure: Some(failure), ..Reply::default() },
-    };
-    let Some(failure) = reply.failure else {
-        // From now on it is held. If that cannot be done now, the next look does it.
-        if let Err(failure) = shared.processes.find(&shared.layout, &order.sandbox_id).await {
-            tracing::warn!(sandbox_id = order.sandbox_id, error = %failure, "a new sandbox could not be looked at");
-        }
-        return Ok(());
-    };
-    if let Err(error) = end::undo(shared, reply.made, sandbox).await {
-        tracing::error!(sandbox_id = order.sandbox_id, %error, "a failed sandbox left something behind");
+/// Starts a sandbox. After an error nothing of it is left, or a task of its own goes on removing it.
+pub(super) async fn create(shared: &Arc<Shared>, order: Order, config: Vec<u8>) -> Result<(), RuntimeError> {
+    let (id, until) = (order.sandbox_id.clone(), Instant::now() + shared.start_limit);
+    let sandbox = shared.layout.sandbox(&id);
+    let config = Arc::new(blocking(move || configuration(&config)).await?);
+    let mut tries = TRIES;
+    loop {
+        // Whoever else has this directory keeps it: only from here on is it ours to remove.
+        let path = sandbox.clone();
+        blocking(move || make_directory(&path)).await?;
+        let (made, failure) = match carry_out(&shared.client, &order, &config, until).await {
+            Ok(Outcome::Done(reply)) => match reply.failure {
+                None => {
+                    // From now on it is held. If that cannot be done now, the next look does it.
+                    if let Err(failure) = shared.processes.find(&shared.layout, &id).await {
+                        tracing::warn!(sandbox_id = id, error = %failure, "a new sandbox could not be looked at");
+                    }
+                    return Ok(());
+                }
+                Some(failure) => (reply.made, RuntimeError::from(failure)),
+            },
+            // Somebody killed it, the kernel perhaps for want of memory. That says nothing of this sandbox.
+            Ok(Outcome::Lost(made)) => {
+                tries -= 1;
+                tracing::warn!(sandbox_id = id, tries, "what was starting a sandbox has ended");
+                if tries > 0 && end::undo_start(shared, &id, made.clone()).await.is_ok() {
+                    continue;
+                }
+                (made, lost().into())
+            }
+            Ok(Outcome::TooLong(made)) => (made, RuntimeError::Unavailable(too_long().to_string())),
+            Err(failure) => (Made::default(), failure.into()),
+        };
+        end::undo_at_last(shared, &id, made).await;
+        return Err(failure);
     }
-    Err(failure.into())
 }
 
-async fn order_and_wait(shared: &Shared, order: &Order, config: File) -> Result<Reply, Failure> {
-    let pipe = loop {
-        match shared.client.order(order, &config) {
-            Err(failure) if failure.errno == libc::EAGAIN => tokio::time::sleep(client::RETRY).await,
-            other => break other?,
-        }
-    };
-    read_reply(pipe).await
+fn lost() -> Failure {
+    Failure::new("start the sandbox", &io::Error::other("the process that was starting it has ended"))
 }
 
-async fn read_reply(pipe: OwnedFd) -> Result<Reply, Failure> {
-    let pipe = tokio::net::unix::pipe::Receiver::from_owned_fd(pipe).step("wait for the starter")?;
-    let mut bytes = Vec::new();
-    pipe.take(MAX_REPLY).read_to_end(&mut bytes).await.step("wait for the starter")?;
-    client::parse_reply(&bytes)
+fn too_long() -> Failure {
+    let cause = "it takes too long; does the disk of its image answer?";
+    Failure::new("start the sandbox", &io::Error::new(io::ErrorKind::TimedOut, cause))
 }
 
 fn make_directory(sandbox: &Path) -> Result<(), Failure> {

@@ -13,7 +13,7 @@ use super::{
     seccomp::Filters,
     slots, sys, tree,
     tree::Tree,
-    wire::{Failure, Hello, Made, Order, Reply, Step},
+    wire::{Answer, Failure, Hello, Made, Order, Reply, Step},
 };
 use crate::runtime::packet;
 use rustix::{
@@ -22,7 +22,7 @@ use rustix::{
     process::{Signal, WaitId, WaitIdOptions, chdir, pidfd_send_signal, setpriority_process, umask, waitid},
 };
 use std::{
-    fs::{File, OpenOptions},
+    fs::OpenOptions,
     io::{self, Read, Write},
     os::{
         fd::{AsFd, OwnedFd},
@@ -82,7 +82,10 @@ pub(super) fn run(shared: &Shared, orders: &OwnedFd) -> ! {
 
 fn serve(shared: &Shared, prepared: Result<Prepared, Failure>, made: Made, packet: packet::Packet) -> i32 {
     let Ok([reply, config]) = <[OwnedFd; 2]>::try_from(packet.descriptors) else { return 1 };
-    let mut reply = File::from(reply);
+    // Before anything else: whoever waits can then remove what was made, whatever becomes of this process.
+    if Answer::Taken(made.clone()).tell(&reply).is_err() {
+        return 1;
+    }
     let mut answer = Reply { made, ..Reply::default() };
     answer.failure = match (prepared, serde_json::from_slice::<Order>(&packet.bytes)) {
         (Ok(prepared), Ok(order)) => {
@@ -92,8 +95,7 @@ fn serve(shared: &Shared, prepared: Result<Prepared, Failure>, made: Made, packe
         (Err(failure), _) => Some(failure),
         (_, Err(error)) => Some(Failure::new("read the order", &error.into())),
     };
-    let answer = serde_json::to_vec(&answer).unwrap_or_default();
-    i32::from(reply.write_all(&answer).is_err())
+    i32::from(Answer::Done(Box::new(answer)).tell(&reply).is_err())
 }
 
 fn prepare(shared: &Shared, made: &mut Made) -> Result<Prepared, Failure> {
@@ -124,6 +126,7 @@ fn start(shared: &Shared, prepared: &Prepared, order: &Order, config: OwnedFd) -
         owner: prepared.made.slot.filter(|_| hello.privileged).map(slots::root_id),
     };
     if let (Some(directory), Some(user_namespace)) = (&order.directory, &prepared.user_namespace) {
+        check(directory)?;
         tree.directory_mapped(directory, user_namespace)?;
     }
     // Short relative names from here on: a socket's path has room for 108 bytes.
@@ -172,6 +175,16 @@ fn start(shared: &Shared, prepared: &Prepared, order: &Order, config: OwnedFd) -
         let _ = waitid(WaitId::PidFd(child.pidfd.as_fd()), WaitIdOptions::EXITED);
     }
     running
+}
+
+/// Looks at an image's directory. Here and not in the server, because its file system may not answer.
+fn check(directory: &Path) -> Result<(), Failure> {
+    let what = directory.display();
+    match std::fs::metadata(directory) {
+        Ok(meta) if meta.is_dir() => Ok(()),
+        Ok(_) => Err(Failure::image(format!("use {what} as an image"), &io::ErrorKind::NotADirectory.into())),
+        Err(error) => Err(Failure::image(format!("use {what} as an image"), &error)),
+    }
 }
 
 fn namespaces(host_network: bool) -> libc::c_int {

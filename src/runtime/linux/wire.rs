@@ -3,7 +3,7 @@
 use super::cgroup::Cgroups;
 use crate::runtime::{Limits, Network, RuntimeError};
 use serde::{Deserialize, Serialize};
-use std::{io, path::PathBuf};
+use std::{io, os::fd::AsFd, path::PathBuf};
 
 /// The first packet to a zygote: everything that is the same for all its sandboxes. With it comes the lock on the
 /// data directory, which the zygote and its starters hold as long as one of them could still change something there.
@@ -65,7 +65,36 @@ impl Order {
     }
 }
 
-/// A starter's answer. A pipe that ends without one means that the starter died.
+/// What comes on the pipe of an order, each as a line of JSON, in this order. A pipe that ends before the last one means that
+/// whoever had the order has died.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) enum Answer {
+    /// The zygote has it and is passing it on.
+    Accepted,
+    /// A starter has it, and has made this ahead: whatever becomes of the starter, it can be removed.
+    Taken(Made),
+    /// The starter has carried it out, or could not.
+    Done(Box<Reply>),
+}
+
+impl Answer {
+    /// Writes it. It fails when nobody waits for it any more.
+    pub(super) fn tell(&self, pipe: impl AsFd) -> io::Result<()> {
+        let mut line = serde_json::to_vec(self)?;
+        line.push(b'\n');
+        let mut rest = line.as_slice();
+        while !rest.is_empty() {
+            match rustix::io::write(&pipe, rest) {
+                Ok(written) => rest = &rest[written..],
+                Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A starter's last answer.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct Reply {
     /// What went wrong; none when the agent runs.

@@ -7,14 +7,14 @@ use super::{
     seccomp::Filters,
     starter::{self, Shared},
     sys,
-    wire::{Failure, Hello, Step, Welcome},
+    wire::{Answer, Failure, Hello, Step, Welcome},
 };
 use crate::runtime::packet;
 use rustix::{
-    event::{PollFd, PollFlags, poll},
+    event::{PollFd, PollFlags, Timespec, poll},
     fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create},
     net::SendFlags,
-    process::{set_child_subreaper, setsid},
+    process::{Pid, Signal, kill_process, set_child_subreaper, setsid},
 };
 use std::{
     fs::File,
@@ -22,7 +22,7 @@ use std::{
     os::fd::{AsFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd},
     process::ExitCode,
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// How often, and after which time, sealing is tried again.
@@ -115,26 +115,44 @@ fn seal(file: &File) -> io::Result<()> {
 struct Zygote {
     shared: Shared,
     control: OwnedFd,
-    /// Sockets of starters that wait for an order.
-    idle: Vec<OwnedFd>,
-    /// Sockets of starters that have one; they end when it is done.
-    busy: Vec<OwnedFd>,
+    /// Those that wait for an order.
+    idle: Vec<Starter>,
+    /// Those that have one; they end when it is done.
+    busy: Vec<Starter>,
 }
+
+/// A starter as the zygote knows it.
+struct Starter {
+    /// Orders go there. Nothing comes back but the end.
+    socket: OwnedFd,
+    pid: Pid,
+    /// When it got its order.
+    since: Instant,
+}
+
+/// How long a start usually takes at most. One that takes longer, because its image hangs, say, is not waited for.
+const USUAL: Duration = Duration::from_secs(1);
+/// How long starters may take to finish when the server is gone. The next server waits for that.
+const FAREWELL: Duration = Duration::from_secs(8);
 
 impl Zygote {
     fn run(mut self) -> Result<(), Failure> {
         loop {
             // Only when nothing is being started, so that getting ready does not slow down what somebody waits for.
-            while self.busy.is_empty() && self.idle.len() < self.shared.hello.pool {
+            let quiet = self.busy.iter().map(|starter| USUAL.saturating_sub(starter.since.elapsed())).max();
+            let quiet = quiet.unwrap_or_default();
+            while quiet.is_zero() && self.idle.len() < self.shared.hello.pool {
                 match self.fork_starter() {
                     Ok(starter) => self.idle.push(starter),
                     // One will be tried again for the next order.
                     Err(_) => break,
                 }
             }
-            let sockets = [&self.control].into_iter().chain(&self.busy).chain(&self.idle);
+            let missing = self.idle.len() < self.shared.hello.pool && !quiet.is_zero();
+            let sockets = self.busy.iter().chain(&self.idle).map(|starter| &starter.socket);
+            let sockets = [&self.control].into_iter().chain(sockets);
             let mut polled: Vec<_> = sockets.map(|socket| PollFd::new(socket, PollFlags::IN)).collect();
-            match poll(&mut polled, None) {
+            match poll(&mut polled, missing.then(|| span(quiet)).as_ref()) {
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
                 Err(error) => return Err(error).step("wait for orders"),
             }
@@ -155,12 +173,17 @@ impl Zygote {
     /// The server is gone. Starters finish what was ordered; what others had made ahead goes, so that no cgroup is left
     /// even of a data directory that is never used again. The next server waits for it at the lock.
     fn end(self) -> Result<(), Failure> {
-        for socket in &self.idle {
-            let _ = rustix::net::shutdown(socket, rustix::net::Shutdown::Write);
+        for starter in &self.idle {
+            let _ = rustix::net::shutdown(&starter.socket, rustix::net::Shutdown::Write);
         }
-        for socket in self.idle.iter().chain(&self.busy) {
-            // Nothing is ever received: what comes is the end.
-            let _ = packet::receive(socket.as_fd());
+        let until = Instant::now() + FAREWELL;
+        for starter in self.idle.iter().chain(&self.busy) {
+            // Nothing is ever received: what comes is the end. It does not come from one that hangs.
+            let left = span(until.saturating_duration_since(Instant::now()));
+            if !matches!(poll(&mut [PollFd::new(&starter.socket, PollFlags::IN)], Some(&left)), Ok(1..)) {
+                tracing::warn!(pid = starter.pid.as_raw_pid(), "a starter that does not end is killed");
+                let _ = kill_process(starter.pid, Signal::KILL);
+            }
         }
         let hello = &self.shared.hello;
         hello.cgroups.close();
@@ -171,32 +194,43 @@ impl Zygote {
     fn take_order(&mut self) -> Result<bool, Failure> {
         let order = match packet::receive(self.control.as_fd()) {
             Ok(order) if order.bytes.is_empty() => return Ok(false),
-            // Whoever sent it is told by the end of its reply pipe; so it is below.
+            // Whoever sent it is told by the end of its reply pipe.
             Err(error) if error.kind() == io::ErrorKind::InvalidData => return Ok(true),
             other => other.step("read an order")?,
         };
         let descriptors: Vec<BorrowedFd<'_>> = order.descriptors.iter().map(AsFd::as_fd).collect();
+        // From here on an end without an answer is a starter's, and the order is not given again to another zygote.
+        let waits = descriptors.first().is_some_and(|reply| Answer::Accepted.tell(reply).is_ok());
+        if !waits {
+            return Ok(true);
+        }
         while let Some(starter) = self.idle.pop() {
-            if packet::send(starter.as_fd(), &order.bytes, &descriptors, SendFlags::empty()).is_ok() {
-                self.busy.push(starter);
+            if self.pass_on(starter, &order.bytes, &descriptors) {
                 return Ok(true);
             }
         }
         match self.fork_starter() {
             Ok(starter) => {
-                if packet::send(starter.as_fd(), &order.bytes, &descriptors, SendFlags::empty()).is_ok() {
-                    self.busy.push(starter);
-                }
+                self.pass_on(starter, &order.bytes, &descriptors);
             }
             Err(failure) => tracing::error!(error = %failure, "no process for a sandbox"),
         }
         Ok(true)
     }
 
-    fn fork_starter(&mut self) -> Result<OwnedFd, Failure> {
+    /// Gives a starter an order. `false` when it is gone. It takes one only, so it never blocks.
+    fn pass_on(&mut self, starter: Starter, order: &[u8], descriptors: &[BorrowedFd<'_>]) -> bool {
+        let given = packet::send(starter.socket.as_fd(), order, descriptors, SendFlags::DONTWAIT).is_ok();
+        if given {
+            self.busy.push(Starter { since: Instant::now(), ..starter });
+        }
+        given
+    }
+
+    fn fork_starter(&mut self) -> Result<Starter, Failure> {
         let (own, orders) = packet::pair().step("make a socket pair")?;
-        if sys::fork().step("fork a starter")?.is_some() {
-            return Ok(own);
+        if let Some(pid) = sys::fork().step("fork a starter")? {
+            return Ok(Starter { socket: own, pid, since: Instant::now() });
         }
         // A starter must not hold the zygote's sockets: nobody would notice any more that the zygote is gone.
         drop(own);
@@ -207,7 +241,11 @@ impl Zygote {
     }
 }
 
-fn keep(sockets: &mut Vec<OwnedFd>, gone: &[bool]) {
+fn span(duration: Duration) -> Timespec {
+    Timespec { tv_sec: duration.as_secs().cast_signed(), tv_nsec: i64::from(duration.subsec_nanos()) }
+}
+
+fn keep(starters: &mut Vec<Starter>, gone: &[bool]) {
     let mut gone = gone.iter();
-    sockets.retain(|_| !gone.next().copied().unwrap_or(false));
+    starters.retain(|_| !gone.next().copied().unwrap_or(false));
 }
