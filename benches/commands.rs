@@ -28,7 +28,30 @@ pub(crate) async fn one_at_a_time(server: &Server, options: &Options, table: &mu
     table.times("`Run(\"true\")` in a session", &run, Some(("sh -c true", &sh)));
 }
 
-pub(crate) async fn many_sessions(server: &Server, options: &Options, table: &mut Table) {
+/// In turn on a server that anybody may call and on one with an API key and TLS.
+pub(crate) async fn for_a_team(server: &Server, team: &Server, options: &Options, table: &mut Table) {
+    let mut places = Vec::new();
+    for server in [team, server] {
+        let mut client = server.client.clone();
+        let sandbox = client.create_sandbox().await;
+        let session = client.create_session(&sandbox).await.session_id;
+        places.push((client, sandbox, session, Samples::default()));
+    }
+    for _ in 0..options.samples(5000) {
+        for (client, _, session, samples) in &mut places {
+            let start = Instant::now();
+            client.run_in(session, "true").await;
+            samples.push(start.elapsed());
+        }
+    }
+    for (client, sandbox, ..) in &mut places {
+        client.delete_sandbox(sandbox.clone()).await;
+    }
+    let [(.., with), (.., without)] = &places[..] else { unreachable!("two places") };
+    table.times("`Run(\"true\")` with an API key and TLS", with, Some(("Run(\"true\") without them", without)));
+}
+
+pub(crate) async fn many_sessions(server: &Server, options: &Options, how: &str, table: &mut Table) {
     let runs_each = options.samples(1000);
     let mut sandboxes = Vec::new();
     let mut sessions = Vec::new();
@@ -61,6 +84,6 @@ pub(crate) async fn many_sessions(server: &Server, options: &Options, table: &mu
     for (mut client, sandbox) in sandboxes {
         client.delete_sandbox(sandbox).await;
     }
-    let what = format!("`Run` in {} sessions of {SANDBOXES} sandboxes at once", SANDBOXES * SESSIONS_IN_EACH);
+    let what = format!("`Run` in {} sessions of {SANDBOXES} sandboxes at once{how}", SANDBOXES * SESSIONS_IN_EACH);
     table.number(&what, &format!("{rate:.0} a second"), "every answer checked");
 }

@@ -33,7 +33,13 @@ async fn main() {
         commands::one_at_a_time(&server, &options, &mut table).await;
     }
     if options.wants("many") {
-        commands::many_sessions(&server, &options, &mut table).await;
+        commands::many_sessions(&server, &options, "", &mut table).await;
+    }
+    if options.wants("team") {
+        let team = Server::start_for_a_team().await;
+        commands::for_a_team(&server, &team, &options, &mut table).await;
+        commands::many_sessions(&team, &options, ", with API keys and TLS", &mut table).await;
+        team.stop();
     }
     if options.wants("stream") {
         streaming::measure(&server, &options, &mut table).await;

@@ -6,16 +6,22 @@ use sandshell::api::v1::{
 };
 use sandshell::rpc::transport;
 use std::{
+    fs,
     io::{BufRead, BufReader},
     path::Path,
     process::{Child, Command, Stdio},
 };
-use tonic::transport::{Channel, Endpoint};
+use tonic::{
+    Request, Status,
+    metadata::AsciiMetadataValue,
+    service::{Interceptor, interceptor::InterceptedService},
+    transport::{Certificate, Channel, ClientTlsConfig, Endpoint},
+};
 
 /// A running server. Its log goes to this program's stderr.
 pub(crate) struct Server {
     child: Child,
-    address: String,
+    access: Access,
     pub(crate) client: Client,
     data: tempfile::TempDir,
 }
@@ -25,9 +31,35 @@ impl Server {
         Self::start_with(&[]).await
     }
 
+    /// One that wants an API key and speaks TLS, as for a team.
+    pub(crate) async fn start_for_a_team() -> Self {
+        let data = tempfile::tempdir().unwrap();
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let (certificate, key) = (data.path().join("server.pem"), data.path().join("server.key"));
+        fs::write(&certificate, made.cert.pem()).unwrap();
+        fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+        let printed = Command::new(env!("CARGO_BIN_EXE_sandshell"))
+            .args(["key", "create", "--tenant", "bench", "--data-dir"])
+            .arg(data.path())
+            .output()
+            .unwrap();
+        let api_key = String::from_utf8(printed.stdout).unwrap();
+        let options = ["--tls-cert", certificate.to_str().unwrap(), "--tls-key", key.to_str().unwrap()];
+        let access = |address: &str| Access {
+            url: format!("https://localhost:{}", address.rsplit(':').next().unwrap()),
+            tls: Some(ClientTlsConfig::new().ca_certificate(Certificate::from_pem(made.cert.pem()))),
+            key: Key(Some(format!("Bearer {}", api_key.trim()).parse().unwrap())),
+        };
+        Self::start_in(data, &options, access).await
+    }
+
     /// With more options of `serve`.
     pub(crate) async fn start_with(options: &[&str]) -> Self {
-        let data = tempfile::tempdir().unwrap();
+        let access = |address: &str| Access { url: format!("http://{address}"), tls: None, key: Key(None) };
+        Self::start_in(tempfile::tempdir().unwrap(), options, access).await
+    }
+
+    async fn start_in(data: tempfile::TempDir, options: &[&str], access: impl FnOnce(&str) -> Access) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_sandshell"))
             .args(["serve", "--ephemeral", "--listen", "127.0.0.1:0", "--data-dir"])
             .arg(data.path())
@@ -39,8 +71,9 @@ impl Server {
         let address = log.by_ref().find_map(|line| line.strip_prefix("listening on ").map(str::to_owned));
         let address = address.expect("the server ended before it listened");
         std::thread::spawn(move || log.for_each(|line| eprintln!("server: {line}")));
-        let client = Client::connect(&address).await;
-        Self { child, address, client, data }
+        let access = access(&address);
+        let client = Client::connect(&access).await;
+        Self { child, access, client, data }
     }
 
     /// Where it keeps its data.
@@ -50,7 +83,7 @@ impl Server {
 
     /// A client with a connection of its own.
     pub(crate) async fn another_client(&self) -> Client {
-        Client::connect(&self.address).await
+        Client::connect(&self.access).await
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -64,19 +97,42 @@ impl Server {
     }
 }
 
+/// How a server is reached.
+struct Access {
+    url: String,
+    tls: Option<ClientTlsConfig>,
+    key: Key,
+}
+
+/// The key that goes with every call, if there is one.
+#[derive(Clone)]
+pub(crate) struct Key(Option<AsciiMetadataValue>);
+
+impl Interceptor for Key {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        if let Some(key) = &self.0 {
+            request.metadata_mut().insert("authorization", key.clone());
+        }
+        Ok(request)
+    }
+}
+
 /// One connection to the server.
 #[derive(Clone)]
 pub(crate) struct Client {
-    pub(crate) sandboxes: SandboxServiceClient<Channel>,
-    pub(crate) sessions: SessionServiceClient<Channel>,
+    pub(crate) sandboxes: SandboxServiceClient<InterceptedService<Channel, Key>>,
+    pub(crate) sessions: SessionServiceClient<InterceptedService<Channel, Key>>,
     /// The image of new sandboxes; empty for the default.
     pub(crate) image: String,
 }
 
 impl Client {
-    async fn connect(address: &str) -> Self {
-        let channel = Endpoint::from_shared(format!("http://{address}"))
-            .unwrap()
+    async fn connect(access: &Access) -> Self {
+        let mut endpoint = Endpoint::from_shared(access.url.clone()).unwrap();
+        if let Some(tls) = &access.tls {
+            endpoint = endpoint.tls_config(tls.clone()).unwrap();
+        }
+        let channel = endpoint
             .initial_stream_window_size(transport::STREAM_WINDOW)
             .initial_connection_window_size(transport::CONNECTION_WINDOW)
             .max_frame_size(transport::MAX_FRAME_BYTES)
@@ -85,8 +141,9 @@ impl Client {
             .await
             .unwrap();
         Self {
-            sandboxes: SandboxServiceClient::new(channel.clone()),
-            sessions: SessionServiceClient::new(channel).max_decoding_message_size(transport::MAX_MESSAGE_BYTES),
+            sandboxes: SandboxServiceClient::with_interceptor(channel.clone(), access.key.clone()),
+            sessions: SessionServiceClient::with_interceptor(channel, access.key.clone())
+                .max_decoding_message_size(transport::MAX_MESSAGE_BYTES),
             image: String::new(),
         }
     }

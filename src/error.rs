@@ -140,6 +140,8 @@ pub enum Reason {
     TooMuchMemory,
     /// The tenant makes more calls than it may.
     TooManyRequests,
+    /// There are as many streams of output as there may be.
+    TooManyStreams,
     /// There are as many connections as there may be.
     TooManyConnections,
     /// Too many creations wait.

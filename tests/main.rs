@@ -68,4 +68,5 @@ mod the_command_line_carries_state;
 mod the_rooms_import_in_one_direction;
 mod tls_protects_the_connection;
 mod unknown_ids_are_not_found;
+mod watchers_that_take_nothing_cost_little;
 mod what_is_unfinished_is_bounded;

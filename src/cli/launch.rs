@@ -40,10 +40,10 @@ pub(super) fn start(
 /// Open files that the server has for each sandbox.
 pub(super) fn descriptors_per_sandbox(kind: RuntimeKind) -> u64 {
     match kind {
-        // The connection to the agent, and what watches its first process.
-        RuntimeKind::Linux => 2,
-        // Of a daemon elsewhere: three pipes to `ssh`, and what watches it.
-        RuntimeKind::Docker => 4,
+        // The connection to the agent, one for those who only watch, and what watches its first process.
+        RuntimeKind::Linux => 3,
+        // Of a daemon elsewhere, for each of both connections: three pipes to `ssh`, and what watches it.
+        RuntimeKind::Docker => 8,
     }
 }
 

@@ -8,7 +8,9 @@ use crate::{
         v1::ListSessionsRequest,
     },
     error::{Error, Result},
-    rpc::transport::{CONNECTION_WINDOW, MAX_FRAME_BYTES, MAX_MESSAGE_BYTES, PROTOCOL_VERSION, STREAM_WINDOW},
+    rpc::transport::{
+        CONNECTION_WINDOW, MAX_FRAME_BYTES, MAX_MESSAGE_BYTES, PROTOCOL_VERSION, STREAM_WINDOW, WATCHER_WINDOW,
+    },
     runtime::Runtime,
 };
 use hyper_util::rt::TokioIo;
@@ -44,6 +46,9 @@ const RETRY_AFTER: Duration = Duration::from_millis(500);
 /// A line to one agent: connects when it is first used, and again when the connection was lost.
 pub struct Link {
     client: AgentClient,
+    /// A connection of its own for those who only watch, made when the first of them comes: how much a stream may have
+    /// under way is the same for all of a connection.
+    watchers: AgentClient,
     sandbox_id: String,
     /// Counts connections made, so that each is greeted once.
     connections: Arc<AtomicU64>,
@@ -57,27 +62,10 @@ impl Link {
     /// A line to the agent of a sandbox, not yet connected.
     pub fn new(runtime: Arc<dyn Runtime>, sandbox_id: &str) -> Self {
         let connections = Arc::new(AtomicU64::new(0));
-        let (id, counter) = (Arc::<str>::from(sandbox_id), connections.clone());
-        let connector = service_fn(move |_| {
-            let (runtime, id, counter) = (runtime.clone(), id.clone(), counter.clone());
-            async move {
-                let stream = runtime.connect(&id).await?;
-                counter.fetch_add(1, Ordering::Relaxed);
-                Ok::<_, crate::runtime::RuntimeError>(TokioIo::new(stream))
-            }
-        });
-        let channel = Endpoint::from_static("http://agent.sandshell")
-            .initial_stream_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(CONNECTION_WINDOW)
-            .max_frame_size(MAX_FRAME_BYTES)
-            .http2_max_header_list_size(MAX_HEADER_BYTES)
-            .connect_timeout(CONNECT_TIMEOUT)
-            .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
-            .keep_alive_timeout(KEEPALIVE_TIMEOUT)
-            .connect_with_connector_lazy(connector);
-        let client = AgentClient::new(channel).max_decoding_message_size(MAX_RESPONSE_BYTES);
+        let client = self::client(&runtime, sandbox_id, STREAM_WINDOW, connections.clone());
+        let watchers = self::client(&runtime, sandbox_id, WATCHER_WINDOW, Arc::default());
         let (greeted, greeting) = (AtomicU64::new(0), tokio::sync::Mutex::new(()));
-        Self { client, sandbox_id: sandbox_id.to_owned(), connections, greeted, greeting }
+        Self { client, watchers, sandbox_id: sandbox_id.to_owned(), connections, greeted, greeting }
     }
 
     /// A client whose connection has been greeted.
@@ -89,6 +77,12 @@ impl Link {
             }
         }
         Ok(self.client.clone())
+    }
+
+    /// A client for streams that only watch, once the agent is known to be the right one.
+    pub async fn watcher(&self) -> Result<AgentClient> {
+        self.client().await?;
+        Ok(self.watchers.clone())
     }
 
     /// Ends all sessions; watchers are told.
@@ -144,4 +138,27 @@ impl Link {
         self.greeted.store(self.connections.load(Ordering::Relaxed), Ordering::Relaxed);
         Ok(())
     }
+}
+
+/// A client over a connection that is made when it is needed, and counted.
+fn client(runtime: &Arc<dyn Runtime>, sandbox_id: &str, window: u32, connections: Arc<AtomicU64>) -> AgentClient {
+    let (runtime, id) = (runtime.clone(), Arc::<str>::from(sandbox_id));
+    let connector = service_fn(move |_| {
+        let (runtime, id, connections) = (runtime.clone(), id.clone(), connections.clone());
+        async move {
+            let stream = runtime.connect(&id).await?;
+            connections.fetch_add(1, Ordering::Relaxed);
+            Ok::<_, crate::runtime::RuntimeError>(TokioIo::new(stream))
+        }
+    });
+    let channel = Endpoint::from_static("http://agent.sandshell")
+        .initial_stream_window_size(window)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_frame_size(MAX_FRAME_BYTES)
+        .http2_max_header_list_size(MAX_HEADER_BYTES)
+        .connect_timeout(CONNECT_TIMEOUT)
+        .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
+        .keep_alive_timeout(KEEPALIVE_TIMEOUT)
+        .connect_with_connector_lazy(connector);
+    AgentClient::new(channel).max_decoding_message_size(MAX_RESPONSE_BYTES)
 }

@@ -52,6 +52,12 @@ impl Reached {
         }
     }
 
+    /// A client of its agent for a stream that only watches.
+    pub async fn watcher(&self) -> Result<AgentClient> {
+        self.client().await?;
+        self.entry().link.watcher().await
+    }
+
     /// Open sessions, and what runs.
     pub(super) async fn in_use(&self) -> Result<(i64, ActivityResponse)> {
         let link = &self.entry().link;

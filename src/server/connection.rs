@@ -3,6 +3,7 @@
 use super::{
     calls::{CallService, Calls},
     intake::Memory,
+    memory::GiveBack,
     places::Place,
     stopping::Stopping,
     traffic::Traffic,
@@ -45,11 +46,12 @@ pub(super) struct Protocol<S> {
     service: S,
     stopping: Stopping,
     memory: Arc<Memory>,
+    give_back: GiveBack,
 }
 
 impl<S: CallService> Protocol<S> {
     pub(super) fn new(service: S, tls: Option<TlsAcceptor>, stopping: Stopping) -> Self {
-        Self { http: http(), tls, service, stopping, memory: Arc::default() }
+        Self { http: http(), tls, service, stopping, memory: Arc::default(), give_back: GiveBack::default() }
     }
 
     /// What connections are encrypted with.
@@ -59,6 +61,15 @@ impl<S: CallService> Protocol<S> {
 
     /// Serves one connection until it ends.
     pub(super) async fn serve<IO>(self, io: IO, place: Place)
+    where
+        IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let give_back = self.give_back.clone();
+        self.serve_until_it_ends(io, place).await;
+        give_back.soon();
+    }
+
+    async fn serve_until_it_ends<IO>(self, io: IO, place: Place)
     where
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {

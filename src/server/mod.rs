@@ -13,6 +13,7 @@ mod deadline;
 mod framing;
 mod intake;
 mod listening;
+mod memory;
 mod places;
 mod refusal;
 mod relay;
@@ -22,6 +23,7 @@ mod session_service;
 mod stdin;
 mod stopping;
 mod strangers;
+mod streams;
 mod sys;
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,6 @@
 //! Passes what an agent says on to a client. The agent is not trusted: what it says is bounded, and its metadata dropped.
 
+use super::streams::OpenStream;
 use crate::{
     api::v1::{ExecResponse, Exited, RunResponse, exec_response, exited},
     error::{Error, Reason},
@@ -95,6 +96,7 @@ pub(super) struct Relay {
     /// Ends the call when the server stops and the sandbox goes on.
     server_stops: Pin<Box<dyn Future<Output = ()> + Send>>,
     _watching: Watching,
+    _stream: OpenStream,
 }
 
 enum State {
@@ -104,7 +106,7 @@ enum State {
 }
 
 impl Relay {
-    pub(super) fn new(agent: Streaming<ExecResponse>, reached: Reached) -> Self {
+    pub(super) fn new(agent: Streaming<ExecResponse>, reached: Reached, stream: OpenStream) -> Self {
         let (_watching, server_stops) = (reached.watch(), Box::pin(reached.server_stops()));
         Self {
             agent,
@@ -115,6 +117,7 @@ impl Relay {
             input: None,
             server_stops,
             _watching,
+            _stream: stream,
         }
     }
 

@@ -4,6 +4,7 @@ use super::{
     auth::caller,
     relay::{Relay, answer, run_answer},
     stdin::Stdin,
+    streams::Streams,
     validate,
 };
 use crate::{
@@ -20,8 +21,8 @@ use crate::{
 use tonic::{Request, Response, Status, Streaming};
 use tracing::Span;
 
-/// The service over the agents of all sandboxes.
-pub(super) struct Service(pub(super) Sandboxes);
+/// The service over the agents of all sandboxes, and the streams that are open.
+pub(super) struct Service(pub(super) Sandboxes, pub(super) Streams);
 
 impl Service {
     /// The agent that owns what this id names.
@@ -96,6 +97,7 @@ impl SessionService for Service {
 
     async fn exec(&self, request: Request<Streaming<ExecRequest>>) -> Result<Response<Relay>, Status> {
         let (caller, mut client) = (caller(&request), request.into_inner());
+        let stream = self.1.open(&caller)?;
         let start = Stdin::start(&mut client).await?;
         validate::start(&start)?;
         let (reached, mut agent) = self.target(&caller, start.target.as_ref()).await?;
@@ -107,7 +109,7 @@ impl SessionService for Service {
             Ok(status) = &mut violation => return Err(status),
         };
         let output = answer(&reached, call).await?.into_inner();
-        Ok(Response::new(Relay::new(output, reached).with_input(violation, input)))
+        Ok(Response::new(Relay::new(output, reached, stream).with_input(violation, input)))
     }
 
     async fn run(&self, request: Request<RunRequest>) -> Result<Response<RunResponse>, Status> {
@@ -129,9 +131,11 @@ impl SessionService for Service {
     async fn attach(&self, request: Request<AttachRequest>) -> Result<Response<Relay>, Status> {
         let (caller, request) = (caller(&request), request.into_inner());
         validate::attach(&request)?;
-        let (reached, mut agent) = self.agent(&caller, Kind::Command, &request.command_id).await?;
+        let stream = self.1.open(&caller)?;
+        let (reached, _) = self.agent(&caller, Kind::Command, &request.command_id).await?;
+        let mut agent = reached.watcher().await?;
         let output = answer(&reached, agent.attach(request).await).await?.into_inner();
-        Ok(Response::new(Relay::new(output, reached)))
+        Ok(Response::new(Relay::new(output, reached, stream)))
     }
 
     async fn get_command(&self, request: Request<GetCommandRequest>) -> Result<Response<Command>, Status> {

@@ -10,6 +10,7 @@ use super::{
     sandbox_service, session_service,
     stopping::{Stopping, StoppingLayer},
     strangers::Strangers,
+    streams::Streams,
     sys,
     tls::Tls,
     transport::Transport,
@@ -156,7 +157,7 @@ impl Server {
     fn routes(&self, health: &HealthReporter) -> Result<Routes, ServerError> {
         let sandboxes = SandboxServiceServer::new(sandbox_service::Service(self.sandboxes.clone()))
             .max_decoding_message_size(MAX_MESSAGE_BYTES);
-        let sessions = SessionServiceServer::new(session_service::Service(self.sandboxes.clone()))
+        let sessions = SessionServiceServer::new(session_service::Service(self.sandboxes.clone(), Streams::default()))
             .max_decoding_message_size(MAX_MESSAGE_BYTES);
         let reflection = || {
             tonic_reflection::server::Builder::configure()
