@@ -3,7 +3,7 @@
 
 use crate::kit::{
     Options, Running, Runtime, Server, create_sandbox,
-    docker::{self, shared_docker, shared_server},
+    docker::{self, options_from_elsewhere, shared_docker, shared_server},
     errors::expect_error,
     registry::{Registry, made},
     token, v1, within,
@@ -60,7 +60,7 @@ async fn its_entrypoint_and_health_check_do_not_run() {
     s.run("echo kept >/data/file; busybox cat /data/file").await.expect("kept\n", "", 0);
     let of = |format: &str| docker.run(&["inspect", "-f", format, &docker.container(&s.id)]);
     assert_eq!(of("{{.Config.Healthcheck.Test}}"), "[NONE]");
-    let volume = of("{{range .Mounts}}{{if eq .Type \"volume\"}}{{.Name}}{{end}}{{end}}");
+    let volume = of("{{range .Mounts}}{{if eq .Destination \"/data\"}}{{.Name}}{{end}}{{end}}");
     assert!(docker.try_run(&["volume", "inspect", &volume]).status.success(), "{volume:?}");
     s.delete().await;
     assert!(!docker.try_run(&["volume", "inspect", &volume]).status.success(), "{volume} is left");
@@ -144,21 +144,7 @@ async fn an_absent_one_is_pulled() {
 
 #[tokio::test]
 async fn a_daemon_elsewhere_works_as_well() {
-    // TCP to the daemon's socket: there, no file and no socket of this host's can be shown to a container.
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let address = listener.local_addr().expect("an address");
-    let socket = shared_docker().host().replace("unix://", "");
-    tokio::spawn(async move {
-        while let Ok((mut near, _)) = listener.accept().await {
-            let socket = socket.clone();
-            tokio::spawn(async move {
-                let mut far = tokio::net::UnixStream::connect(socket).await.expect("the daemon");
-                let _ = tokio::io::copy_bidirectional(&mut near, &mut far).await;
-            });
-        }
-    });
-    let options =
-        Options { env: vec![("DOCKER_HOST".into(), format!("tcp://{address}"))], ..shared_docker().options() };
+    let options = options_from_elsewhere().await;
     let server = tokio::task::spawn_blocking(move || Server::start(options)).await.expect("a server");
     let s = create_sandbox(&server, Runtime::Docker.request()).await;
     let session = s.session("/bin/bash").await;

@@ -8,7 +8,7 @@ use super::{
     shell::{Event, Holder, Launch, LaunchError, ReadEnd, Report, Saved, Shell},
 };
 use crate::api::v1::{Exited, OnShellExit, Stream, exited::Reason, session::State};
-use std::{path::PathBuf, pin::Pin, sync::Arc, time::Duration};
+use std::{pin::Pin, sync::Arc, time::Duration};
 use tokio::time::{Instant, Sleep};
 
 /// An idle shell saves its state after this time, for the case that it is killed or that the user's own EXIT trap took
@@ -310,9 +310,8 @@ impl Driver {
             job.command.cancel_queued(exited.clone());
         }
         self.end_processes().await;
-        let directory = PathBuf::from(self.shell.directory());
         drop(self.shell);
-        let _ = std::fs::remove_dir_all(directory);
+        self.launch.private.remove().await;
         inbox.ended.send_replace(true);
     }
 }

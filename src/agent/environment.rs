@@ -5,6 +5,9 @@ use std::{collections::BTreeMap, ffi::OsString};
 /// `TERM` of every session: what most terminals and all our clients speak. Programs print colours only on a terminal.
 pub(super) const TERM: &str = "xterm-256color";
 
+/// What is read of the list of users, in bytes.
+const MOST_USERS: u64 = 16 << 20;
+
 /// Environment variables by name.
 pub(super) type Variables = BTreeMap<String, String>;
 
@@ -39,8 +42,9 @@ fn account() -> (String, String) {
     if uid.is_root() {
         return ("root".to_owned(), "/root".to_owned());
     }
-    let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
-    named(&users, uid.as_raw()).unwrap_or_else(|| (uid.to_string(), "/".to_owned()))
+    // Whoever may write there could have put a pipe in its place, which nobody ever writes to.
+    let users = super::shell::read_file("/etc/passwd", MOST_USERS).unwrap_or_default();
+    named(&String::from_utf8_lossy(&users), uid.as_raw()).unwrap_or_else(|| (uid.to_string(), "/".to_owned()))
 }
 
 fn named(users: &str, uid: u32) -> Option<(String, String)> {

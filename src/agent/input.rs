@@ -2,10 +2,10 @@
 
 use super::{
     command::{Input, InputPiece},
-    shell::{self, InputFifo, Terminal},
+    shell::{self, Directory, InputFifo, Terminal},
 };
 use bytes::{Buf, Bytes};
-use std::{io, path::PathBuf, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 /// How often, and how long, to look whether a program that has just written to the terminal reads its answer there.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
@@ -23,12 +23,12 @@ pub(super) struct Feed {
 }
 
 impl Feed {
-    /// Prepares the input that `spec` asks for. `path` is where a FIFO may be made.
-    pub(super) fn new(input: Input, pty: bool, path: PathBuf) -> io::Result<Self> {
+    /// Prepares the input that `spec` asks for. `directory` is where a FIFO may be made.
+    pub(super) fn new(input: Input, pty: bool, directory: &Arc<Directory>) -> io::Result<Self> {
         let (fifo, pending, ended) = match input {
             Input::Empty => (None, Bytes::new(), false),
-            Input::Streamed => (Some(InputFifo::create(path)?), Bytes::new(), false),
-            Input::Whole(bytes) => (Some(InputFifo::create(path)?), bytes, true),
+            Input::Streamed => (Some(InputFifo::create(directory)?), Bytes::new(), false),
+            Input::Whole(bytes) => (Some(InputFifo::create(directory)?), bytes, true),
         };
         let typed = pty || fifo.is_none();
         Ok(Self { fifo, pty, typed, pending, to_terminal: pty, ended })

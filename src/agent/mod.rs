@@ -24,7 +24,14 @@ mod signals;
 
 use config::AgentConfig;
 pub use peers::Peers;
-use std::{fs::File, io, io::Read, os::unix::net::UnixListener, process::ExitCode, sync::Arc};
+use std::{
+    fs::File,
+    io,
+    io::Read,
+    os::{fd::OwnedFd, unix::net::UnixListener},
+    process::ExitCode,
+    sync::Arc,
+};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_stream::{StreamExt, wrappers::UnixListenerStream};
 
@@ -42,6 +49,8 @@ pub struct Handed {
     pub config: File,
     /// The cgroup file that counts out-of-memory kills.
     pub oom: Option<File>,
+    /// Where the agent writes what programs see, read-only, at `/run/sandshell`.
+    pub private: Option<OwnedFd>,
     /// Who may connect.
     pub peers: Peers,
 }
@@ -82,6 +91,7 @@ fn serve(handed: Handed) -> Result<(), Failure> {
     config.read_to_string(&mut text)?;
     let config: AgentConfig = serde_json::from_str(&text)?;
     handed.listener.set_nonblocking(true)?;
+    let directories = shell::Directories::open(handed.private)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut children = signal(SignalKind::child())?;
@@ -92,7 +102,7 @@ fn serve(handed: Handed) -> Result<(), Failure> {
             }
         });
         let listener = tokio::net::UnixListener::from_std(handed.listener)?;
-        let sessions = Arc::new(sessions::Sessions::new(config, oom::OomCounter::new(handed.oom)));
+        let sessions = Arc::new(sessions::Sessions::new(config, directories, oom::OomCounter::new(handed.oom)));
         tokio::spawn(memory::trim_when_quiet(sessions.activity().clone()));
         let peers = handed.peers;
         let incoming = UnixListenerStream::new(listener)

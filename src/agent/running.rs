@@ -45,6 +45,8 @@ pub(super) struct Running {
     leaves: bool,
     /// How often a shell that seems to ignore our lines was asked for its report again.
     asked_again: u32,
+    /// The tag under which a shell that has no reason to owe us a report was asked for `$?`.
+    asked: Option<u64>,
     /// Whether the last output was on the terminal of a command that has other output.
     terminal_spoke: bool,
 }
@@ -109,7 +111,7 @@ impl Running {
     pub(super) fn start(job: Job, shell: &mut Shell, last_status: i32, direct: bool) -> io::Result<Self> {
         let Job { command, spec, control, input } = job;
         shell.repair()?;
-        let feed = Feed::new(spec.input, spec.pty.is_some(), PathBuf::from(format!("{}/in", shell.directory())))?;
+        let feed = Feed::new(spec.input, spec.pty.is_some(), shell.directory())?;
         let (output, error) = match &spec.pty {
             Some(Pty { size, .. }) => {
                 shell.terminal.reset();
@@ -156,6 +158,7 @@ impl Running {
             signals: Signals::default(),
             leaves: direct,
             asked_again: 0,
+            asked: None,
             terminal_spoke: false,
         })
     }
@@ -171,11 +174,21 @@ impl Running {
             tokio::select! {
                 report = shell.reports.next() => match report {
                     Ok(Report::Done { tag, status, directory }) if tag == self.tag => {
+                        shell.text_was_run();
                         // A shell that had to be asked again has forgotten its status over the INT, as zsh always does.
                         let forgotten = self.signals.shell_had() && (self.asked_again > 0 || shell.forgets_interrupts());
                         let aborted = aborted || status == 0 && forgotten;
                         let status = if aborted { 128 + libc::SIGINT } else { status };
                         return self.verdict(status, Some(directory), escalation, None);
+                    }
+                    Ok(Report::Done { tag, status, directory }) if Some(tag) == self.asked => {
+                        // The shell reads our lines, but the report of the command is lost.
+                        if aborted || status == 128 + libc::SIGINT {
+                            // Something inside has sent it an INT.
+                            return self.verdict(128 + libc::SIGINT, Some(directory), escalation, None);
+                        }
+                        // Nobody knows whether the command ran. Whatever took the report would take the next one too.
+                        shell::kill(shell.pid, libc::SIGKILL);
                     }
                     Ok(Report::Aborted) => aborted = true,
                     Ok(Report::Done { .. }) => {}
@@ -255,21 +268,29 @@ impl Running {
 
     /// Looks whether the report can still come.
     fn look_for_report(&mut self, shell: &mut Shell) {
-        if shell.is_damaged() {
-            // What the shell reports to was removed from inside: it may have ended long ago.
-            let _ = shell.repair();
-            let _ = shell.ask_again(self.tag);
-        } else if shell.waits_for_lines() {
-            // It has read all our lines and reported nothing: an INT has made it drop one, or it is not executing any
-            // (`set -n`).
-            match (self.asked_again, self.signals.shell_had()) {
-                (0, _) => {}
-                // What an INT tore in two may have opened a quotation, which another one ends.
-                (1..MOST_ASKED, true) => shell::kill(shell.pid, libc::SIGINT),
+        if let Err(error) = shell.repair() {
+            // What the shell reports to was removed from inside.
+            tracing::warn!(%error, "the private directory of a session cannot be repaired");
+        }
+        if !shell.has_lost_report() {
+            return;
+        }
+        // It has read all our lines and reported nothing.
+        if self.signals.shell_had() {
+            // An INT has made it drop one. What an INT tore in two may have opened a quotation, which another one ends.
+            match self.asked_again {
+                0 => {}
+                1..MOST_ASKED => shell::kill(shell.pid, libc::SIGINT),
                 _ => shell::kill(shell.pid, libc::SIGKILL),
             }
             self.asked_again += 1;
             let _ = shell.ask_again(self.tag);
+        } else if self.asked.is_none() {
+            // Something else has read our lines or its report, or something inside has sent it an INT.
+            self.asked = shell.ask().ok();
+        } else {
+            // Not that one either; or it executes nothing any more (`set -n`).
+            shell::kill(shell.pid, libc::SIGKILL);
         }
     }
 

@@ -10,7 +10,7 @@ use super::{
     output::Budget,
     request_ids::RequestIds,
     session::{About, Session},
-    shell::{Launch, LaunchError},
+    shell::{Directories, Launch, LaunchError},
 };
 use crate::{
     api::v1::{CreateSessionRequest, ExecStart, IfBusy, OnShellExit, exec_start::Target, exited::Reason as ExitReason},
@@ -25,9 +25,6 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-/// Where the sessions' private directories are.
-const PRIVATE_DIRECTORY: &str = "/run/sandshell";
-
 /// Sessions that may be open at once, direct executions included.
 const MOST_SESSIONS: usize = 512;
 
@@ -39,6 +36,8 @@ pub(super) struct Sessions {
     config: AgentConfig,
     /// The environment that the agent was started with.
     inherited: Variables,
+    /// Where the sessions' private directories are.
+    directories: Arc<Directories>,
     oom: Arc<OomCounter>,
     budget: Arc<Budget>,
     activity: Activity,
@@ -78,7 +77,7 @@ struct Wanted<'a> {
 
 impl Sessions {
     /// None yet.
-    pub(super) fn new(mut config: AgentConfig, oom: OomCounter) -> Self {
+    pub(super) fn new(mut config: AgentConfig, directories: Directories, oom: OomCounter) -> Self {
         if config.working_directory.is_empty() {
             let own = std::env::current_dir().ok().and_then(|own| own.into_os_string().into_string().ok());
             config.working_directory = own.unwrap_or_else(|| "/".to_owned());
@@ -87,6 +86,7 @@ impl Sessions {
             budget: Budget::of_sandbox(config.memory_bytes),
             config,
             inherited: environment::inherited(),
+            directories: Arc::new(directories),
             oom: Arc::new(oom),
             activity: Activity::new(),
             request_ids: Mutex::default(),
@@ -250,7 +250,7 @@ impl Sessions {
             ));
         }
         let mut environment = environment::compose(shell, &[&self.inherited, &self.config.env, wanted.env]);
-        let private = Path::new(PRIVATE_DIRECTORY).join(&name);
+        let private = self.directories.session(&name);
         let launch = match Launch::new(shell, environment.clone(), wanted.login, private) {
             Ok(launch) if violations.is_empty() => launch,
             Ok(_) => return Err(Error::Invalid(violations)),

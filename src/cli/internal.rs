@@ -24,6 +24,9 @@ pub(super) struct AgentArgs {
     /// Where the kernel counts processes killed for memory.
     #[arg(long)]
     oom_fd: Option<RawFd>,
+    /// Where it writes what programs see read-only.
+    #[arg(long)]
+    private_fd: Option<RawFd>,
     /// Where the server hands both over.
     #[arg(long, conflicts_with = "listen_fd")]
     start_socket: Option<PathBuf>,
@@ -68,13 +71,15 @@ fn given(args: AgentArgs) -> io::Result<Handed> {
         listener: received.listener,
         config: received.config,
         oom: received.oom,
+        private: received.private,
         peers,
     };
     match args {
-        AgentArgs { listen_fd: Some(listen), config_fd: Some(config), oom_fd, .. } => Ok(Handed {
+        AgentArgs { listen_fd: Some(listen), config_fd: Some(config), oom_fd, private_fd, .. } => Ok(Handed {
             listener: handed(listen).into(),
             config: handed(config).into(),
             oom: oom_fd.map(|fd| handed(fd).into()),
+            private: private_fd.map(handed),
             peers: Peers::Any,
         }),
         AgentArgs { start_socket: Some(path), .. } => Ok(from(docker::receive(&path)?, Peers::Any)),

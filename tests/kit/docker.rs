@@ -55,6 +55,24 @@ pub fn shared_server() -> &'static Server {
     &SHARED
 }
 
+/// How a server is started for which that daemon is on another host: by TCP, through the test that runs. There, no file and no
+/// socket of this host's can be shown to a container.
+pub async fn options_from_elsewhere() -> Options {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let socket = shared_docker().host().replace("unix://", "");
+    tokio::spawn(async move {
+        while let Ok((mut near, _)) = listener.accept().await {
+            let socket = socket.clone();
+            tokio::spawn(async move {
+                let mut far = tokio::net::UnixStream::connect(socket).await.expect("the daemon");
+                let _ = tokio::io::copy_bidirectional(&mut near, &mut far).await;
+            });
+        }
+    });
+    Options { env: vec![("DOCKER_HOST".into(), format!("tcp://{address}"))], ..shared_docker().options() }
+}
+
 /// A sandbox of this server's does all that one does.
 pub async fn works(server: &Server) {
     let s = create_sandbox(server, Runtime::Docker.request()).await;

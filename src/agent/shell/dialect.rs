@@ -3,6 +3,7 @@
 //! Our lines name built-ins in a way that no alias or function of the user's can take over (`\command printf`), and do
 //! nothing but source files: the user's text is never part of a line.
 
+use super::directory::Directory;
 use std::path::Path;
 
 /// A family of shells.
@@ -120,12 +121,10 @@ impl Dialect {
     }
 
     /// Writes the scripts of the traps.
-    pub(super) fn write_scripts(self, directory: &Path) -> std::io::Result<()> {
-        let name = directory.to_string_lossy();
-        std::fs::create_dir_all(directory)?;
-        std::fs::write(directory.join(SAVE_FILE), self.save_script(&name))?;
+    pub(super) fn write_scripts(self, directory: &Directory) -> std::io::Result<()> {
+        directory.write(SAVE_FILE, self.save_script(directory.path()).as_bytes())?;
         if self == Self::Posix {
-            std::fs::write(directory.join(INTERRUPT_FILE), self.interrupt_script(&name))?;
+            directory.write(INTERRUPT_FILE, self.interrupt_script(directory.path()).as_bytes())?;
         }
         Ok(())
     }

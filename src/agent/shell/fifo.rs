@@ -1,17 +1,14 @@
 //! Named pipes in a session's private directory: the shell opens them by path, for one command each.
 
-use super::sys;
+use super::{directory::Directory, sys};
 use bytes::Bytes;
-use rustix::{
-    fs::{Mode, OFlags},
-    io::Errno,
-};
+use rustix::{fs::OFlags, io::Errno};
 use std::{
     io,
     os::fd::{AsFd, OwnedFd},
     path::{Path, PathBuf},
     sync::{
-        Mutex,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -26,6 +23,9 @@ const LARGE_PIPE: usize = 1 << 20;
 
 /// Reads from here on are handed on without a copy.
 const HAND_ON: usize = LARGE_READ / 2;
+
+/// Name of the FIFO of a command's input.
+const INPUT: &str = "in";
 
 /// The agent has one thread, and needs one buffer to read into.
 static SCRATCH: Mutex<Vec<u8>> = Mutex::new(Vec::new());
@@ -191,6 +191,8 @@ fn no_data(error: Errno) -> io::Result<Read> {
 
 /// A named pipe that the agent reads. While `placeholder` is open it is never at its end.
 pub(crate) struct Fifo {
+    directory: Arc<Directory>,
+    name: &'static str,
     path: PathBuf,
     /// The end to read.
     pub(crate) reader: ReadEnd,
@@ -210,13 +212,6 @@ pub(super) struct Nature {
     group: u32,
 }
 
-impl Nature {
-    /// Whether the file of this name is the very same.
-    pub(super) fn is_at(&self, path: &Path) -> bool {
-        rustix::fs::stat(path).is_ok_and(|stat| Self::from(stat) == *self)
-    }
-}
-
 impl From<rustix::fs::Stat> for Nature {
     fn from(stat: rustix::fs::Stat) -> Self {
         Self { device: stat.st_dev, number: stat.st_ino, mode: stat.st_mode, owner: stat.st_uid, group: stat.st_gid }
@@ -225,12 +220,22 @@ impl From<rustix::fs::Stat> for Nature {
 
 impl Fifo {
     /// Makes one.
-    pub(crate) fn create(path: PathBuf) -> io::Result<Self> {
-        make(&path)?;
-        let reader = ReadEnd::new(open(&path, OFlags::RDONLY)?)?;
-        let placeholder = Some(open(&path, OFlags::WRONLY)?);
-        let nature = rustix::fs::fstat(reader.as_fd())?.into();
-        Ok(Self { path, reader, placeholder, named: true, nature })
+    pub(super) fn create(directory: &Arc<Directory>, name: &'static str) -> io::Result<Self> {
+        directory.make_fifo(name)?;
+        let (reader, nature) = directory.open_fifo(name, OFlags::RDONLY)?;
+        let (placeholder, writers) = directory.open_fifo(name, OFlags::WRONLY)?;
+        if writers != nature {
+            return Err(io::Error::other(format!("{name} was replaced while it was made")));
+        }
+        Ok(Self {
+            directory: Arc::clone(directory),
+            name,
+            path: directory.path_of(name),
+            reader: ReadEnd::new(reader)?,
+            placeholder: Some(placeholder),
+            named: true,
+            nature,
+        })
     }
 
     /// From now on its end is reached when nobody else has it open.
@@ -242,7 +247,7 @@ impl Fifo {
     pub(crate) fn release(&mut self) {
         // A later one may have the name by now.
         if self.named && self.is_there() {
-            let _ = rustix::fs::unlink(&self.path);
+            self.directory.remove(self.name);
         }
         self.named = false;
         self.placeholder = None;
@@ -257,23 +262,20 @@ impl Fifo {
         if !self.named || self.reader.enlarged.load(Ordering::Relaxed) {
             return false;
         }
-        let Ok(writer) = open(&self.path, OFlags::WRONLY) else { return false };
-        let own = rustix::fs::fstat(&writer).is_ok_and(|stat| Nature::from(stat) == self.nature);
+        let Ok((writer, nature)) = self.directory.open_fifo(self.name, OFlags::WRONLY) else { return false };
+        let own = nature == self.nature;
         self.placeholder = own.then_some(writer);
         own
     }
 
-    /// Makes it again under its name, when somebody has removed that.
-    pub(crate) fn make_again(&mut self) -> io::Result<()> {
-        // The old one's name is the new one's: it must not be removed with the old one.
-        self.named = false;
-        *self = Self::create(self.path.clone())?;
-        Ok(())
+    /// The name that it has in its directory.
+    pub(super) fn name(&self) -> &'static str {
+        self.name
     }
 
     /// Whether its name is still its own, and it may be opened. A shell that finds it gone makes a file of that name.
     pub(crate) fn is_there(&self) -> bool {
-        self.nature.is_at(&self.path)
+        self.directory.has(self.name, &self.nature)
     }
 
     /// Its path.
@@ -293,15 +295,16 @@ impl Drop for Fifo {
 /// The agent is its only writer, so that its reader sees the end when the agent closes it; and it can be opened for
 /// writing only once the shell has it open, so nothing is lost when the client closes its input at once.
 pub(crate) struct InputFifo {
+    directory: Arc<Directory>,
     path: PathBuf,
     fd: Option<AsyncFd<OwnedFd>>,
 }
 
 impl InputFifo {
     /// Makes one.
-    pub(crate) fn create(path: PathBuf) -> io::Result<Self> {
-        make(&path)?;
-        Ok(Self { path, fd: None })
+    pub(crate) fn create(directory: &Arc<Directory>) -> io::Result<Self> {
+        directory.make_fifo(INPUT)?;
+        Ok(Self { directory: Arc::clone(directory), path: directory.path_of(INPUT), fd: None })
     }
 
     /// Whether the shell has it open.
@@ -312,8 +315,8 @@ impl InputFifo {
     /// Waits until the shell has it open. May be cancelled.
     pub(crate) async fn opened(&mut self) -> io::Result<&AsyncFd<OwnedFd>> {
         while self.fd.is_none() {
-            match open(&self.path, OFlags::WRONLY) {
-                Ok(fd) => self.fd = Some(sys::watch(fd)?),
+            match self.directory.open_fifo(INPUT, OFlags::WRONLY) {
+                Ok((fd, _)) => self.fd = Some(sys::watch(fd)?),
                 // There is no event for "somebody opened a FIFO".
                 Err(error) if error.raw_os_error() == Some(Errno::NXIO.raw_os_error()) => {
                     tokio::time::sleep(std::time::Duration::from_millis(1)).await;
@@ -332,7 +335,7 @@ impl InputFifo {
 
 impl Drop for InputFifo {
     fn drop(&mut self) {
-        let _ = rustix::fs::unlink(&self.path);
+        self.directory.remove(INPUT);
     }
 }
 
@@ -362,30 +365,6 @@ pub(super) fn write_whole(fd: impl AsFd, data: &[u8]) -> io::Result<()> {
         }
     }
     Ok(())
-}
-
-fn make(path: &Path) -> io::Result<()> {
-    let create =
-        || rustix::fs::mknodat(rustix::fs::CWD, path, rustix::fs::FileType::Fifo, Mode::from_raw_mode(0o600), 0);
-    match create() {
-        Err(Errno::EXIST) => {
-            rustix::fs::unlink(path)?;
-            create()?;
-        }
-        // Somebody inside removed the private directory: it is made again.
-        Err(Errno::NOENT) => {
-            if let Some(parent) = path.parent() {
-                std::fs::create_dir_all(parent)?;
-            }
-            create()?;
-        }
-        other => other?,
-    }
-    Ok(())
-}
-
-fn open(path: &Path, access: OFlags) -> io::Result<OwnedFd> {
-    Ok(rustix::fs::open(path, access | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())?)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! How a shell is found and started.
 
 use super::{
-    Event, Holder, Keeper, Report, Reports, Saved, Shell, Terminal,
+    Event, Holder, Keeper, Private, Report, Reports, Saved, Shell, Terminal,
     dialect::{self, Dialect},
     fifo::{Fifo, ReadEnd},
     holder, processes,
@@ -37,8 +37,8 @@ pub(crate) struct Launch {
     pub(crate) environment: Variables,
     /// Whether it reads the user's start-up files.
     pub(crate) login: bool,
-    /// The session's private directory.
-    pub(crate) directory: PathBuf,
+    /// Where the session's private directory is.
+    pub(crate) private: Private,
 }
 
 /// Why a shell could not be started.
@@ -60,12 +60,7 @@ pub(crate) enum LaunchError {
 
 impl Launch {
     /// Finds the shell that a user means.
-    pub(crate) fn new(
-        shell: &str,
-        environment: Variables,
-        login: bool,
-        directory: PathBuf,
-    ) -> Result<Self, LaunchError> {
+    pub(crate) fn new(shell: &str, environment: Variables, login: bool, private: Private) -> Result<Self, LaunchError> {
         let path = environment.get("PATH").map_or("", String::as_str);
         let program = find_program(shell, path)
             .ok_or_else(|| LaunchError::Unknown(format!("there is no \"{shell}\" in this sandbox{}", choices(path))))?;
@@ -75,7 +70,7 @@ impl Launch {
         let dialect = Dialect::of(&target).or_else(|| Dialect::of(&program)).ok_or_else(|| {
             LaunchError::Unknown(format!("\"{shell}\" is not a shell that sessions can use{}", choices(path)))
         })?;
-        Ok(Self { program, dialect, name, environment, login, directory })
+        Ok(Self { program, dialect, name, environment, login, private })
     }
 
     /// The same with another environment.
@@ -102,13 +97,11 @@ impl Launch {
     }
 
     fn spawn(&self, start_in: &Path) -> io::Result<(Shell, Holder)> {
-        let directory = self.directory.to_str().ok_or(io::ErrorKind::InvalidInput)?.to_owned();
-        fs::create_dir_all(&directory)?;
-        fs::set_permissions(&directory, fs::Permissions::from_mode(0o700))?;
-        self.dialect.write_scripts(&self.directory)?;
+        let directory = self.private.make()?;
+        self.dialect.write_scripts(&directory)?;
         // The FIFOs keep their names for the life of the shell, so their placeholders stay open with the reading ends.
-        let status = Fifo::create(self.directory.join(dialect::STATUS))?;
-        let saved = Fifo::create(self.directory.join(dialect::SAVED))?;
+        let status = Fifo::create(&directory, dialect::STATUS)?;
+        let saved = Fifo::create(&directory, dialect::SAVED)?;
         let (input, control) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
         let (own_output, output) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
         let (own_error, error) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
@@ -124,7 +117,7 @@ impl Launch {
             dialect: self.dialect,
             directory,
             control,
-            text: TextFile::new(self.directory.join(dialect::COMMAND)),
+            text: TextFile::default(),
             reports: Reports::new(status),
             keeper: Keeper::new(saved, self.dialect),
             own_output: ReadEnd::new(own_output)?,
@@ -151,11 +144,11 @@ impl Launch {
             shell.restore(saved).map_err(system("restore the state"))?;
         }
         let tag = shell.next_tag();
-        let mut lines = self.dialect.setup(&shell.directory);
+        let mut lines = self.dialect.setup(shell.directory.path());
         if self.login {
             lines += &self.dialect.login();
         }
-        lines += &self.dialect.report(tag, &shell.directory);
+        lines += &self.dialect.report(tag, shell.directory.path());
         shell.say(&lines).map_err(system("set the shell up"))?;
         loop {
             tokio::select! {

@@ -6,6 +6,8 @@
 //! a file that the line sources.
 
 mod dialect;
+mod directories;
+mod directory;
 mod fifo;
 mod guard;
 mod holder;
@@ -16,11 +18,14 @@ mod processes;
 mod quoting;
 mod records;
 mod reports;
+mod reserve;
 mod sys;
 mod terminal;
 mod text;
 
 pub(crate) use dialect::Call;
+pub(crate) use directories::{Directories, Private, read_file};
+pub(crate) use directory::Directory;
 pub(crate) use fifo::{Fifo, InputFifo, LARGE_READ, Read, ReadEnd, write};
 pub(crate) use holder::{Event, Holder};
 pub(crate) use launch::{Launch, LaunchError};
@@ -31,18 +36,18 @@ pub(crate) use reports::{Keeper, Report, Reports, Saved};
 pub(crate) use sys::{kill, kill_group, protect};
 pub(crate) use terminal::Terminal;
 
-use dialect::{Dialect, LEAVE, RESTORE, RETURN};
+use dialect::{Dialect, LEAVE, RESTORE, RETURN, SAVED, STATUS};
 use std::{
     io,
     os::{fd::OwnedFd, unix::ffi::OsStrExt},
-    path::Path,
+    sync::Arc,
 };
 use text::TextFile;
 
 /// A running shell.
 pub(crate) struct Shell {
     dialect: Dialect,
-    directory: String,
+    directory: Arc<Directory>,
     control: OwnedFd,
     text: TextFile,
     /// What it reports.
@@ -66,23 +71,22 @@ pub(crate) struct Shell {
 impl Shell {
     /// Gives the shell a command. Its report comes under the tag that is returned.
     pub(crate) fn run(&mut self, text: &[u8], call: &Call<'_>) -> io::Result<u64> {
-        self.text.write(text)?;
+        self.text.write(&self.directory, text)?;
         if call.leave {
-            self.write_file(LEAVE, b"exit\n")?;
+            self.directory.write(LEAVE, b"exit\n")?;
         }
         if call.last_status != 0 {
-            self.write_file(RETURN, format!("return {}\n", call.last_status).as_bytes())?;
+            self.directory.write(RETURN, format!("return {}\n", call.last_status).as_bytes())?;
         }
         let tag = self.next_tag();
-        self.say(&self.dialect.run(call, tag, &self.directory))?;
+        self.say(&self.dialect.run(call, tag, self.directory.path()))?;
         Ok(tag)
     }
 
     /// A pipe for what a command prints, under a name.
-    pub(crate) fn pipe(&mut self, name: &str) -> io::Result<Fifo> {
-        let path = Path::new(&self.directory).join(name);
-        let spare = self.spare.iter().position(|pipe| pipe.path() == path).map(|at| self.spare.swap_remove(at));
-        spare.filter(Fifo::is_there).map_or_else(|| Fifo::create(path), Ok)
+    pub(crate) fn pipe(&mut self, name: &'static str) -> io::Result<Fifo> {
+        let spare = self.spare.iter().position(|pipe| pipe.name() == name).map(|at| self.spare.swap_remove(at));
+        spare.filter(Fifo::is_there).map_or_else(|| Fifo::create(&self.directory, name), Ok)
     }
 
     /// Takes a pipe back that has been read to its end just now. Making one takes ten system calls.
@@ -95,25 +99,32 @@ impl Shell {
     /// Asks an idle shell to save its state.
     pub(crate) fn save(&mut self) -> io::Result<u64> {
         let tag = self.next_tag();
-        self.say(&self.dialect.save(tag, &self.directory))?;
+        self.say(&self.dialect.save(tag, self.directory.path()))?;
         Ok(tag)
     }
 
     /// Makes sure that no signal of ours is still on its way.
     pub(crate) fn settle(&mut self) -> io::Result<u64> {
         let tag = self.next_tag();
-        self.say(&self.dialect.settle(tag, &self.directory))?;
+        self.say(&self.dialect.settle(tag, self.directory.path()))?;
+        Ok(tag)
+    }
+
+    /// Asks for `$?` as it is.
+    pub(crate) fn ask(&mut self) -> io::Result<u64> {
+        let tag = self.next_tag();
+        self.say(&self.dialect.report(tag, self.directory.path()))?;
         Ok(tag)
     }
 
     /// Asks for a report that did not come. `$?` is lost.
     pub(crate) fn ask_again(&self, tag: u64) -> io::Result<()> {
-        self.say(&self.dialect.settle(tag, &self.directory))
+        self.say(&self.dialect.settle(tag, self.directory.path()))
     }
 
-    /// Whether somebody inside removed what the shell reports to.
+    /// Whether somebody inside removed or moved what the shell reports to.
     pub(crate) fn is_damaged(&self) -> bool {
-        !self.reports.fifo.is_there() || !self.keeper.fifo.is_there()
+        !self.directory.is_in_place() || !self.reports.fifo.is_there() || !self.keeper.fifo.is_there()
     }
 
     /// Whether `$?` may be 0 after an INT has aborted what it did itself.
@@ -127,19 +138,34 @@ impl Shell {
         !processes::output(self.pid).is_some_and(|file| processes::is_same_pipe(&file, &self.own_ends[0]))
     }
 
-    /// Whether the shell is blocked reading its next line.
-    pub(crate) fn waits_for_lines(&self) -> bool {
+    /// Whether the shell is blocked reading its next line, and has reported nothing that is still to be read.
+    pub(crate) fn has_lost_report(&self) -> bool {
+        // In this order: what it reported, it reported before it went on to its next line.
         processes::reads(self.pid).is_some_and(|file| processes::is_same_pipe(&file, &self.control))
+            && self.reports.is_empty()
     }
 
     /// Makes what was removed again.
     pub(crate) fn repair(&mut self) -> io::Result<()> {
+        self.directory.private().all().fill_reserve();
         if !self.is_damaged() {
             return Ok(());
         }
-        self.dialect.write_scripts(Path::new(&self.directory))?;
-        self.reports.fifo.make_again()?;
-        self.keeper.fifo.make_again()
+        let directory = self.directory.private().make()?;
+        self.dialect.write_scripts(&directory)?;
+        let (status, saved) = (Fifo::create(&directory, STATUS)?, Fifo::create(&directory, SAVED)?);
+        self.reports.reads_from(status);
+        self.keeper.reads_from(saved);
+        // They are in the directory that was there before, which may be gone.
+        self.spare.clear();
+        self.text = TextFile::default();
+        self.directory = directory;
+        Ok(())
+    }
+
+    /// The command's text was run.
+    pub(crate) fn text_was_run(&mut self) {
+        self.text.was_run();
     }
 
     /// Drops what the shell itself has written: prompts, notices of jobs.
@@ -156,7 +182,8 @@ impl Shell {
             pipe.take_what_is_there(|data| all.extend_from_slice(&data));
             all
         };
-        let ours = |line: &&[u8]| line.windows(self.directory.len()).any(|part| part == self.directory.as_bytes());
+        let path = self.directory.path().as_bytes();
+        let ours = |line: &&[u8]| line.windows(path.len()).any(|part| part == path);
         let error = all(&self.own_error);
         let error: Vec<u8> =
             error.split_inclusive(|byte| *byte == b'\n').filter(|line| !ours(line)).flatten().copied().collect();
@@ -170,8 +197,8 @@ impl Shell {
         script.extend_from_slice(b"\nPWD=");
         script.extend_from_slice(&quoting::quoted(saved.directory.as_os_str().as_bytes()));
         script.push(b'\n');
-        self.write_file(RESTORE, &script)?;
-        self.say(&self.dialect.restore(&self.directory))
+        self.directory.write(RESTORE, &script)?;
+        self.say(&self.dialect.restore(self.directory.path()))
     }
 
     /// The process group that a signal of the user's is for.
@@ -181,7 +208,7 @@ impl Shell {
     }
 
     /// Where its files are. Lines of its own error output that name it are ours.
-    pub(crate) fn directory(&self) -> &str {
+    pub(crate) fn directory(&self) -> &Arc<Directory> {
         &self.directory
     }
 
@@ -199,15 +226,5 @@ impl Shell {
             sys::kill(self.pid, libc::SIGKILL);
         }
         said
-    }
-
-    fn write_file(&self, name: &str, content: &[u8]) -> io::Result<()> {
-        let file = text::create(&Path::new(&self.directory).join(name))?;
-        let mut rest = content;
-        while !rest.is_empty() {
-            let written = rustix::io::write(&file, rest)?;
-            rest = &rest[written..];
-        }
-        Ok(())
     }
 }

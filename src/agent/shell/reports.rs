@@ -41,6 +41,11 @@ impl Reports {
         Self { fifo, records: Records::new(LONGEST_REPORT), pid: 0 }
     }
 
+    /// Reads from another FIFO from now on.
+    pub(super) fn reads_from(&mut self, fifo: Fifo) {
+        (self.fifo, self.records) = (fifo, Records::new(LONGEST_REPORT));
+    }
+
     /// The next report. May be cancelled without loss.
     pub(crate) async fn next(&mut self) -> io::Result<Report> {
         loop {
@@ -68,6 +73,11 @@ impl Reports {
             }
         }
         aborted
+    }
+
+    /// Whether nothing was written that has not been read.
+    pub(super) fn is_empty(&self) -> bool {
+        matches!(rustix::io::ioctl_fionread(self.fifo.reader.as_fd()), Ok(0))
     }
 
     fn parse(&mut self) -> Option<Report> {
@@ -122,6 +132,11 @@ impl Keeper {
     /// Reads from a FIFO.
     pub(super) fn new(fifo: Fifo, dialect: Dialect) -> Self {
         Self { fifo, dialect, records: Records::new(MOST_SAVED) }
+    }
+
+    /// Reads from another FIFO from now on.
+    pub(super) fn reads_from(&mut self, fifo: Fifo) {
+        (self.fifo, self.records) = (fifo, Records::new(MOST_SAVED));
     }
 
     /// Waits for more of what the shell saves, and returns it when it is whole. May be cancelled without loss.

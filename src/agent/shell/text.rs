@@ -1,18 +1,15 @@
 //! The file of a command's text, kept open from one command to the next: to write over it is less work than to make its
 //! pages anew.
 
-use super::fifo::Nature;
-use rustix::fs::{Mode, OFlags};
-use std::{
-    fs::{self, File},
-    io,
-    os::unix::fs::FileExt,
-    path::{Path, PathBuf},
-};
+use super::{dialect::COMMAND, directory::Directory, fifo::Nature};
+use std::{fs::File, io, os::unix::fs::FileExt};
+
+/// A longer text is not kept when the shell has run it: the memory is the sandbox's.
+const MOST_KEPT: u64 = 64 << 10;
 
 /// A file that is written again and again.
+#[derive(Default)]
 pub(super) struct TextFile {
-    path: PathBuf,
     kept: Option<Kept>,
 }
 
@@ -23,20 +20,15 @@ struct Kept {
 }
 
 impl TextFile {
-    /// Nothing is written yet.
-    pub(super) fn new(path: PathBuf) -> Self {
-        Self { path, kept: None }
-    }
-
     /// Writes a command's text. The shell has read the one before.
-    pub(super) fn write(&mut self, text: &[u8]) -> io::Result<()> {
+    pub(super) fn write(&mut self, directory: &Directory, text: &[u8]) -> io::Result<()> {
         let length = text.len() as u64;
         // After an error nobody knows what it holds.
-        let mut kept = match self.kept.take().filter(|kept| kept.nature.is_at(&self.path)) {
+        let mut kept = match self.kept.take().filter(|kept| directory.has(COMMAND, &kept.nature)) {
             Some(kept) => kept,
-            None => Kept::open(&self.path)?,
+            None => Kept::open(directory)?,
         };
-        kept.file.write_all_at(text, 0)?;
+        directory.private().all().with_room(|| kept.file.write_all_at(text, 0))?;
         if length < kept.length {
             kept.file.set_len(length)?;
         }
@@ -44,53 +36,49 @@ impl TextFile {
         self.kept = Some(kept);
         Ok(())
     }
-}
 
-impl Kept {
-    fn open(path: &Path) -> io::Result<Self> {
-        let file = File::from(create(path)?);
-        Ok(Self { nature: rustix::fs::fstat(&file)?.into(), file, length: 0 })
+    /// The shell has run the text: what a long one takes is given back.
+    pub(super) fn was_run(&mut self) {
+        if let Some(kept) = self.kept.take_if(|kept| kept.length > MOST_KEPT) {
+            let _ = kept.file.set_len(0);
+        }
     }
 }
 
-/// Opens an empty file. Somebody inside may have removed the private directory: it is made again.
-pub(super) fn create(path: &Path) -> io::Result<std::os::fd::OwnedFd> {
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC;
-    let open = || rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR);
-    match open() {
-        Err(rustix::io::Errno::NOENT) => {
-            path.parent().map(fs::create_dir_all).transpose()?;
-            Ok(open()?)
-        }
-        other => Ok(other?),
+impl Kept {
+    fn open(directory: &Directory) -> io::Result<Self> {
+        let file = File::from(directory.empty_file(COMMAND)?);
+        Ok(Self { nature: rustix::fs::fstat(&file)?.into(), file, length: 0 })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::PermissionsExt;
+    use crate::agent::shell::directories;
+    use std::{fs, os::unix::fs::PermissionsExt};
 
     #[test]
     fn it_holds_the_last_text_whatever_became_of_its_name() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("inner/command");
-        let mut file = TextFile::new(path.clone());
+        let home = tempfile::tempdir().unwrap();
+        let directory = directories::tests::private(home.path()).make().unwrap();
+        let path = directory.path_of(COMMAND);
+        let mut file = TextFile::default();
         let mut check = |text: &str| {
-            file.write(text.as_bytes()).unwrap();
-            assert_eq!(fs::read_to_string(&path).unwrap(), text);
+            file.write(&directory, text.as_bytes()).unwrap();
+            file.was_run();
+            assert_eq!(fs::read_to_string(&path).unwrap(), if text.len() > 100_000 { "" } else { text });
         };
-        for text in ["a long text", "short", "", "longer again"] {
+        let long = "long\n".repeat(100_000);
+        for text in ["a long text", "short", "", "longer again", &long, "short"] {
             check(text);
         }
         fs::remove_file(&path).unwrap();
         check("made again");
-        fs::write(directory.path().join("other"), "a text of somebody else's").unwrap();
-        fs::rename(directory.path().join("other"), &path).unwrap();
+        fs::write(directory.path_of("other"), "a text of somebody else's").unwrap();
+        fs::rename(directory.path_of("other"), &path).unwrap();
         check("ours");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
         check("readable");
-        fs::remove_dir_all(path.parent().unwrap()).unwrap();
-        check("with its directory");
     }
 }

@@ -1,6 +1,6 @@
 //! What a sandbox's container is.
 
-use super::{Shared, handover, home::SHOWN, image::Found, relay, upload};
+use super::{Shared, handover, home::SHOWN, image::Found, relay, upload, volume};
 use crate::runtime::{Network, SandboxSpec};
 use bollard::models::{
     ContainerCreateBody, HealthConfig, HostConfig, HostConfigCgroupnsModeEnum, HostConfigLogConfig, Mount,
@@ -15,10 +15,10 @@ pub(super) const LABEL_SANDBOX: &str = "sandshell.sandbox";
 
 /// Where the container sees what the agent starts from.
 const START: &str = "/run/sandshell-start";
-/// The agent's own files.
+/// The agent's own files, as programs see them.
 const PRIVATE: &str = "/run/sandshell";
 /// Bytes for them: commands of 4 MiB in many sessions.
-const PRIVATE_BYTES: u64 = 64 << 20;
+pub(super) const PRIVATE_BYTES: u64 = 64 << 20;
 /// Bytes of shared memory where memory is not limited.
 const SHARED_BYTES: u64 = 1 << 30;
 
@@ -91,20 +91,10 @@ fn host(shared: &Shared, spec: &SandboxSpec, image: &Found) -> HostConfig {
     let limits = spec.limits;
     let signed = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
     let memory = limits.memory_bytes.map(signed);
-    let shown = Mount {
-        target: Some(START.to_owned()),
-        source: Some(shared.home.sandbox(&spec.sandbox_id).join(SHOWN).display().to_string()),
-        typ: Some(MountType::BIND),
-        read_only: Some(true),
-        bind_options: Some(MountBindOptions {
-            propagation: Some(MountBindOptionsPropagationEnum::PRIVATE),
-            ..MountBindOptions::default()
-        }),
-        ..Mount::default()
-    };
     // An image's own user has to be able to write there too.
     let mode = if image.user.is_empty() { "755" } else { "1777" };
     let private = format!("rw,nosuid,nodev,noexec,size={PRIVATE_BYTES},mode={mode}");
+    let local = shared.daemon.is_local();
     let log = HashMap::from([("max-size".to_owned(), "1m".to_owned())]);
     HostConfig {
         memory,
@@ -128,8 +118,8 @@ fn host(shared: &Shared, spec: &SandboxSpec, image: &Found) -> HostConfig {
         ipc_mode: Some("private".to_owned()),
         cgroupns_mode: Some(HostConfigCgroupnsModeEnum::PRIVATE),
         shm_size: Some(signed(limits.memory_bytes.map_or(SHARED_BYTES, |bytes| (bytes / 2).max(4096)))),
-        tmpfs: Some(HashMap::from([(PRIVATE.to_owned(), private)])),
-        mounts: shared.daemon.is_local().then(|| vec![shown]),
+        tmpfs: (!local).then(|| HashMap::from([(PRIVATE.to_owned(), private)])),
+        mounts: local.then(|| mounts(shared, &spec.sandbox_id)),
         // The agent is the first process and adopts orphans itself.
         init: Some(false),
         log_config: Some(HostConfigLogConfig { typ: Some("json-file".to_owned()), config: Some(log) }),
@@ -137,4 +127,21 @@ fn host(shared: &Shared, spec: &SandboxSpec, image: &Found) -> HostConfig {
         userns_mode: shared.config.userns.clone(),
         ..HostConfig::default()
     }
+}
+
+/// What the container is shown while it starts, and the agent's own files: programs see them read-only.
+fn mounts(shared: &Shared, sandbox_id: &str) -> Vec<Mount> {
+    let shown = Mount {
+        target: Some(START.to_owned()),
+        source: Some(shared.home.sandbox(sandbox_id).join(SHOWN).display().to_string()),
+        typ: Some(MountType::BIND),
+        read_only: Some(true),
+        bind_options: Some(MountBindOptions {
+            propagation: Some(MountBindOptionsPropagationEnum::PRIVATE),
+            ..MountBindOptions::default()
+        }),
+        ..Mount::default()
+    };
+    let writable = volume::mounted(shared, sandbox_id, &format!("{START}/{}", handover::PRIVATE), false);
+    vec![shown, writable, volume::mounted(shared, sandbox_id, PRIVATE, true)]
 }

@@ -6,6 +6,7 @@ use super::{
     daemon::is_missing,
     failed,
     home::is_safe_id,
+    volume,
 };
 use crate::runtime::{Inspection, RuntimeError, kill::hurry};
 use bollard::{
@@ -45,7 +46,7 @@ pub(super) async fn find(shared: &Shared, sandbox_id: &str) -> Result<Option<Con
 }
 
 /// The sandbox that a container's labels speak of.
-fn is_ours<'a>(shared: &Shared, labels: Option<&'a HashMap<String, String>>) -> Option<&'a str> {
+pub(super) fn is_ours<'a>(shared: &Shared, labels: Option<&'a HashMap<String, String>>) -> Option<&'a str> {
     let labels = labels?;
     let ours = labels.get(LABEL_INSTANCE).is_some_and(|instance| instance == shared.home.instance());
     labels.get(LABEL_SANDBOX).map(String::as_str).filter(|id| ours && is_safe_id(id))
@@ -76,7 +77,7 @@ pub(super) fn removed() -> Inspection {
     Inspection::dead(Some("its container was removed".to_owned()))
 }
 
-/// All sandboxes: those with a container, and those of which only a directory is left.
+/// All sandboxes: those with a container, and those of which only a directory or a volume is left.
 pub(super) async fn list(shared: &Shared) -> Result<Vec<String>, RuntimeError> {
     let label = format!("{LABEL_INSTANCE}={}", shared.home.instance());
     let filters = HashMap::from([("label", vec![label])]);
@@ -89,6 +90,7 @@ pub(super) async fn list(shared: &Shared) -> Result<Vec<String>, RuntimeError> {
         let name = format!("/{}", shared.home.name(id));
         container.names.iter().flatten().any(|given| *given == name).then(|| id.to_owned())
     }));
+    ids.extend(volume::sandboxes(shared).await?);
     Ok(ids.into_iter().collect())
 }
 
@@ -131,6 +133,7 @@ pub(super) async fn remove(shared: &Shared, sandbox_id: &str) -> Result<(), Runt
             return Err(failed("wait for the end of the container", io::ErrorKind::TimedOut));
         }
     }
+    volume::remove(shared, sandbox_id).await?;
     shared.home.remove(sandbox_id).await
 }
 

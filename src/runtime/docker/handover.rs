@@ -2,7 +2,8 @@
 //!
 //! The server makes the agent's socket in its own directory, where later servers find it too, and gives it away through a
 //! second socket in a directory that the container is shown, read-only. That one is gone before anything but the agent runs
-//! inside, and with it the program; so the directory is empty, and the agent's socket has no name there at all.
+//! inside, and with it the program and the writable mount of the agent's own files; so the directory is empty, and neither
+//! the agent's socket nor that mount has a name there at all.
 
 use super::home::{AGENT_SOCKET, SHOWN, open_directory, within};
 use crate::runtime::packet;
@@ -27,6 +28,8 @@ use std::{
 pub(super) const PROGRAM: &str = "sandshell";
 /// The socket's.
 pub(super) const START_SOCKET: &str = "start.sock";
+/// The directory that the agent's own files are mounted on, writable.
+pub(super) const PRIVATE: &str = "private";
 
 /// Everything that is ready for an agent.
 pub(super) struct Handover {
@@ -45,6 +48,7 @@ impl Handover {
         // The image's user may be anybody. Nobody else on this host gets as far as here.
         fs::set_permissions(&shown, Permissions::from_mode(0o755))?;
         fs::hard_link(program, shown.join(PROGRAM))?;
+        fs::create_dir(shown.join(PRIVATE))?;
         let agent = UnixListener::bind(within(&open_directory(sandbox)?, AGENT_SOCKET))?;
         let start = UnixListener::bind(within(&open_directory(&shown)?, START_SOCKET))?;
         fs::set_permissions(shown.join(START_SOCKET), Permissions::from_mode(0o666))?;
@@ -64,6 +68,8 @@ impl Handover {
         for name in [START_SOCKET, PROGRAM] {
             fs::remove_file(self.shown.join(name))?;
         }
-        Ok(())
+        // It is no mount point here, so it can be removed; where it is one, in the container, the mount goes with it. The agent
+        // has opened it before it connected.
+        fs::remove_dir(self.shown.join(PRIVATE))
     }
 }

@@ -1,12 +1,15 @@
 //! The agent's side of its start: taking what the server hands over.
 
 use crate::runtime::packet;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::{
+    fs::{Mode, OFlags},
+    process::{Resource, Rlimit, getrlimit, setrlimit},
+};
 use std::{
     fs::{self, File},
     io,
     os::{
-        fd::AsFd,
+        fd::{AsFd, OwnedFd},
         unix::net::{UnixListener, UnixStream},
     },
     path::Path,
@@ -27,6 +30,8 @@ pub struct Received {
     pub config: File,
     /// What counts processes killed for memory, if there is such a thing.
     pub oom: Option<File>,
+    /// Where the agent writes what programs see read-only, if that is so.
+    pub private: Option<OwnedFd>,
 }
 
 /// Takes everything from the server's socket at this path.
@@ -34,12 +39,16 @@ pub struct Received {
 /// # Errors
 /// When the server is not there any more, and so nobody waits for this agent.
 pub fn receive(path: &Path) -> io::Result<Received> {
+    // As soon as it connects, the server takes the name away.
+    let private = path.with_file_name(super::handover::PRIVATE);
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let private = rustix::fs::open(private, flags, Mode::empty())?;
     let server = UnixStream::connect(path)?;
     let given = packet::receive(server.as_fd())?;
     let gone = || io::Error::new(io::ErrorKind::UnexpectedEof, "the server is gone");
     let [listener, config] = <[_; 2]>::try_from(given.descriptors).map_err(|_| gone())?;
     set_limits()?;
-    Ok(Received { listener: listener.into(), config: config.into(), oom: kill_count() })
+    Ok(Received { listener: listener.into(), config: config.into(), oom: kill_count(), private: Some(private) })
 }
 
 /// Takes the configuration from a file, and makes a socket beside it. For containers of a daemon elsewhere.
@@ -53,7 +62,7 @@ pub fn unpack(config: &Path, socket: &Path) -> io::Result<Received> {
     let _ = fs::remove_file(config);
     let listener = UnixListener::bind(socket)?;
     set_limits()?;
-    Ok(Received { listener, config: file, oom: kill_count() })
+    Ok(Received { listener, config: file, oom: kill_count(), private: None })
 }
 
 fn kill_count() -> Option<File> {

@@ -25,6 +25,7 @@ mod relay;
 mod start;
 mod stats;
 mod upload;
+mod volume;
 
 pub use inside::{Received, receive, unpack};
 pub use relay::main as relay_main;

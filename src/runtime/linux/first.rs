@@ -33,8 +33,10 @@ use std::{
 const LISTEN_FD: RawFd = 3;
 /// The agent's configuration.
 const CONFIG_FD: RawFd = 4;
+/// The writable side of `/run/sandshell`.
+const PRIVATE_FD: RawFd = 5;
 /// The kernel's count of kills for want of memory, if there is one.
-const OOM_FD: RawFd = 5;
+const OOM_FD: RawFd = 6;
 /// Descriptors are moved above the agent's before these are put in place, so that none is overwritten.
 const FIRST_FREE: RawFd = 10;
 
@@ -97,13 +99,14 @@ impl First<'_> {
         let processes = inside::processes()?;
         // Nothing of the host is left from here on, so wherever the links of an image lead, they lead into the sandbox.
         leave(old)?;
-        inside::mount_all(&processes, devices, self.plan.privileged(), self.plan.order.memory_bytes)
+        let private = inside::mount_all(&processes, devices, self.plan.privileged(), self.plan.order.memory_bytes)
             .map_err(|failure| self.blame_image(failure))?;
+        let private = out_of_the_way(private).step("keep the agent's directory")?;
         if let Some(resolver) = resolver {
             inside::set_resolver(&resolver);
         }
         privileges::set_limits()?;
-        self.place_descriptors(&null)
+        self.place_descriptors(&null, &private)
     }
 
     /// A path that cannot be made or mounted upon because of what is there is the image's fault.
@@ -126,13 +129,14 @@ impl First<'_> {
         set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT).step("become root")
     }
 
-    fn place_descriptors(&self, null: &OwnedFd) -> Result<(), Failure> {
+    fn place_descriptors(&self, null: &OwnedFd, private: &OwnedFd) -> Result<(), Failure> {
         let mut places: Vec<(BorrowedFd<'_>, RawFd)> = vec![
             (null.as_fd(), 0),
             (self.log.as_fd(), 1),
             (self.log.as_fd(), 2),
             (self.listener.as_fd(), LISTEN_FD),
             (self.config, CONFIG_FD),
+            (private.as_fd(), PRIVATE_FD),
         ];
         places.extend(self.kill_count.as_ref().map(|file| (file.as_fd(), OOM_FD)));
         let place = || -> io::Result<()> {
@@ -154,9 +158,10 @@ impl First<'_> {
 
     /// Returns only on failure.
     fn execute_agent(&self) -> Failure {
-        let mut arguments = vec![c"sandshell", c"agent", c"--listen-fd", c"3", c"--config-fd", c"4"];
+        let mut arguments =
+            vec![c"sandshell", c"agent", c"--listen-fd", c"3", c"--config-fd", c"4", c"--private-fd", c"5"];
         if self.kill_count.is_some() {
-            arguments.extend([c"--oom-fd", c"5"]);
+            arguments.extend([c"--oom-fd", c"6"]);
         }
         Failure::new("execute the agent", &sys::execute(self.program, &arguments, &[PATH]))
     }

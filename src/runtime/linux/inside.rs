@@ -93,13 +93,14 @@ pub(super) fn processes() -> Result<OwnedFd, Failure> {
     make().step("make /proc (in a container this needs --security-opt systempaths=unconfined or --privileged)")
 }
 
-/// Mounts everything. The process's root is the new one already, and the host's file systems are gone.
+/// Mounts everything, and returns the agent's way to its own directory. The process's root is the new one already, and the
+/// host's file systems are gone.
 pub(super) fn mount_all(
     processes: &OwnedFd,
     devices: Devices,
     terminal_group: bool,
     memory_bytes: Option<u64>,
-) -> Result<(), Failure> {
+) -> Result<OwnedFd, Failure> {
     for (path, mode) in DIRECTORIES {
         match mkdir(path, Mode::from_raw_mode(mode)) {
             // `mkdir` obeys the umask, which keeps the sticky and the group's bits away from /tmp.
@@ -118,7 +119,18 @@ pub(super) fn mount_all(
     move_mount(processes, c"", CWD, c"/proc", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH).step("mount /proc")?;
     device_directory(devices, terminal_group, memory_bytes)?;
     mask_proc()?;
-    tmpfs(c"/run/sandshell", PRIVATE, 0o755, AGENT_BYTES).step("mount /run/sandshell")
+    private_directory().step("mount /run/sandshell")
+}
+
+/// Mounts the directory that agent and programs share, read-only, and returns a way to it that is writable and has no path.
+/// Programs can open the pipes in it at both ends, and neither remove, replace nor add anything.
+fn private_directory() -> io::Result<OwnedFd> {
+    let path = c"/run/sandshell";
+    tmpfs(path, PRIVATE, 0o755, AGENT_BYTES)?;
+    let writable = open_tree(CWD, path, CLONE)?;
+    let seen = open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+    sys::set_mount_attributes(seen.as_fd(), false, sys::MOUNT_ATTR_RDONLY)?;
+    Ok(writable)
 }
 
 /// Whoever shares the host's network shares its name servers. An image without `/etc` does without.

@@ -134,7 +134,7 @@ pub(super) fn execute(program: BorrowedFd<'_>, arguments: &[&CStr], environment:
 
 /// Makes `target` mean the same open file as `source`, to stay open in the next program.
 pub(super) fn place_descriptor(source: BorrowedFd<'_>, target: RawFd) -> io::Result<()> {
-    // SAFETY: the targets are the numbers 0 to 5, which no owned descriptor has where this is called: the zygote keeps its
+    // SAFETY: the targets are the numbers 0 to 6, which no owned descriptor has where this is called: the zygote keeps its
     // own above them, and a first process is about to execute the agent.
     check(libc::c_long::from(unsafe { libc::dup2(source.as_raw_fd(), target) })).map(drop)
 }

@@ -1,0 +1,108 @@
+//! A session's private directory: the command's text, the pipes, the scripts of the traps.
+
+use super::{
+    directories::{self, Private},
+    fifo::Nature,
+};
+use rustix::{
+    fs::{AtFlags, FileType, Mode, OFlags},
+    io::Errno,
+};
+use std::{
+    fs::File,
+    io,
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::fs::FileExt,
+    },
+    path::{Path, PathBuf},
+};
+
+/// A directory that is there, or was when it was opened.
+#[derive(Debug)]
+pub(crate) struct Directory {
+    fd: OwnedFd,
+    identity: (u64, u64),
+    private: Private,
+    path: String,
+}
+
+impl Directory {
+    /// Takes an open one that programs see at this path.
+    pub(super) fn new(fd: OwnedFd, private: Private, path: &Path) -> io::Result<Self> {
+        let identity = directories::identity(&rustix::fs::fstat(&fd)?);
+        let path = path.to_str().ok_or(io::ErrorKind::InvalidInput)?.to_owned();
+        Ok(Self { fd, identity, private, path })
+    }
+
+    /// Where programs see it.
+    pub(crate) fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// Where programs see something in it.
+    pub(super) fn path_of(&self, name: &str) -> PathBuf {
+        Path::new(&self.path).join(name)
+    }
+
+    /// The name that it has in the directory of all sessions.
+    pub(super) fn private(&self) -> &Private {
+        &self.private
+    }
+
+    /// Whether its path still leads to it.
+    pub(super) fn is_in_place(&self) -> bool {
+        rustix::fs::lstat(&self.path).is_ok_and(|stat| directories::identity(&stat) == self.identity)
+    }
+
+    /// Whether what has this name is the very same.
+    pub(super) fn has(&self, name: &str, nature: &Nature) -> bool {
+        let stat = rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW);
+        stat.is_ok_and(|stat| Nature::from(stat) == *nature)
+    }
+
+    /// Makes a FIFO, in the place of whatever has its name.
+    pub(super) fn make_fifo(&self, name: &str) -> io::Result<()> {
+        let make = || rustix::fs::mknodat(&self.fd, name, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0);
+        self.private.all().with_room(|| match make() {
+            Err(Errno::EXIST) => {
+                directories::put_away(self.fd.as_fd(), name)?;
+                Ok(make()?)
+            }
+            other => Ok(other?),
+        })
+    }
+
+    /// Opens a FIFO at one end.
+    pub(super) fn open_fifo(&self, name: &str, access: OFlags) -> io::Result<(OwnedFd, Nature)> {
+        let (opened, stat) = directories::open_as(self.fd.as_fd(), name, access, FileType::Fifo)?;
+        Ok((opened, stat.into()))
+    }
+
+    /// Opens an empty file to be written, in the place of whatever else has its name.
+    pub(super) fn empty_file(&self, name: &str) -> io::Result<OwnedFd> {
+        let there = || -> io::Result<OwnedFd> {
+            let (file, _) = directories::open_as(self.fd.as_fd(), name, OFlags::WRONLY, FileType::RegularFile)?;
+            rustix::fs::ftruncate(&file, 0)?;
+            Ok(file)
+        };
+        self.private.all().with_room(|| {
+            there().or_else(|_| {
+                directories::put_away(self.fd.as_fd(), name)?;
+                let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                Ok(rustix::fs::openat(&self.fd, name, flags, Mode::RUSR | Mode::WUSR)?)
+            })
+        })
+    }
+
+    /// Writes a whole file.
+    pub(super) fn write(&self, name: &str, content: &[u8]) -> io::Result<()> {
+        let file = File::from(self.empty_file(name)?);
+        self.private.all().with_room(|| file.write_all_at(content, 0))
+    }
+
+    /// Removes a file.
+    pub(super) fn remove(&self, name: &str) {
+        let _ = rustix::fs::unlinkat(&self.fd, name, AtFlags::empty());
+    }
+}
