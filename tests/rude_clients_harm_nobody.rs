@@ -138,3 +138,28 @@ async fn a_creator_that_leaves_wastes_no_sandbox() {
     assert_eq!(list().await.len(), 1);
     s.alive().await;
 }
+
+/// HTTP/2 takes it for an attack when many calls are cancelled before they were looked at, and ends the connection. On the one
+/// between server and agent are the calls of all clients of a sandbox.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_cancelled_calls_end_no_other() {
+    let (server, s) = place().await;
+    let before = host::memory(server.pid());
+    let cat = s.exec(ExecStart { stdin: true, ..s.start("cat") }).await;
+    let mut dice = Dice::new();
+    for _ in 0..100 {
+        // A connection of its own each time: a client's own one may be ended for this.
+        let clients = server.connect().await;
+        let calls = (0..30).map(|_| {
+            let mut sessions = clients.sessions.clone();
+            let request = v1::GetSessionRequest { session_id: s.id.clone() };
+            let instant = std::time::Duration::from_micros(dice.below(1500));
+            async move { drop(tokio::time::timeout(instant, sessions.get_session(request)).await) }
+        });
+        futures_util::future::join_all(calls).await;
+    }
+    cat.stdin("still here").await;
+    cat.close_stdin().await;
+    cat.finish().await.expect("still here", "", 0);
+    unharmed(&server, &s, before).await;
+}

@@ -27,6 +27,10 @@ type Answers = Pin<Box<dyn futures_util::Stream<Item = Result<ExecResponse, Stat
 /// Bytes of each stream that `Run` returns unless the client says otherwise.
 const RUN_OUTPUT: usize = 1 << 20;
 
+/// Calls that may be cancelled before the agent has looked at them. HTTP/2 takes many of these for an attack and ends the
+/// connection, with everybody's calls on it; but they come from the server, whose clients may cancel whatever they like.
+const MOST_RESETS: usize = 1 << 16;
+
 /// Calls under way on one connection; the server has one for all of its clients.
 const MOST_STREAMS: u32 = 8192;
 
@@ -50,6 +54,7 @@ impl Service {
             .initial_connection_window_size(transport::CONNECTION_WINDOW)
             .max_frame_size(transport::MAX_FRAME_BYTES)
             .max_concurrent_streams(MOST_STREAMS)
+            .http2_max_pending_accept_reset_streams(Some(MOST_RESETS))
             .add_service(service)
             .serve_with_incoming(incoming)
             .await

@@ -78,4 +78,31 @@ mod tests {
             assert!(!is_page_token(token), "{token}");
         }
     }
+
+    proptest::proptest! {
+        /// A token stands for one id, and whatever else a client sends is refused or is exactly that.
+        #[test]
+        fn a_token_that_is_taken_is_one_that_is_given(token in "([0-9a-fA-F]{0,64}|.{0,64})", number in 0u128..) {
+            let digits: String = (0..26).map(|place| char::from(b"0123456789abcdefghijklmnopqrstuv"[(number >> (place * 4)) as usize & 31])).collect();
+            let id = format!("sbx-{digits}");
+            proptest::prop_assert_eq!(decode_token(&encode_token(&id)).unwrap(), id);
+            if let Ok(id) = decode_token(&token) {
+                proptest::prop_assert!(is_sandbox_id(&id));
+                proptest::prop_assert_eq!(encode_token(&id), token);
+            }
+        }
+
+        /// Nor one that was changed in one place, but for what makes it another id.
+        #[test]
+        fn a_changed_token_is_refused_or_another_id(at in 0usize..60, to in "\\PC") {
+            let id = super::super::id::new_sandbox_id();
+            let token = encode_token(&id);
+            let mut changed: Vec<String> = token.chars().map(String::from).collect();
+            changed[at] = to;
+            let changed = changed.concat();
+            if changed != token {
+                proptest::prop_assert!(decode_token(&changed).map_or(true, |other| other != id));
+            }
+        }
+    }
 }

@@ -101,4 +101,42 @@ mod tests {
             assert!(!fits(pattern, name), "{pattern} {name}");
         }
     }
+
+    /// What a pattern means, as simply as it can be said.
+    fn means(pattern: &[u8], text: &[u8]) -> bool {
+        match pattern.split_first() {
+            None => text.is_empty(),
+            Some((b'*', rest)) => (0..=text.len()).any(|from| means(rest, &text[from..])),
+            Some((first, rest)) => text.split_first().is_some_and(|(byte, text)| byte == first && means(rest, text)),
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_pattern_means_what_it_says(pattern in "[ab*]{0,8}", text in "[ab]{0,10}") {
+            proptest::prop_assert_eq!(matches(pattern.as_bytes(), text.as_bytes()), means(pattern.as_bytes(), text.as_bytes()));
+        }
+
+        /// Any text: no panic, and what is taken for a name is plain.
+        #[test]
+        fn any_text_can_be_looked_at(name in "\\PC{0,80}", pattern in "\\PC{0,80}") {
+            let _ = fits(&pattern, &name);
+            if is_wellformed(&name) {
+                proptest::prop_assert!(name.is_ascii() && !name.contains("..") || !name.split('/').any(|part| part == ".."));
+                proptest::prop_assert!(!name.starts_with('-') && !name.starts_with('/'));
+            }
+        }
+
+        /// A name fits itself and its repository, its short and its long form are one, and another registry's is another.
+        #[test]
+        fn a_name_is_what_it_stands_for(repository in "[a-z0-9]{1,8}(/[a-z0-9]{1,8})?", tag in "[a-z0-9]{1,8}") {
+            let name = format!("{repository}:{tag}");
+            proptest::prop_assume!(!repository.starts_with("localhost/"));
+            proptest::prop_assert!(is_wellformed(&name) && fits(&name, &name) && fits(&repository, &name));
+            let long = if repository.contains('/') { format!("docker.io/{name}") } else { format!("docker.io/library/{name}") };
+            proptest::prop_assert!(fits(&name, &long) && fits(&long, &name));
+            let stranger = format!("evil.example/{name}");
+            proptest::prop_assert!(!fits(&name, &stranger) && !fits(&repository, &stranger));
+        }
+    }
 }
