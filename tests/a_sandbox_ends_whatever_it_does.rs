@@ -14,7 +14,9 @@ async fn one_whose_first_process_gets_no_processor(on: Runtime) {
     let (sandbox, word) = (create_sandbox(on.shared(), request).await, token());
     sandbox.run(&format!("touch /tmp/{word}")).await.expect("", "", 0);
     let agent = host::agent_with_file(&format!("/tmp/{word}"));
-    let crowd = format!("i=0; while [ $i -lt 200 ]; do sh -c 'while :; do :; done' {word} & i=$((i+1)); done");
+    // Should this fail, each of them ends by itself after a second of processor time.
+    let crowd =
+        format!("ulimit -t 1; i=0; while [ $i -lt 200 ]; do sh -c 'while :; do :; done' {word} & i=$((i+1)); done");
     let loops = sandbox.session("").await.exec_text(crowd).await;
     within::until("a crowd", async || host::with_argument(&word).len() > 150).await;
     host::schedule_last(agent);
