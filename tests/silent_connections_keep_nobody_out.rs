@@ -1,11 +1,11 @@
 //! A server has so many connections and open files, and those who only hold some keep nobody out who says something.
 
 use crate::kit::{
-    Clients, Options, Running, Server, create_sandbox,
+    Clients, LONG, Options, Running, Server, create_sandbox,
     errors::expect_error,
     frames::Frames,
     host, v1,
-    within::{self, within},
+    within::{self, within, within_time},
 };
 use futures_util::future::join_all;
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
@@ -49,10 +49,13 @@ async fn three_hundred_clients_of_whom_two_hundred_are_silent() {
     assert!(silent.iter().all(Result::is_ok), "the system takes all connections");
     // Whoever asks again gets the place of somebody silent, until all places are of those who say something.
     let mut served = Vec::new();
-    while served.len() < MOST - 5 {
-        let outcomes = join_all((0..10).map(|_| client(&server))).await;
-        served.extend(outcomes.into_iter().filter_map(Result::ok));
-    }
+    within_time(LONG, "places for those who say something", async {
+        while served.len() < MOST - 5 {
+            let outcomes = join_all((0..10).map(|_| client(&server))).await;
+            served.extend(outcomes.into_iter().filter_map(Result::ok));
+        }
+    })
+    .await;
     for clients in &served {
         assert_eq!(list(clients).await.expect("who has a place keeps it"), 1);
     }

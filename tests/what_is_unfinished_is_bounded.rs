@@ -1,7 +1,7 @@
 //! What a client begins and does not finish costs the server little, and is over some time.
 
 use crate::kit::{
-    Options, Server,
+    Options, Running, Server,
     cli::make_key,
     create_sandbox,
     errors::{expect_bad_fields, expect_error},
@@ -95,6 +95,24 @@ async fn unfinished_messages_are_bounded_together() {
         assert!(answer.get_details_retry_info().is_some(), "{answer:?}");
     }
     drop(held);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn too_much_metadata_ends_only_its_call() {
+    let server = Server::start(Options::default());
+    let sandbox = create_sandbox(&server, v1::CreateSandboxRequest::default()).await;
+    let cat = v1::ExecStart { stdin: true, ..sandbox.start("cat") };
+    let cat = Running::start(&sandbox.clients, cat).await;
+    cat.stdin("before").await;
+    for bytes in [40_000, 100_000] {
+        let mut request = tonic::Request::new(v1::ListSandboxesRequest::default());
+        request.metadata_mut().insert("much", "x".repeat(bytes).parse().expect("a header"));
+        let mut sandboxes = sandbox.clients.sandboxes.clone();
+        within("a refusal", sandboxes.list_sandboxes(request)).await.expect_err("it is too much");
+    }
+    cat.stdin(" and after").await;
+    cat.close_stdin().await;
+    assert_eq!(cat.finish().await.out(), "before and after");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -88,6 +88,13 @@ impl Config {
         if data_dir.is_none() {
             mistakes.push("there is no HOME to keep data in; name a directory with --data-dir".to_owned());
         }
+        let max_connections = args.max_connections.or(file.max_connections);
+        let per_address = args.max_connections_per_address.or(file.max_connections_per_address);
+        for (name, most) in [("--max-connections", max_connections), ("--max-connections-per-address", per_address)] {
+            if most == Some(0) {
+                mistakes.push(format!("{name}: must be 1 or more"));
+            }
+        }
         let standard = Policy::default();
         let span = |flag: Option<Span>, file: Option<Span>, default| flag.or(file).map_or(default, |span| span.0);
         let lifetimes = Lifetimes {
@@ -127,11 +134,8 @@ impl Config {
                 },
                 allow_host_network: args.allow_host_network || file.allow_host_network.unwrap_or(false),
             },
-            max_connections: args.max_connections.or(file.max_connections),
-            max_connections_per_address: args
-                .max_connections_per_address
-                .or(file.max_connections_per_address)
-                .unwrap_or(Most::default().per_address),
+            max_connections,
+            max_connections_per_address: per_address.unwrap_or(Most::default().per_address),
             log: args.log.or(file.log),
             log_format: args.log_format.or(file.log_format).unwrap_or_default(),
         };
@@ -256,9 +260,9 @@ mod tests {
 
     #[test]
     fn all_mistakes_are_reported_at_once() {
-        let text = "listen = 5\nmax_sandboxes = -1\nruntime = \"vmware\"\nimage_root = [\"/no/such\"]\ncolour = 1";
+        let text = "listen = 5\nmax_sandboxes = -1\nmax_connections = 0\nruntime = \"vmware\"\nimage_root = [\"/no/such\"]\ncolour = 1";
         let Err(CliError::Options(mistakes)) = from_file(text, Args::default()) else { panic!("accepted") };
-        for part in ["listen", "max_sandboxes", "runtime", "/no/such", "colour"] {
+        for part in ["listen", "max_sandboxes", "--max-connections:", "runtime", "/no/such", "colour"] {
             assert_eq!(mistakes.iter().filter(|mistake| mistake.contains(part)).count(), 1, "{part}: {mistakes:?}");
         }
     }

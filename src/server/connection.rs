@@ -25,8 +25,9 @@ const INPUT_WINDOW: u32 = 1 << 20;
 const CONNECTION_INPUT_WINDOW: u32 = 64 << 20;
 /// Calls of one connection at one time. Each long-lived stream of a client counts, so there is room for many.
 const MAX_STREAMS: u32 = 4096;
-/// Headers of one request.
-const MAX_HEADER_BYTES: u32 = 16 << 10;
+/// Headers of one request. With more of them the call is refused; with four times as much the connection ends, because
+/// that much is not even read.
+const MAX_HEADER_BYTES: u32 = 32 << 10;
 /// A client that vanished without a word is noticed after both together.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
