@@ -18,8 +18,7 @@ use std::{
 /// The kernel's counts of processes killed for memory: control groups of version 2 and 1, as a container sees its own.
 const KILL_COUNTS: [&str; 2] = ["/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control"];
 
-/// The most open files of a process at first; it may raise this to the hard limit. More only slows down programs that close
-/// every possible descriptor.
+/// The most open files of the agent at first. Its programs get fewer (`agent/shell/limits.rs`).
 const OPEN_FILES: u64 = 65_536;
 
 /// What the agent was handed.

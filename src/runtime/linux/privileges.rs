@@ -25,8 +25,7 @@ const KEPT: CapabilitySet = CapabilitySet::CHOWN
     .union(CapabilitySet::SYS_CHROOT)
     .union(CapabilitySet::SETFCAP);
 
-/// The most open files of a process at first; it may raise this to the host's hard limit. More only slows down
-/// programs that close every possible descriptor.
+/// The most open files of the agent at first. Its programs get fewer (`agent/shell/limits.rs`).
 const OPEN_FILES: u64 = 65_536;
 
 /// Gives up all other capabilities. They are really gone with the next program, whose capabilities the kernel
