@@ -10,6 +10,7 @@ mod a_daemon_is_found_as_docker_finds_it;
 mod a_daemon_may_be_set_up_otherwise;
 mod a_directory_removed_by_hand_leaves_no_process;
 mod a_fresh_session_shows_nothing_of_ours;
+mod a_hostile_sandbox_harms_nobody;
 mod a_killed_run_leaves_nothing;
 mod a_killed_server_loses_nothing;
 mod a_login_opens_a_registry;
