@@ -150,7 +150,7 @@ impl Spec {
 }
 
 /// A command that does not fit in.
-fn no_room(wanted: usize, budget: &Budget) -> Error {
+pub(super) fn no_room(wanted: usize, budget: &Budget) -> Error {
     let message = format!(
         "the sandbox's agent has no room for {wanted} bytes of text and input: it keeps {} bytes for all commands, and \
          can take {} more now; wait until others are over, read their output, or give the sandbox more memory",

@@ -3,6 +3,8 @@
 //! It has one thread: forking a shell is safe then, and it costs little memory in each of many sandboxes.
 
 mod activity;
+mod answer;
+mod arrival;
 mod command;
 pub mod config;
 mod driver;

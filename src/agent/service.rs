@@ -2,7 +2,9 @@
 
 use super::{
     PROTOCOL_VERSION,
-    command::{Command, Control, InputPiece},
+    answer::Held,
+    arrival::Arriving,
+    command::{Command, Control, InputPiece, no_room},
     output::{Collected, Follower},
     sessions::{Fresh, Sessions},
 };
@@ -20,9 +22,13 @@ use crate::{
 use futures_util::StreamExt;
 use std::{io, pin::Pin, sync::Arc};
 use tokio::net::UnixStream;
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Request, Response, Status, Streaming, body::Body};
 
 type Answers = Pin<Box<dyn futures_util::Stream<Item = Result<ExecResponse, Status>> + Send>>;
+
+/// Unread bytes that one stream to the agent may have under way, by the memory that there is.
+const LEAST_WINDOW: u32 = 64 << 10;
+const MOST_WINDOW: u32 = 1 << 20;
 
 /// Bytes of each stream that `Run` returns unless the client says otherwise.
 const RUN_OUTPUT: usize = 1 << 20;
@@ -46,11 +52,25 @@ impl Service {
     where
         I: futures_util::Stream<Item = io::Result<UnixStream>>,
     {
+        let budget = Arc::clone(self.sessions.budget());
         let service = AgentServiceServer::new(self)
             .max_decoding_message_size(transport::MAX_MESSAGE_BYTES)
             .max_encoding_message_size(usize::MAX);
+        // What arrives is in memory before anybody asks for it, as much as a window of each stream.
+        let window = u32::try_from(budget.total() / 1024).unwrap_or(MOST_WINDOW).clamp(LEAST_WINDOW, MOST_WINDOW);
+        let charge = move |request: http::Request<Body>| {
+            let refusing = Arc::clone(&budget);
+            let refuse = move |length| Status::from(no_room(length, &refusing));
+            request.map(|body| Body::new(Arriving::new(body, &budget, refuse)))
+        };
+        let hold = |mut response: http::Response<Body>| match response.extensions_mut().remove::<Held>() {
+            Some(held) => response.map(|body| Body::new(held.by(body))),
+            None => response,
+        };
         tonic::transport::Server::builder()
-            .initial_stream_window_size(transport::STREAM_WINDOW)
+            .layer(tower::util::MapResponseLayer::new(hold))
+            .layer(tower::util::MapRequestLayer::new(charge))
+            .initial_stream_window_size(window)
             .initial_connection_window_size(transport::CONNECTION_WINDOW)
             .max_frame_size(transport::MAX_FRAME_BYTES)
             .max_concurrent_streams(MOST_STREAMS)
@@ -145,9 +165,9 @@ impl AgentService for Service {
                 v1::Stream::Terminal | v1::Stream::Unspecified => {}
             })
             .await;
-        let (stdout, stdout_truncated, stdout_truncated_at) = stdout.finish();
-        let (stderr, stderr_truncated, stderr_truncated_at) = stderr.finish();
-        Ok(Response::new(v1::RunResponse {
+        let (stdout, stdout_truncated, stdout_truncated_at, for_stdout) = stdout.finish();
+        let (stderr, stderr_truncated, stderr_truncated_at, for_stderr) = stderr.finish();
+        let mut response = Response::new(v1::RunResponse {
             command_id,
             stdout,
             stderr,
@@ -156,7 +176,9 @@ impl AgentService for Service {
             stderr_truncated,
             stdout_truncated_at,
             stderr_truncated_at,
-        }))
+        });
+        response.extensions_mut().insert(Held::new([for_stdout, for_stderr]));
+        Ok(response)
     }
 
     async fn attach(&self, request: Request<v1::AttachRequest>) -> Result<Response<Answers>, Status> {

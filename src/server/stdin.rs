@@ -6,6 +6,7 @@ use crate::{
     error::Error,
     rpc::status,
 };
+use bytes::Bytes;
 use futures_util::{FutureExt, Stream, StreamExt, future::Fuse};
 use std::{
     pin::Pin,
@@ -19,10 +20,15 @@ use tonic::{Status, Streaming};
 /// or whose client is gone, as a stream of requests that ended.
 const RESET_SHOWS_WITHIN: Duration = Duration::from_millis(20);
 
+/// Input that the agent gets at once. It lives within the sandbox's memory, where a message of the client's may not fit in.
+const MOST_IN_A_PIECE: usize = 64 << 10;
+
 /// The stream that the agent gets. It is read from the client only when the agent takes it. It never ends while the call
 /// lasts, and its end says nothing: when the input has ended, the agent is told by `close_stdin`.
 pub(super) struct Stdin {
     start: Option<ExecStart>,
+    /// What is left of a message with much input. The agent gets it in pieces, each only when it asks for it.
+    input: Bytes,
     client: Client,
     rules: StdinRules,
     /// Tells the output's side what is wrong. The agent hears nothing of it, so the command goes on as it does for any
@@ -62,6 +68,7 @@ impl Stdin {
         (
             Self {
                 start: Some(start),
+                input: Bytes::new(),
                 client: Client::Speaks(Box::new(client)),
                 rules,
                 violation: Some(violation),
@@ -69,6 +76,13 @@ impl Stdin {
             },
             (violated.fuse(), end),
         )
+    }
+}
+
+impl Stdin {
+    fn next_piece(&mut self) -> ExecRequest {
+        let piece = self.input.split_to(self.input.len().min(MOST_IN_A_PIECE));
+        ExecRequest { request: Some(Request::Stdin(piece)) }
     }
 }
 
@@ -89,6 +103,9 @@ impl Stream for Stdin {
         if Pin::new(&mut this.over).poll(cx).is_ready() {
             return Poll::Ready(None);
         }
+        if !this.input.is_empty() {
+            return Poll::Ready(Some(this.next_piece()));
+        }
         loop {
             let status = match &mut this.client {
                 Client::Silent => return Poll::Pending,
@@ -99,7 +116,13 @@ impl Stream for Stdin {
                 }
                 Client::Speaks(client) => match ready!(client.poll_next_unpin(cx)) {
                     Some(Ok(message)) => match this.rules.check(&message) {
-                        Ok(()) => return Poll::Ready(Some(message)),
+                        Ok(()) => match message.request {
+                            Some(Request::Stdin(input)) if input.len() > MOST_IN_A_PIECE => {
+                                this.input = input;
+                                return Poll::Ready(Some(this.next_piece()));
+                            }
+                            request => return Poll::Ready(Some(ExecRequest { request })),
+                        },
                         Err(error) => Some(error.into()),
                     },
                     Some(Err(status)) if is_lost(&status) => None,

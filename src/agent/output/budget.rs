@@ -61,7 +61,7 @@ impl Budget {
     }
 
     /// A budget of this size.
-    pub(super) fn of(total: usize) -> Arc<Self> {
+    pub(in crate::agent) fn of(total: usize) -> Arc<Self> {
         let past = total.min(MOST_OF_PAST);
         Arc::new(Self { total, past, ledger: Mutex::default(), last_age: AtomicU64::new(0), freed: Notify::new() })
     }
@@ -83,15 +83,8 @@ impl Budget {
 
     /// Holds bytes, if there is room.
     pub(in crate::agent) fn hold(self: &Arc<Self>, bytes: usize) -> Option<Charge> {
-        let mut ledger = lock(&self.ledger);
-        let left = if bytes > SMALL { self.total / 4 } else { 0 };
-        if ledger.held.saturating_add(bytes).saturating_add(left) > self.total {
-            return None;
-        }
-        (ledger.held, ledger.used) = (ledger.held + bytes, ledger.used + bytes);
-        drop(ledger);
-        self.make_room();
-        Some(Charge { budget: Arc::clone(self), bytes })
+        let mut charge = self.nothing();
+        charge.try_grow(bytes).then_some(charge)
     }
 
     /// Holds these bytes for as long as any of them are used, if there is room.
@@ -174,7 +167,7 @@ impl Budget {
     }
 
     #[cfg(test)]
-    pub(super) fn used(&self) -> usize {
+    pub(in crate::agent) fn used(&self) -> usize {
         lock(&self.ledger).used
     }
 }
@@ -183,6 +176,21 @@ impl Charge {
     /// These bytes, which hold what is charged for as long as any of them are used.
     pub(in crate::agent) fn attach(self, bytes: Bytes) -> Bytes {
         Bytes::from_owner(Charged { bytes, _charge: self })
+    }
+
+    /// Holds so many bytes more, if there is room.
+    pub(in crate::agent) fn try_grow(&mut self, more: usize) -> bool {
+        let budget = &self.budget;
+        let mut ledger = lock(&budget.ledger);
+        let left = if self.bytes.saturating_add(more) > SMALL { budget.total / 4 } else { 0 };
+        if ledger.held.saturating_add(more).saturating_add(left) > budget.total {
+            return false;
+        }
+        (ledger.held, ledger.used) = (ledger.held + more, ledger.used + more);
+        self.bytes += more;
+        drop(ledger);
+        budget.make_room();
+        true
     }
 
     /// Holds up to so many bytes more, as far as this charge stays smaller than what is free then for others like it. Returns how many.

@@ -67,19 +67,24 @@ impl Collected {
         self.tail.extend(kept);
     }
 
-    /// All that is kept, whether something is missing in the middle, and where. It is charged for as long as it is used.
-    pub(in crate::agent) fn finish(mut self) -> (Bytes, bool, i64) {
+    /// All that is kept, whether something is missing in the middle, and where; and the charge for it.
+    pub(in crate::agent) fn finish(mut self) -> (Bytes, bool, i64, Charge) {
         let at = if self.dropped { self.head.len() as i64 } else { 0 };
         let (first, second) = self.tail.as_slices();
         self.head.extend_from_slice(first);
         self.head.extend_from_slice(second);
-        (self.charge.attach(self.head.into()), self.dropped, at)
+        (self.head.into(), self.dropped, at, self.charge)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn finish(collected: Collected) -> (Bytes, bool, i64) {
+        let (bytes, dropped, at, _) = collected.finish();
+        (bytes, dropped, at)
+    }
 
     #[test]
     fn the_first_and_the_last_half_are_kept() {
@@ -88,7 +93,7 @@ mod tests {
         for piece in ["ab", "cdef", "g", "hijk"] {
             collected.take(piece.as_bytes());
         }
-        assert_eq!(collected.finish(), (Bytes::from("abcijk"), true, 3));
+        assert_eq!(finish(collected), (Bytes::from("abcijk"), true, 3));
     }
 
     #[test]
@@ -97,10 +102,10 @@ mod tests {
         let mut collected = Collected::new(7, &budget);
         collected.take(b"abcdef");
         collected.take(b"g");
-        assert_eq!(collected.finish(), (Bytes::from("abcdefg"), false, 0));
+        assert_eq!(finish(collected), (Bytes::from("abcdefg"), false, 0));
         let mut nothing = Collected::new(0, &budget);
         nothing.take(b"x");
-        assert_eq!(nothing.finish(), (Bytes::new(), true, 0));
+        assert_eq!(finish(nothing), (Bytes::new(), true, 0));
     }
 
     proptest::proptest! {
@@ -123,7 +128,7 @@ mod tests {
                 rest = later;
                 assert!(budget.used() <= total);
             }
-            let (bytes, dropped, at) = collected.finish();
+            let (bytes, dropped, at, charge) = collected.finish();
             assert!(bytes.len() <= bound);
             if dropped {
                 let (head, tail) = bytes.split_at(at as usize);
@@ -132,7 +137,7 @@ mod tests {
             } else {
                 assert!(bytes == all);
             }
-            drop((bytes, _others));
+            drop((charge, _others));
             assert_eq!(budget.used(), 0);
         }
     }

@@ -148,7 +148,8 @@ impl Log {
 
     /// Waits until there is [`Self::room`].
     pub(in crate::agent) async fn wait_for_room(&self) {
-        loop {
+        // Nearly always there is some, and then nobody has to be told of anything.
+        while self.room() == 0 {
             let (mut taken, mut freed) = (pin!(self.taken.notified()), pin!(self.budget.freed()));
             // Registered before the room is looked at, so that no change is missed in between.
             taken.as_mut().enable();

@@ -7,7 +7,7 @@ mod follower;
 mod ledger;
 mod log;
 
-pub(super) use budget::Budget;
+pub(super) use budget::{Budget, Charge};
 pub(super) use collected::Collected;
 pub(super) use follower::Follower;
 pub(super) use log::Log;
