@@ -1,6 +1,6 @@
 //! A session cannot be bricked. A command that ends the shell says so, and the session goes on in a new one.
 
-use crate::kit::{At, Shell, errors::expect_error, v1};
+use crate::kit::{At, Shell, errors::expect_error, host, token, v1, within};
 use tonic::Code;
 use v1::session::State;
 
@@ -83,7 +83,7 @@ async fn killed_shells_come_back(at: At) {
     let pid = s.get().await.shell_pid;
     let other = s.sandbox.session("").await;
     other.run(format!("kill -9 {pid}")).await.expect("", "", 0);
-    crate::kit::within::until("a new shell", async || s.get().await.generation == 5).await;
+    within::until("a new shell", async || s.get().await.generation == 5).await;
     s.alive().await;
     s.run("pwd").await.expect("/usr\n", "", 0);
 }
@@ -167,12 +167,23 @@ async fn a_program_in_the_shells_place_can_be_ended(at: At) {
 
 async fn a_hundred_exits(at: At) {
     let s = at.session().await;
-    s.run("cd /usr; export A=1").await;
-    for generation in 2..102 {
+    let word = token();
+    s.run(format!("cd /usr; export A=1; : >/tmp/{word}")).await;
+    let agent = host::agent_with_file(&format!("/tmp/{word}"));
+    s.run("exit 3").await.expect_shell_exit(3, 0, 2);
+    s.run("pwd").await.expect("/usr\n", "", 0);
+    let before = descriptors(agent);
+    for generation in 3..103 {
         s.run("exit 3").await.expect_shell_exit(3, 0, generation);
     }
     s.run("pwd; echo $A").await.expect("/usr\n1\n", "", 0);
-    let agent_descriptors = s.sandbox.run("ls /proc | grep -c '^[0-9]'").await;
-    let processes: u32 = agent_descriptors.out().trim().parse().unwrap_or(u32::MAX);
+    let counted = s.sandbox.run("ls /proc | grep -c '^[0-9]'").await;
+    let processes: u32 = counted.out().trim().parse().unwrap_or(u32::MAX);
     assert!(processes < 20, "{processes} processes after a hundred shells");
+    within::until("the descriptors of ended shells to be closed", async || descriptors(agent) <= before + 4).await;
+}
+
+/// Open descriptors of a process.
+fn descriptors(pid: u32) -> usize {
+    std::fs::read_dir(format!("/proc/{pid}/fd")).expect("its descriptors").count()
 }

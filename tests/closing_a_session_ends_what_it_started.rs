@@ -1,10 +1,15 @@
 //! When a session closes, everything that it started dies, however detached, and nothing else does.
 
-use crate::kit::{At, Running, errors::expect_error, host, token, v1, within};
+use crate::kit::{At, Running, Runtime, create_sandbox, errors::expect_error, host, token, v1, within};
 use tonic::Code;
 use v1::exited::Reason;
 
 crate::in_every_shell!(daemons_go_with_their_session, a_running_command_is_cancelled, earlier_shells_children_go_too);
+
+mod under_a_fork_bomb {
+    use super::{a_bomb_of_daemons_ends, a_bomb_of_shells_ends, a_bomb_that_flees_ends};
+    crate::in_every_runtime!(a_bomb_of_shells_ends, a_bomb_of_daemons_ends, a_bomb_that_flees_ends);
+}
 
 const DAEMON: &str = "import os, sys, time
 if os.fork() == 0:
@@ -77,4 +82,47 @@ async fn earlier_shells_children_go_too(at: At) {
     within::until("the last one", async || !host::with_argument(&word).is_empty()).await;
     s.close().await;
     assert_eq!(host::with_argument(&word).len(), 0);
+}
+
+/// Each part starts two more, and ends.
+async fn a_bomb_of_shells_ends(on: Runtime) {
+    ends(on, |word| format!("bash -c 'bomb() {{ bomb | bomb & }}; bomb; sleep 10000' {word}")).await;
+}
+
+/// Each part is alone in a session of its own, and none of them ever ends.
+async fn a_bomb_of_daemons_ends(on: Runtime) {
+    let program = "import os
+while True:
+    try:
+        if os.fork() == 0: os.setsid()
+    except OSError: pass";
+    ends(on, |word| format!("/usr/bin/python3 -c '{program}' {word}")).await;
+}
+
+/// Each part leaves its session, and lives on as its child alone.
+async fn a_bomb_that_flees_ends(on: Runtime) {
+    let program = "import os
+for _ in range(6):
+    if os.fork() == 0: os.setsid()
+while True:
+    try:
+        if os.fork() != 0: os._exit(0)
+        os.setsid()
+    except OSError: pass";
+    ends(on, |word| format!("/usr/bin/python3 -c '{program}' {word}")).await;
+}
+
+async fn ends(on: Runtime, bomb: impl Fn(&str) -> String) {
+    // Enough of them to be busy without end, and few enough to leave something of the machine to others.
+    let resources = Some(v1::Resources { max_processes: Some(100), ..Default::default() });
+    let sandbox = create_sandbox(on.shared(), v1::CreateSandboxRequest { resources, ..on.request() }).await;
+    let (s, other) = (sandbox.session("/bin/bash").await, sandbox.session("").await);
+    let word = token();
+    let running = s.exec_text(bomb(&word)).await;
+    within::until("a good many", async || host::with_argument(&word).len() > 40).await;
+    s.close().await;
+    let left: Vec<_> = host::with_argument(&word).into_iter().map(host::arguments).collect();
+    assert!(left.is_empty(), "left after CloseSession had answered: {left:?}");
+    assert_eq!(running.finish().await.reason(), Reason::Cancelled);
+    other.alive().await;
 }

@@ -4,6 +4,7 @@
 mod kit;
 
 mod a_busy_session_queues;
+mod a_command_always_ends;
 mod a_container_can_be_lost;
 mod a_cut_stream_continues;
 mod a_daemon_is_found_as_docker_finds_it;

@@ -2,6 +2,7 @@
 
 use super::{
     command::{Command, Job},
+    earlier::Earlier,
     oom::OomCounter,
     running::{Running, ShellEnd, Verdict, next_output},
     session::{Inbox, Session},
@@ -9,7 +10,10 @@ use super::{
 };
 use crate::api::v1::{Exited, OnShellExit, Stream, exited::Reason, session::State};
 use std::{pin::Pin, sync::Arc, time::Duration};
-use tokio::time::{Instant, Sleep};
+use tokio::{
+    sync::watch,
+    time::{Instant, Sleep},
+};
 
 /// An idle shell saves its state after this time, for the case that it is killed or that the user's own EXIT trap took
 /// the place of ours.
@@ -30,7 +34,7 @@ pub(super) struct Driver {
     /// As above.
     pub(super) holder: Holder,
     /// Holders of earlier shells, whose background processes may live.
-    pub(super) earlier: Vec<Holder>,
+    pub(super) earlier: Earlier,
     /// What the kernel killed.
     pub(super) oom: Arc<OomCounter>,
     /// `$?` for the next command.
@@ -48,11 +52,10 @@ impl Driver {
     /// Runs until the session is closed.
     pub(super) async fn run(mut self, mut inbox: Inbox) {
         let reason = loop {
-            let job = tokio::select! {
-                stop = wait_for_stop(&mut inbox.stop) => break stop,
-                job = self.idle(&mut inbox.jobs) => job,
+            let job = match self.idle(&mut inbox).await {
+                Idle::Job(job) => job,
+                Idle::Closed(reason) => break reason,
             };
-            let Some(job) = job else { break Reason::Cancelled };
             let command = Arc::clone(&job.command);
             let turn = self.turn(job, &mut inbox.stop).await;
             self.last_command = Some(command);
@@ -63,8 +66,8 @@ impl Driver {
         self.close(inbox, reason).await;
     }
 
-    /// Waits for the next command, and looks after the shell meanwhile. `None` when the session cannot go on.
-    async fn idle(&mut self, jobs: &mut tokio::sync::mpsc::UnboundedReceiver<Job>) -> Option<Job> {
+    /// Waits for the next command, and looks after the shell meanwhile.
+    async fn idle(&mut self, inbox: &mut Inbox) -> Idle {
         let mut save_at = Some(Instant::now() + SAVE_AFTER);
         loop {
             if let Some(at) = save_at.filter(|_| self.save_timer.is_elapsed()) {
@@ -72,19 +75,21 @@ impl Driver {
             }
             tokio::select! {
                 biased;
+                reason = wait_for_stop(&mut inbox.stop) => return Idle::Closed(reason),
                 event = self.holder.event() => match event {
                     Ok(Event::Ended(_) | Event::Gone) | Err(_) => {
-                        if self.session.about.on_shell_exit == OnShellExit::Close || !self.restart().await {
+                        let close = self.session.about.on_shell_exit == OnShellExit::Close;
+                        if close || !self.restart(&mut inbox.stop).await {
                             self.session.update(|known| {
                                 known.state = State::Closed;
                                 known.shell_pid = 0;
                             });
-                            return None;
+                            return Idle::Closed(Reason::Cancelled);
                         }
                     }
                     Ok(Event::Started(_) | Event::Failed(_)) => {}
                 },
-                job = jobs.recv() => return job,
+                job = inbox.jobs.recv() => return job.map_or(Idle::Closed(Reason::Cancelled), Idle::Job),
                 saved = self.shell.keeper.next() => if let Ok(Some(saved)) = saved { self.saved = Some(saved) },
                 report = self.shell.reports.next() => if report.is_err() {
                     // No later command's end could be heard of: the holder reports the shell's, and a new one is started.
@@ -112,7 +117,7 @@ impl Driver {
     }
 
     /// Gives a command its turn.
-    async fn turn(&mut self, job: Job, stop: &mut tokio::sync::watch::Receiver<Option<Reason>>) -> Turn {
+    async fn turn(&mut self, job: Job, stop: &mut watch::Receiver<Option<Reason>>) -> Turn {
         let command = Arc::clone(&job.command);
         if !command.set_running() {
             // Cancelled while it waited.
@@ -140,15 +145,28 @@ impl Driver {
         };
         // Only a command that failed can have failed for want of memory.
         let out_of_memory = verdict.status != 0 && self.oom.kills() > kills;
-        self.conclude(running, verdict, out_of_memory).await
+        self.conclude(running, verdict, out_of_memory, stop).await
     }
 
     /// Brings the session into order after a command, then reports its end.
-    async fn conclude(&mut self, mut running: Running, mut verdict: Verdict, out_of_memory: bool) -> Turn {
+    async fn conclude(
+        &mut self,
+        mut running: Running,
+        mut verdict: Verdict,
+        out_of_memory: bool,
+        stop: &mut watch::Receiver<Option<Reason>>,
+    ) -> Turn {
         if verdict.signal_under_way && verdict.shell_end.is_none() {
-            verdict.shell_end = self.settle().await;
+            verdict.shell_end = tokio::select! {
+                end = self.settle() => end,
+                _ = wait_for_stop(stop) => None,
+            };
         }
-        running.end_leftovers(verdict.reason.is_some(), &self.shell).await;
+        // A session that is closed meanwhile ends them in its own way.
+        tokio::select! {
+            () = running.end_leftovers(verdict.reason.is_some(), &self.shell) => {}
+            _ = wait_for_stop(stop) => {}
+        }
         running.drain(&mut self.shell);
         let shell_ended = verdict.shell_end.is_some();
         if shell_ended {
@@ -178,7 +196,7 @@ impl Driver {
         let goes_on = !shell_ended
             || (!self.session.about.direct
                 && self.session.about.on_shell_exit != OnShellExit::Close
-                && self.restart().await);
+                && self.restart(stop).await);
         self.session.update(|known| {
             known.state = if goes_on { State::Idle } else { State::Closed };
             if !goes_on {
@@ -193,6 +211,8 @@ impl Driver {
     /// A command that could not be given to the shell ends with a message, as one that cannot be executed.
     fn not_started(&mut self, command: &Arc<Command>, error: &std::io::Error) -> Turn {
         command.log.append(Stream::Stderr, format!("sandshell: cannot run the command: {error}\n").into());
+        // A shell that takes no lines has ended. Its holder may have been kept from saying so.
+        self.holder.wake();
         let mut exited = self.session.known().never_ran(Reason::Exited);
         exited.exit_code = 126;
         self.session.update(|known| known.state = State::Idle);
@@ -255,8 +275,9 @@ impl Driver {
         None
     }
 
-    /// Starts a new shell in the place of one that ended. False when that is not possible.
-    async fn restart(&mut self) -> bool {
+    /// Starts a new shell in the place of one that ended. False when that is not possible, and when the session is closed
+    /// meanwhile.
+    async fn restart(&mut self, stop: &mut watch::Receiver<Option<Reason>>) -> bool {
         if let Some(saved) = self.shell.keeper.take() {
             self.saved = Some(saved);
         }
@@ -270,9 +291,9 @@ impl Driver {
         if let Some(saved) = &mut self.saved {
             saved.directory.clone_from(&directory);
         }
-        let restarted = match launch.start(&directory, self.saved.as_ref()).await {
+        let restarted = match launch.start(&directory, self.saved.as_ref(), stopped(stop)).await {
             // A state that no shell can start from must not end the session.
-            Err(_) if self.saved.take().is_some() => self.launch.start(&directory, None).await,
+            Err(_) if self.saved.take().is_some() => self.launch.start(&directory, None, stopped(stop)).await,
             other => other,
         };
         match restarted {
@@ -293,10 +314,7 @@ impl Driver {
     }
 
     async fn end_processes(&mut self) {
-        self.holder.end().await;
-        for mut holder in self.earlier.drain(..) {
-            holder.end().await;
-        }
+        tokio::join!(self.holder.end(), self.earlier.end());
     }
 
     async fn close(mut self, mut inbox: Inbox, reason: Reason) {
@@ -316,6 +334,14 @@ impl Driver {
     }
 }
 
+/// What an idle session meets.
+enum Idle {
+    /// A command.
+    Job(Job),
+    /// Its end.
+    Closed(Reason),
+}
+
 /// What a command's turn leads to.
 enum Turn {
     /// The next command.
@@ -332,7 +358,11 @@ async fn idle_terminal(terminal: &ReadEnd, last: Option<&Command>) -> std::io::R
     }
 }
 
-async fn wait_for_stop(stop: &mut tokio::sync::watch::Receiver<Option<Reason>>) -> Reason {
+async fn stopped(stop: &mut watch::Receiver<Option<Reason>>) {
+    wait_for_stop(stop).await;
+}
+
+async fn wait_for_stop(stop: &mut watch::Receiver<Option<Reason>>) -> Reason {
     match stop.wait_for(Option::is_some).await {
         Ok(reason) => reason.unwrap_or(Reason::Cancelled),
         // Nobody can use the session any more.

@@ -9,8 +9,9 @@ use super::{
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
-/// How often to look whether something has happened that sends no event.
+/// How often to look whether something has happened that sends no event: at first, and in the end.
 const LOOK_EVERY: Duration = Duration::from_millis(1);
+const LOOK_AT_LEAST_EVERY: Duration = Duration::from_millis(50);
 
 /// How long a program that is about to begin may take to come to the foreground.
 const STARTING: Duration = Duration::from_millis(50);
@@ -26,12 +27,10 @@ pub(super) async fn end(signals: &Signals, ended: bool, shell: &Shell, grace: Du
         && !signals.groups().contains(&group)
     {
         // It has had no signal yet.
-        end_group(group, &[libc::SIGINT, libc::SIGTERM, libc::SIGKILL], grace).await;
+        end_groups(vec![group], &[libc::SIGINT, libc::SIGTERM, libc::SIGKILL], grace).await;
     }
     if ended {
-        for &group in signals.groups() {
-            end_group(group, &[libc::SIGTERM, libc::SIGKILL], grace).await;
-        }
+        end_groups(signals.groups().to_vec(), &[libc::SIGTERM, libc::SIGKILL], grace).await;
     }
 }
 
@@ -39,34 +38,43 @@ pub(super) async fn end(signals: &Signals, ended: bool, shell: &Shell, grace: Du
 async fn forgotten(shell: &Shell) -> Option<i32> {
     let until = Instant::now() + STARTING;
     loop {
-        let processes = Processes::now();
+        let began = Instant::now();
         let foreground = shell.foreground();
-        if foreground != shell.pid && processes.members(foreground).next().is_some() {
+        if foreground != shell.pid && shell::group_has_members(foreground) {
             return Some(foreground);
         }
         // It comes to the foreground by itself, when it is no background job.
-        if processes.settled(shell.pid, shell.pid).is_some() || Instant::now() >= until {
+        let settled = Processes::near(shell.pid, shell.pid).is_ok_and(|near| near.settled().is_some());
+        if settled || Instant::now() >= until {
             return None;
         }
-        sleep(LOOK_EVERY).await;
+        sleep(pause(LOOK_EVERY, began)).await;
     }
 }
 
-async fn end_group(group: i32, signals: &[i32], grace: Duration) {
+/// Ends process groups, all of them at the same time: however many there are, it takes no longer than for one.
+async fn end_groups(mut groups: Vec<i32>, signals: &[i32], grace: Duration) {
     for &signal in signals {
-        let mut left: Vec<i32> = Processes::now().members(group).collect();
-        for pid in &left {
-            shell::kill(*pid, signal);
+        groups.retain(|group| shell::group_has_members(*group));
+        for group in &groups {
+            shell::kill_group(*group, signal);
             // What is stopped takes no other signal.
-            shell::kill(*pid, libc::SIGCONT);
+            shell::kill_group(*group, libc::SIGCONT);
         }
         let until = Instant::now() + if signal == libc::SIGKILL { KILLED_WITHIN } else { grace };
-        while !left.is_empty() && Instant::now() < until {
-            sleep(LOOK_EVERY).await;
-            left = Processes::now().members(group).collect();
-        }
-        if left.is_empty() {
-            return;
+        let mut wait = LOOK_EVERY;
+        while !groups.is_empty() && Instant::now() < until {
+            let began = Instant::now();
+            groups.retain(|group| shell::group_has_members(*group));
+            if !groups.is_empty() {
+                sleep(pause(wait, began)).await;
+                wait = LOOK_AT_LEAST_EVERY.min(wait * 2);
+            }
         }
     }
+}
+
+/// How long to wait before the next look: the agent has one thread, and looking must not be most of what it does.
+fn pause(usual: Duration, began: Instant) -> Duration {
+    usual.max(began.elapsed() * 4)
 }

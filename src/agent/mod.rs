@@ -8,6 +8,7 @@ mod arrival;
 mod command;
 pub mod config;
 mod driver;
+mod earlier;
 mod environment;
 mod escalation;
 mod input;

@@ -238,11 +238,12 @@ impl Running {
                 state = shell.keeper.next() => if let Ok(Some(state)) = state { *saved = Some(state) },
                 () = until(next_step) => {
                     let escalation = escalation.get_or_insert_with(|| Escalation::new(Reason::TimedOut, self.grace, self.moment));
-                    escalation.step(shell, &mut self.signals);
+                    escalation.step(shell, holder, &mut self.signals);
                 }
                 () = until(self.signals.at()) => self.signals.look(shell),
                 () = until(look_at) => {
                     look_at = Some(Instant::now() + LOOK_AFTER);
+                    holder.wake();
                     self.look_for_report(shell);
                 }
             }

@@ -265,7 +265,7 @@ impl Sessions {
         }
         let launch = launch.with_environment(environment);
         let directory = PathBuf::from(directory);
-        let (running, holder) = launch.start(&directory, None).await.map_err(not_launched)?;
+        let (running, holder) = launch.start(&directory, None, std::future::pending()).await.map_err(not_launched)?;
         let about = About {
             id: format!("{}/{name}", self.config.sandbox_id),
             sandbox_id: self.config.sandbox_id.clone(),
@@ -280,7 +280,7 @@ impl Sessions {
             launch,
             shell: running,
             holder,
-            earlier: Vec::new(),
+            earlier: super::earlier::Earlier::default(),
             oom: Arc::clone(&self.oom),
             last_status: 0,
             saved: None,

@@ -65,7 +65,10 @@ impl Signals {
         match &mut self.under_way {
             // A signal that waits already comes once, as the kernel does it.
             Some(first) if first.had.is_empty() && first.signal == signal => first.ending |= ending,
-            Some(first) if first.had.is_empty() => self.waiting.push_back((signal, ending)),
+            Some(first) if first.had.is_empty() => match self.waiting.iter_mut().find(|(other, _)| *other == signal) {
+                Some((_, other_ends)) => *other_ends |= ending,
+                None => self.waiting.push_back((signal, ending)),
+            },
             _ => {
                 self.under_way = Some(UnderWay::new(signal, ending));
                 self.look(shell);
@@ -78,7 +81,8 @@ impl Signals {
         let mut under_way = UnderWay::new(signal, false);
         let group = shell.foreground();
         if group != shell.pid || shell.is_inside_command() {
-            under_way.note(group, Processes::now().copies(group));
+            let copies = Processes::near(group, shell.pid).map_or_else(|_| Vec::new(), |near| near.copies());
+            under_way.note(group, copies);
             self.got(signal, group, shell);
         }
         under_way.at = Instant::now() + FIRST_LOOK;
@@ -126,12 +130,14 @@ impl Signals {
     /// Gives the signal to whom it is for and who has not had it.
     pub(super) fn look(&mut self, shell: &Shell) {
         let Some(mut under_way) = self.under_way.take() else { return };
-        let processes = Processes::now();
+        let began = Instant::now();
         let group = shell.foreground();
-        if under_way.is_for(group, shell, &processes) {
-            under_way.give(group, &processes);
+        // When nothing can be seen, or the foreground changed while it was looked at, the next look may know more.
+        let near = Processes::near(group, shell.pid).ok().filter(|_| shell.foreground() == group);
+        if under_way.is_for(group, shell, near.as_ref()) {
+            under_way.give(group, near.as_ref(), shell);
             self.got(under_way.signal, group, shell);
-            if under_way.ending && shell.forgets_interrupts() && processes.is_pipeline(group, shell.pid) {
+            if under_way.ending && shell.forgets_interrupts() && near.is_none_or(|near| near.is_pipeline()) {
                 // zsh may go on with the list when a pipeline is interrupted, depending on who ended first.
                 self.interrupt_shell(shell);
             }
@@ -140,7 +146,7 @@ impl Signals {
         let given = !under_way.had.is_empty();
         self.under_way = match given.then(|| self.waiting.pop_front()).flatten() {
             Some((signal, ending)) => Some(UnderWay::new(signal, ending)),
-            None => under_way.again(shell),
+            None => under_way.again(shell, began.elapsed()),
         };
     }
 }
@@ -160,9 +166,9 @@ impl UnderWay {
         }
     }
 
-    fn is_for(&mut self, group: i32, shell: &Shell, processes: &Processes) -> bool {
+    fn is_for(&mut self, group: i32, shell: &Shell, near: Option<&Processes>) -> bool {
         let patient = self.since.elapsed() < PATIENCE;
-        let settled = processes.settled(group, shell.pid);
+        let settled = near.and_then(Processes::settled);
         let unchanged = settled.is_some() && settled == self.settled;
         self.settled = settled;
         if patient && !unchanged {
@@ -175,16 +181,18 @@ impl UnderWay {
         }
         // A group that has ended takes nothing; the shell is about to go on.
         let meant = self.had.is_empty() || self.had == [shell.pid];
-        meant && processes.members(group).next().is_some()
+        meant && near.is_none_or(|near| near.members().next().is_some())
     }
 
-    fn give(&mut self, group: i32, processes: &Processes) {
-        let copies = processes.copies(group);
+    fn give(&mut self, group: i32, near: Option<&Processes>, shell: &Shell) {
+        let copies = near.map(Processes::copies).unwrap_or_default();
         shell::kill_group(group, self.signal);
         self.note(group, copies);
         // Who began between the look and the signal. Its parent may be gone, so it is not known by that.
-        let new = Processes::now().new_copies(group, processes);
-        self.copies.extend(new.into_iter().map(|(pid, image)| Copy { pid, image, sure: true }));
+        if let (Some(near), Ok(later)) = (near, Processes::near(group, shell.pid)) {
+            let new = later.new_copies(near);
+            self.copies.extend(new.into_iter().map(|(pid, image)| Copy { pid, image, sure: true }));
+        }
         self.wait = FIRST_LOOK;
     }
 
@@ -211,11 +219,13 @@ impl UnderWay {
         });
     }
 
-    /// The next look while one may still be of use.
-    fn again(mut self, shell: &Shell) -> Option<Self> {
+    /// The next look while one may still be of use. The last one took `took`: the agent has one thread, and looking must
+    /// not be most of what it does.
+    fn again(mut self, shell: &Shell, took: Duration) -> Option<Self> {
         if self.had.is_empty() {
             let now = Instant::now();
-            self.at = now + if now - self.since < PATIENCE * 10 { TRY_EVERY } else { PATIENCE };
+            let usual = if now - self.since < PATIENCE * 10 { TRY_EVERY } else { PATIENCE };
+            self.at = now + usual.max(took * 4);
             return Some(self);
         }
         let open = self.had == [shell.pid] || !self.copies.is_empty();

@@ -4,7 +4,7 @@ use super::{
     Event, Holder, Keeper, Private, Report, Reports, Saved, Shell, Terminal,
     dialect::{self, Dialect},
     fifo::{Fifo, ReadEnd},
-    holder, processes,
+    holder,
     sys::{Descriptors, Image},
     text::TextFile,
 };
@@ -56,6 +56,9 @@ pub(crate) enum LaunchError {
     /// The shell did not get ready in time.
     #[error("the shell was not ready within {0:?}")]
     Slow(Duration),
+    /// Nobody wants it any more.
+    #[error("the start was given up")]
+    GivenUp,
 }
 
 impl Launch {
@@ -78,20 +81,27 @@ impl Launch {
         Self { environment, ..self }
     }
 
-    /// Starts the shell in `start_in`, and has it restore what an earlier one saved.
-    pub(crate) async fn start(&self, start_in: &Path, saved: Option<&Saved>) -> Result<(Shell, Holder), LaunchError> {
+    /// Starts the shell in `start_in`, and has it restore what an earlier one saved. When `given_up` comes first, or
+    /// anything fails, everything that was started has ended before this returns.
+    pub(crate) async fn start(
+        &self,
+        start_in: &Path,
+        saved: Option<&Saved>,
+        given_up: impl Future<Output = ()>,
+    ) -> Result<(Shell, Holder), LaunchError> {
         let (mut shell, mut holder) =
             self.spawn(start_in).map_err(|error| LaunchError::System("start the shell", error))?;
         let within = if self.login { LOGIN_READY_WITHIN } else { READY_WITHIN };
-        match tokio::time::timeout(within, self.ready(&mut shell, &mut holder, saved)).await {
-            Ok(Ok(())) => Ok((shell, holder)),
-            Ok(Err(error)) => {
+        let ready = tokio::time::timeout(within, self.ready(&mut shell, &mut holder, saved));
+        let outcome = tokio::select! {
+            outcome = ready => outcome.unwrap_or(Err(LaunchError::Slow(within))),
+            () = given_up => Err(LaunchError::GivenUp),
+        };
+        match outcome {
+            Ok(()) => Ok((shell, holder)),
+            Err(error) => {
                 holder.end().await;
                 Err(error)
-            }
-            Err(_) => {
-                holder.end().await;
-                Err(LaunchError::Slow(within))
             }
         }
     }
@@ -112,7 +122,6 @@ impl Launch {
         let own_ends = [rustix::io::fcntl_dupfd_cloexec(&output, 0)?, rustix::io::fcntl_dupfd_cloexec(&error, 0)?];
         let descriptors = Descriptors { input, output, error, terminal: terminal.device()?, events: report };
         let holder = Holder::start(&self.image(start_in)?, descriptors, events)?;
-        processes::holder_started(holder.pid());
         let shell = Shell {
             dialect: self.dialect,
             directory,

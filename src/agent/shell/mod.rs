@@ -19,6 +19,7 @@ mod quoting;
 mod records;
 mod reports;
 mod reserve;
+mod sweep;
 mod sys;
 mod terminal;
 mod text;
@@ -30,7 +31,8 @@ pub(crate) use fifo::{Fifo, InputFifo, LARGE_READ, Read, ReadEnd, write};
 pub(crate) use holder::{Event, Holder};
 pub(crate) use launch::{Launch, LaunchError};
 pub(crate) use processes::{
-    Image, Moment, Processes, descendants_since, group_members, image, minds, reads_terminal, reap,
+    Halt, Image, Moment, Processes, descendants_since, group_has_members, group_members, halted, image, minds,
+    reads_terminal, reap,
 };
 pub(crate) use reports::{Keeper, Report, Reports, Saved};
 pub(crate) use sys::{kill, kill_group, protect};

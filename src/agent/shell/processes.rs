@@ -1,10 +1,14 @@
 //! What `/proc` says about processes.
+//!
+//! The agent has one thread, and a sandbox may have thousands of processes. To ask for a process's group takes one short
+//! system call; to read all that `/proc` says of it takes fifty times as long. So everything that looks often, while
+//! commands run, reads no more than the few processes that it is about.
 
 use super::sys;
 use crate::sync::lock;
 use std::{
     collections::{HashMap, HashSet},
-    fs,
+    fs, io,
     os::fd::OwnedFd,
     path::{Path, PathBuf},
     sync::Mutex,
@@ -19,17 +23,24 @@ const YOUNG_TICKS: u64 = 50;
 /// A program that is busy and older than this is past its start.
 const STARTING_TICKS: u64 = 10;
 
+/// Most processes of a group that are looked at one by one. A group that is larger is signalled as a whole, without
+/// waiting until each of its members is ready for that.
+const MOST_LOOKED_AT: usize = 256;
+
 /// Flag of a process that is on its way out.
 const EXITING: u64 = 4;
 
 /// One process.
-struct Process {
-    parent: i32,
-    group: i32,
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Process {
+    pub(super) parent: i32,
+    pub(super) group: i32,
     /// When it began, in ticks since the machine did.
     began: u64,
     /// Whether it has ended, or is about to, and takes no signal any more.
-    ended: bool,
+    pub(super) ended: bool,
+    /// Whether it is stopped, by a signal or by a process that traces it.
+    stopped: bool,
     /// Whether it waits for nothing but the disk.
     busy: bool,
     image: Option<Image>,
@@ -46,12 +57,31 @@ impl Process {
     }
 }
 
-/// All processes, as they are at one time.
-pub(crate) struct Processes(HashMap<i32, Process>);
-
 /// A holder was started.
 pub(super) fn holder_started(pid: i32) {
     lock(&HOLDERS).get_or_insert_default().insert(pid);
+}
+
+/// Whether a child of the agent is a holder.
+pub(super) fn is_holder(pid: i32) -> bool {
+    lock(&HOLDERS).as_ref().is_some_and(|holders| holders.contains(&pid))
+}
+
+/// Whether the agent has children that are no holders.
+pub(super) fn has_strays() -> io::Result<bool> {
+    let agent = rustix::process::getpid().as_raw_nonzero().get();
+    if agent != 1 {
+        // Not the init of a sandbox: nothing is ever left to it.
+        return Ok(false);
+    }
+    let stray = |pid: i32| match process(pid) {
+        Ok(Some(process)) => process.parent == agent && !process.ended && !is_holder(pid),
+        Ok(None) | Err(_) => false,
+    };
+    Ok(match children(agent)? {
+        Some(children) => children.into_iter().any(stray),
+        None => pids()?.any(stray),
+    })
 }
 
 /// Reaps every child that has ended. The agent is the init of its sandbox: whatever has lost its parent is its child.
@@ -61,61 +91,67 @@ pub(crate) fn reap() {
     }
 }
 
-/// All processes below `ancestor`, which is not among them.
-pub(super) fn descendants(ancestor: i32) -> Vec<i32> {
-    let processes = all();
-    let below = |mut pid: i32| {
-        while let Some(process) = processes.get(&pid) {
-            if process.parent == ancestor {
-                return true;
-            }
-            pid = process.parent;
-        }
-        false
-    };
-    processes.keys().copied().filter(|pid| below(*pid)).collect()
-}
-
-/// Members of a process group but for one process.
-pub(crate) fn group_members(group: i32, but: i32) -> Vec<i32> {
-    Processes::now().members(group).filter(|pid| *pid != but).collect()
+/// The members of a process group and the children of a shell, as they are at one time.
+pub(crate) struct Processes {
+    group: i32,
+    shell: i32,
+    /// A bounded number of them.
+    found: HashMap<i32, Process>,
+    /// What the parents of the young ones execute.
+    parents: HashMap<i32, Option<Image>>,
 }
 
 impl Processes {
-    /// Looks at them.
-    pub(crate) fn now() -> Self {
-        Self(all())
+    /// Looks at them. What cannot be looked at is an error, and not an empty group.
+    pub(crate) fn near(group: i32, shell: i32) -> io::Result<Self> {
+        let children = children(shell)?;
+        let mut near = Self { group, shell, found: HashMap::new(), parents: HashMap::new() };
+        for pid in pids()? {
+            let concerned = group_of(pid) == Some(group) || children.as_ref().is_none_or(|found| found.contains(&pid));
+            let process = if concerned { process(pid)? } else { None };
+            if let Some(process) = process.filter(|process| process.group == group || process.parent == shell) {
+                near.found.insert(pid, process);
+                if near.found.len() >= MOST_LOOKED_AT {
+                    break;
+                }
+            }
+        }
+        for young in near.found.values().filter(|process| process.age() <= YOUNG_TICKS) {
+            near.parents.entry(young.parent).or_insert_with(|| {
+                let parent = near.found.get(&young.parent).copied();
+                parent.or_else(|| process(young.parent).ok().flatten()).and_then(|parent| parent.image)
+            });
+        }
+        Ok(near)
     }
 
-    /// Members of a process group that can take a signal.
-    pub(crate) fn members(&self, group: i32) -> impl Iterator<Item = i32> + '_ {
-        self.0.iter().filter(move |(_, process)| process.group == group && !process.ended).map(|(pid, _)| *pid)
+    /// Members of the group that can take a signal.
+    pub(crate) fn members(&self) -> impl Iterator<Item = i32> + '_ {
+        self.found.iter().filter(|(_, process)| process.group == self.group && !process.ended).map(|(pid, _)| *pid)
     }
 
-    /// Whether a process group has several parts that a shell has started.
-    pub(crate) fn is_pipeline(&self, group: i32, shell: i32) -> bool {
-        self.0.values().filter(|process| process.group == group && process.parent == shell).count() > 1
+    /// Whether the group has several parts that the shell has started.
+    pub(crate) fn is_pipeline(&self) -> bool {
+        self.found.values().filter(|process| process.group == self.group && process.parent == self.shell).count() > 1
     }
 
-    /// Members of a process group that are young copies of their parents: programs just before they begin, and subshells.
-    pub(crate) fn copies(&self, group: i32) -> Vec<(i32, Image)> {
-        self.members(group).filter_map(|pid| Some((pid, self.copied(pid)?))).collect()
+    /// Members of the group that are young copies of their parents: programs just before they begin, and subshells.
+    pub(crate) fn copies(&self) -> Vec<(i32, Image)> {
+        self.members().filter_map(|pid| Some((pid, self.copied(pid)?))).collect()
     }
 
-    /// Members of a process group that have come since an earlier look, and execute what a member did then.
-    pub(crate) fn new_copies(&self, group: i32, earlier: &Self) -> Vec<(i32, Image)> {
-        let known: Vec<Image> = earlier.members(group).filter_map(|pid| earlier.0.get(&pid)?.image).collect();
-        let new = self.members(group).filter(|pid| !earlier.0.contains_key(pid));
-        new.filter_map(|pid| Some((pid, self.0.get(&pid)?.image.filter(|image| known.contains(image))?))).collect()
+    /// Members of the group that have come since an earlier look, and execute what a member did then.
+    pub(crate) fn new_copies(&self, earlier: &Self) -> Vec<(i32, Image)> {
+        let known: Vec<Image> = earlier.members().filter_map(|pid| earlier.found.get(&pid)?.image).collect();
+        let new = self.members().filter(|pid| !earlier.found.contains_key(pid));
+        new.filter_map(|pid| Some((pid, self.found.get(&pid)?.image.filter(|image| known.contains(image))?))).collect()
     }
 
-    /// Members of a process group and children of a shell, and what they execute. `None` when one of them seems to be just
-    /// starting.
-    pub(crate) fn settled(&self, group: i32, shell: i32) -> Option<Vec<(i32, Option<Image>)>> {
-        let concerned = |process: &Process| (process.group == group || process.parent == shell) && !process.ended;
+    /// All of them, and what they execute. `None` when one of them seems to be just starting.
+    pub(crate) fn settled(&self) -> Option<Vec<(i32, Option<Image>)>> {
         let mut settled = Vec::new();
-        for (pid, process) in self.0.iter().filter(|(_, process)| concerned(process)) {
-            if process.busy && process.age() <= STARTING_TICKS && *pid != shell {
+        for (pid, process) in self.found.iter().filter(|(_, process)| !process.ended) {
+            if process.busy && process.age() <= STARTING_TICKS && *pid != self.shell {
                 return None;
             }
             settled.push((*pid, process.image));
@@ -125,32 +161,44 @@ impl Processes {
     }
 
     fn copied(&self, pid: i32) -> Option<Image> {
-        let process = self.0.get(&pid)?;
+        let process = self.found.get(&pid)?;
         let image = process.image.filter(|_| process.age() <= YOUNG_TICKS)?;
-        (self.0.get(&process.parent)?.image == Some(image)).then_some(image)
+        (*self.parents.get(&process.parent)? == Some(image)).then_some(image)
     }
 }
 
-/// Kills the agent's children that are no holders: they were left by a holder that somebody killed, and belong to no
-/// session any more.
-pub(super) fn kill_strays() {
-    let agent = rustix::process::getpid().as_raw_nonzero().get();
-    if agent != 1 {
-        // Not the init of a sandbox: nothing is ever left to it.
-        return;
-    }
-    let holders = lock(&HOLDERS).clone().unwrap_or_default();
-    for (pid, process) in all() {
-        if process.parent == agent && !holders.contains(&pid) {
-            sys::kill(pid, libc::SIGKILL);
-        }
-    }
+/// Members of a process group but for one process, those included that have ended and were not waited for yet.
+pub(crate) fn group_members(group: i32, but: i32) -> Vec<i32> {
+    let all = pids().into_iter().flatten();
+    all.filter(|pid| *pid != but && group_of(*pid) == Some(group)).collect()
+}
+
+/// Whether a process group has a member that can take a signal. One that cannot be looked at counts.
+pub(crate) fn group_has_members(group: i32) -> bool {
+    let takes_signals = |pid| process(pid).map_or(true, |process| process.is_some_and(|process| !process.ended));
+    sys::group_lives(group)
+        && pids().map_or(true, |mut all| all.any(|pid| group_of(pid) == Some(group) && takes_signals(pid)))
 }
 
 /// Descendants that began at a time or later.
 pub(crate) fn descendants_since(ancestor: i32, since: Moment) -> Vec<i32> {
-    let began = |pid: &i32| process(*pid).is_some_and(|process| process.began >= since.0);
-    descendants(ancestor).into_iter().filter(began).collect()
+    let mut by_parent: HashMap<i32, Vec<(i32, Process)>> = HashMap::new();
+    for pid in pids().into_iter().flatten() {
+        if let Ok(Some(process)) = process(pid) {
+            by_parent.entry(process.parent).or_default().push((pid, process));
+        }
+    }
+    // Each parent is taken out once, so this ends also when numbers that were used again make a circle.
+    let (mut open, mut found) = (vec![ancestor], Vec::new());
+    while let Some(parent) = open.pop() {
+        for (pid, process) in by_parent.remove(&parent).unwrap_or_default() {
+            open.push(pid);
+            if process.began >= since.0 {
+                found.push(pid);
+            }
+        }
+    }
+    found
 }
 
 /// A time as the kernel notes it of processes.
@@ -168,7 +216,26 @@ impl Moment {
 
 /// What a process executes; `Some(None)` while it is between two images, and when it may not be looked into.
 pub(crate) fn image(pid: i32) -> Option<Option<Image>> {
-    process(pid).filter(|process| !process.ended).map(|process| process.image)
+    process(pid).ok().flatten().filter(|process| !process.ended).map(|process| process.image)
+}
+
+/// What keeps a process from going on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Halt {
+    /// It has ended.
+    Ended,
+    /// It is stopped, by a signal or by a process that traces it.
+    Stopped,
+}
+
+/// Whether something keeps a process from going on.
+pub(crate) fn halted(pid: i32) -> Option<Halt> {
+    match process(pid) {
+        Ok(None) => Some(Halt::Ended),
+        Ok(Some(process)) if process.ended => Some(Halt::Ended),
+        Ok(Some(process)) if process.stopped => Some(Halt::Stopped),
+        Ok(Some(_)) | Err(_) => None,
+    }
 }
 
 /// Whether a process has a handler for a signal, or has the signal still before it.
@@ -209,18 +276,40 @@ pub(super) fn is_same_pipe(file: &Path, pipe: &OwnedFd) -> bool {
     inode.is_ok_and(|inode| file.as_os_str() == format!("pipe:[{inode}]").as_str())
 }
 
-fn all() -> HashMap<i32, Process> {
-    let Ok(entries) = fs::read_dir("/proc") else { return HashMap::new() };
-    entries
-        .filter_map(|entry| {
-            let pid: i32 = entry.ok()?.file_name().to_str()?.parse().ok()?;
-            Some((pid, process(pid)?))
-        })
-        .collect()
+/// The numbers of all processes.
+pub(super) fn pids() -> io::Result<impl Iterator<Item = i32>> {
+    Ok(fs::read_dir("/proc")?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()))
 }
 
-fn process(pid: i32) -> Option<Process> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+/// The process group of a process that has not ended for good.
+fn group_of(pid: i32) -> Option<i32> {
+    rustix::process::getpgid(rustix::process::Pid::from_raw(pid)).ok().map(|group| group.as_raw_nonzero().get())
+}
+
+/// The children of a process that has one thread. `None` when this kernel does not list them.
+fn children(parent: i32) -> io::Result<Option<HashSet<i32>>> {
+    match fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")) {
+        Ok(list) => Ok(Some(list.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect())),
+        Err(error) if is_gone(&error) => Ok((!Path::new(&format!("/proc/{parent}/task")).exists()).then(HashSet::new)),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether an error of reading `/proc` says that the process is not there.
+fn is_gone(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ESRCH)
+}
+
+/// What there is to know of a process; `None` when there is none of this number.
+pub(super) fn process(pid: i32) -> io::Result<Option<Process>> {
+    match fs::read_to_string(format!("/proc/{pid}/stat")) {
+        Ok(stat) => parse(&stat).map(Some).ok_or_else(|| io::ErrorKind::InvalidData.into()),
+        Err(error) if is_gone(&error) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn parse(stat: &str) -> Option<Process> {
     // The name in parentheses may hold anything, parentheses too: the fields begin after the last one.
     let fields: Vec<&str> = stat[stat.rfind(')')? + 1..].split_ascii_whitespace().collect();
     // Numbered as in proc(5).
@@ -235,6 +324,7 @@ fn process(pid: i32) -> Option<Process> {
         group: fields.get(2)?.parse().ok()?,
         began: number(22)?,
         ended,
+        stopped: matches!(state, "T" | "t"),
         busy: matches!(state, "R" | "D"),
         image: (image.0 > 1 && image.1 > 1).then_some(image),
     })
