@@ -4,6 +4,7 @@
 mod kit;
 
 mod a_busy_session_queues;
+mod a_cancelled_call_leaves_nothing;
 mod a_command_always_ends;
 mod a_container_can_be_lost;
 mod a_cut_stream_continues;

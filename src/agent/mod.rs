@@ -15,6 +15,7 @@ mod input;
 mod leftovers;
 mod memory;
 mod oom;
+mod opening;
 mod output;
 mod peers;
 mod request_ids;
@@ -24,6 +25,7 @@ mod session;
 mod sessions;
 mod shell;
 mod signals;
+mod starts;
 
 use config::AgentConfig;
 pub use peers::Peers;

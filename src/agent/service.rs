@@ -6,7 +6,8 @@ use super::{
     arrival::Arriving,
     command::{Command, Control, InputPiece, no_room},
     output::{Collected, Follower},
-    sessions::{Fresh, Sessions},
+    sessions::Sessions,
+    starts::Started,
 };
 use crate::{
     api::{
@@ -99,7 +100,7 @@ impl AgentService for Service {
         &self,
         request: Request<v1::CreateSessionRequest>,
     ) -> Result<Response<v1::Session>, Status> {
-        let session = self.sessions.create(request.get_ref()).await?;
+        let session = self.sessions.create(request.into_inner()).await?;
         Ok(Response::new(session.describe()))
     }
 
@@ -137,11 +138,7 @@ impl AgentService for Service {
         let Some(ExecRequest { request: Some(Piece::Start(start)) }) = pieces.message().await? else {
             return Err(Error::invalid("start", "the first message must be start").into());
         };
-        let (command, fresh) = self.sessions.start(start, None).await?;
-        let follower = match fresh {
-            Fresh::Yes => Follower::starter(Arc::clone(&command)),
-            Fresh::No => Follower::returning(Arc::clone(&command)),
-        };
+        let Started { command, follower } = self.sessions.start(start, None).await?;
         tokio::spawn(listen(pieces, command));
         Ok(Response::new(Box::pin(follower.into_stream().map(Ok))))
     }
@@ -149,15 +146,11 @@ impl AgentService for Service {
     async fn run(&self, request: Request<v1::RunRequest>) -> Result<Response<v1::RunResponse>, Status> {
         let v1::RunRequest { start, stdin, max_output_bytes } = request.into_inner();
         let start = start.ok_or_else(|| Error::invalid("start", "is required"))?;
-        let (command, fresh) = self.sessions.start(start, Some(stdin)).await?;
         let budget = self.sessions.budget();
+        let Started { command, follower } = self.sessions.start(start, Some(stdin)).await?;
         let bound = usize::try_from(max_output_bytes).ok().filter(|bytes| *bytes > 0).unwrap_or(RUN_OUTPUT);
         let (mut stdout, mut stderr) = (Collected::new(bound, budget), Collected::new(bound, budget));
         let command_id = command.id.clone();
-        let follower = match fresh {
-            Fresh::Yes => Follower::starter(command),
-            Fresh::No => Follower::returning(command),
-        };
         let exited = follower
             .collect(|output| match output.stream() {
                 v1::Stream::Stdout => stdout.take(&output.data),

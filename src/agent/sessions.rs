@@ -1,29 +1,27 @@
-//! All sessions of the sandbox: made, found, listed and closed here.
+//! All sessions of the sandbox: found, listed and closed here. [`super::opening`] makes them, [`super::starts`] gives them
+//! commands.
 
 use super::{
     activity::{Activity, OpenSession},
-    command::{Command, Spec},
+    command::Command,
     config::AgentConfig,
-    driver::Driver,
     environment::{self, Variables},
     oom::OomCounter,
     output::Budget,
     request_ids::RequestIds,
-    session::{About, Session},
-    shell::{Directories, Launch, LaunchError},
+    session::Session,
+    shell::Directories,
 };
 use crate::{
-    api::v1::{CreateSessionRequest, ExecStart, IfBusy, OnShellExit, exec_start::Target, exited::Reason as ExitReason},
-    error::{Error, Kind, Reason, Result, Violation},
+    api::v1::exited::Reason as ExitReason,
+    error::{Error, Kind, Reason, Result},
     sync::lock,
 };
-use bytes::Bytes;
 use std::{
     collections::{BTreeMap, VecDeque},
-    path::{Path, PathBuf},
     sync::{Arc, Mutex},
-    time::{Duration, SystemTime},
 };
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// Sessions that may be open at once, direct executions included.
 const MOST_SESSIONS: usize = 512;
@@ -33,15 +31,22 @@ const MOST_DIRECT: usize = 1000;
 
 /// All sessions of the sandbox.
 pub(super) struct Sessions {
-    config: AgentConfig,
+    pub(super) config: AgentConfig,
     /// The environment that the agent was started with.
-    inherited: Variables,
+    pub(super) inherited: Variables,
     /// Where the sessions' private directories are.
-    directories: Arc<Directories>,
-    oom: Arc<OomCounter>,
+    pub(super) directories: Arc<Directories>,
+    pub(super) oom: Arc<OomCounter>,
     budget: Arc<Budget>,
     activity: Activity,
-    request_ids: Mutex<RequestIds>,
+    /// The commands that starts with a `request_id` have become.
+    pub(super) command_ids: Arc<RequestIds<Arc<Command>>>,
+    /// The numbers of the sessions that requests with a `request_id` have opened.
+    pub(super) session_ids: Arc<RequestIds<u64>>,
+    /// Tasks that open sessions.
+    pub(super) opening: TaskTracker,
+    /// Cancelled when everything is to end.
+    pub(super) stopping: CancellationToken,
     table: Mutex<Table>,
 }
 
@@ -53,26 +58,15 @@ struct Table {
     direct: VecDeque<(u64, Arc<Session>)>,
     /// Sessions whose shell is being started.
     starting: usize,
-    stopping: bool,
 }
 
 /// A place among the sessions, given back when it is not used.
-struct Place<'a>(&'a Mutex<Table>, #[expect(dead_code, reason = "counts it as open")] OpenSession);
+pub(super) struct Place<'a>(&'a Mutex<Table>, #[expect(dead_code, reason = "counts it as open")] OpenSession);
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
         lock(self.0).starting -= 1;
     }
-}
-
-/// How a session is to be.
-struct Wanted<'a> {
-    shell: &'a str,
-    env: &'a Variables,
-    directory: &'a str,
-    login: bool,
-    on_shell_exit: OnShellExit,
-    direct: bool,
 }
 
 impl Sessions {
@@ -89,7 +83,10 @@ impl Sessions {
             directories: Arc::new(directories),
             oom: Arc::new(oom),
             activity: Activity::new(),
-            request_ids: Mutex::default(),
+            command_ids: RequestIds::new("command"),
+            session_ids: RequestIds::new("session"),
+            opening: TaskTracker::new(),
+            stopping: CancellationToken::new(),
             table: Mutex::default(),
         }
     }
@@ -109,84 +106,15 @@ impl Sessions {
         &self.activity
     }
 
-    /// Opens a session.
-    pub(super) async fn create(&self, request: &CreateSessionRequest) -> Result<Arc<Session>> {
-        self.check_sandbox(&request.sandbox_id)?;
-        let on_shell_exit = match request.on_shell_exit() {
-            OnShellExit::Unspecified => OnShellExit::Restart,
-            other => other,
-        };
-        self.open(Wanted {
-            shell: &request.shell,
-            env: &request.env.clone().into_iter().collect(),
-            directory: &request.working_directory,
-            login: request.login,
-            on_shell_exit,
-            direct: false,
-        })
-        .await
-    }
-
-    /// Starts a command, or finds the one that this request has started before.
-    pub(super) async fn start(&self, mut start: ExecStart, input: Option<Bytes>) -> Result<(Arc<Command>, Fresh)> {
-        let request_id = std::mem::take(&mut start.request_id);
-        if request_id.is_empty() {
-            return Ok((self.start_fresh(start, input).await?, Fresh::Yes));
-        }
-        let claim = lock(&self.request_ids).claim(&request_id, &start, input.as_ref())?;
-        match claim {
-            super::request_ids::Claim::Known(mut command) => {
-                // Two calls at once: the later one waits until the first has made the command, or has failed to.
-                match command.wait_for(Option::is_some).await.map(|found| found.clone()) {
-                    Ok(Some(command)) => Ok((command, Fresh::No)),
-                    Ok(None) | Err(_) => Err(Error::WrongState {
-                        reason: Reason::RequestIdReused,
-                        message: "the first request with this request_id failed; send it again".into(),
-                    }),
-                }
-            }
-            super::request_ids::Claim::New(sender) => match self.start_fresh(start, input).await {
-                Ok(command) => {
-                    sender.send_replace(Some(Arc::clone(&command)));
-                    Ok((command, Fresh::Yes))
-                }
-                Err(error) => {
-                    lock(&self.request_ids).release(&request_id);
-                    Err(error)
-                }
-            },
-        }
-    }
-
-    async fn start_fresh(&self, mut start: ExecStart, input: Option<Bytes>) -> Result<Arc<Command>> {
-        let target = start.target.take();
-        let if_busy = if start.if_busy() == IfBusy::Refuse { IfBusy::Refuse } else { IfBusy::Queue };
-        // Asked for before a shell is started for it.
-        let spec = Spec::new(&mut start, input, &self.budget)?;
-        let session = match target {
-            Some(Target::SessionId(id)) => self.get(&id)?,
-            Some(Target::SandboxId(id)) => {
-                self.check_sandbox(&id)?;
-                let wanted = Wanted {
-                    shell: &start.shell,
-                    env: &start.env.clone().into_iter().collect(),
-                    directory: &start.working_directory,
-                    login: false,
-                    on_shell_exit: OnShellExit::Close,
-                    direct: true,
-                };
-                self.open(wanted).await.map_err(under_start)?
-            }
-            None => return Err(Error::invalid("start.target", "set session_id or sandbox_id")),
-        };
-        session.submit(spec, if_busy)
-    }
-
     /// A session by its id.
     pub(super) fn get(&self, id: &str) -> Result<Arc<Session>> {
         let unknown = || Error::not_found(Kind::Session, id);
-        let number = self.name(id).and_then(|name| name.parse().ok()).ok_or_else(unknown)?;
-        lock(&self.table).open.get(&number).cloned().ok_or_else(unknown)
+        self.name(id).and_then(|name| name.parse().ok()).and_then(|number| self.numbered(number)).ok_or_else(unknown)
+    }
+
+    /// A session by its number.
+    pub(super) fn numbered(&self, number: u64) -> Option<Arc<Session>> {
+        lock(&self.table).open.get(&number).cloned()
     }
 
     /// A command by its id.
@@ -199,7 +127,7 @@ impl Sessions {
                 let table = lock(&self.table);
                 table.direct.iter().find(|(number, _)| *number == direct).map(|(_, session)| Arc::clone(session))
             }
-            None => session.parse().ok().and_then(|number: u64| lock(&self.table).open.get(&number).cloned()),
+            None => session.parse().ok().and_then(|number| self.numbered(number)),
         };
         session.ok_or_else(unknown)?.command(number, id)
     }
@@ -216,89 +144,47 @@ impl Sessions {
         Ok(lock(&self.table).open.iter().map(|(number, session)| (*number, Arc::clone(session))).collect())
     }
 
-    /// Closes a session and waits until nothing of it is left.
+    /// Closes a session by its id and waits until nothing of it is left.
     pub(super) async fn close(&self, id: &str) -> Result<()> {
         let session = self.get(id)?;
+        self.end(&session).await;
+        Ok(())
+    }
+
+    /// Closes a session and waits until nothing of it is left.
+    pub(super) async fn end(&self, session: &Session) {
         session.close(ExitReason::Cancelled).await;
-        if let Some(number) = self.name(id).and_then(|name| name.parse().ok()) {
+        if let Some(number) = self.name(&session.about.id).and_then(|name| name.parse().ok()) {
             lock(&self.table).open.remove(&number);
         }
-        Ok(())
     }
 
     /// Ends everything, for good.
     pub(super) async fn stop(&self) {
         let sessions: Vec<_> = {
-            let mut table = lock(&self.table);
-            table.stopping = true;
+            let table = lock(&self.table);
+            self.stopping.cancel();
             let direct = table.direct.iter().map(|(_, session)| session);
             table.open.values().chain(direct).cloned().collect()
         };
         futures_util::future::join_all(sessions.iter().map(|session| session.close(ExitReason::SandboxStopped))).await;
+        self.opening.close();
+        self.opening.wait().await;
     }
 
-    async fn open(&self, wanted: Wanted<'_>) -> Result<Arc<Session>> {
-        let (number, _place) = self.reserve(wanted.direct)?;
-        let name = if wanted.direct { format!("d{number}") } else { number.to_string() };
-        let shell = if wanted.shell.is_empty() { "/bin/sh" } else { wanted.shell };
-        let directory = if wanted.directory.is_empty() { &self.config.working_directory } else { wanted.directory };
-        let mut violations = Vec::new();
-        if !wanted.directory.is_empty() && !Path::new(directory).is_dir() {
-            violations.push(Violation::new(
-                "working_directory",
-                format!("\"{directory}\" is not a directory in this sandbox"),
-            ));
+    /// What a caller is told while everything ends.
+    pub(super) fn being_stopped(&self) -> Error {
+        Error::WrongState {
+            reason: Reason::SandboxNotRunning,
+            message: format!("sandbox \"{}\" is being stopped", self.config.sandbox_id),
         }
-        let mut environment = environment::compose(shell, &[&self.inherited, &self.config.env, wanted.env]);
-        let private = self.directories.session(&name);
-        let launch = match Launch::new(shell, environment.clone(), wanted.login, private) {
-            Ok(launch) if violations.is_empty() => launch,
-            Ok(_) => return Err(Error::Invalid(violations)),
-            Err(error) => {
-                violations.push(Violation::new("shell", error.to_string()));
-                return Err(Error::Invalid(violations));
-            }
-        };
-        let shell = launch.program.display().to_string();
-        if !wanted.env.contains_key("SHELL") {
-            environment.insert("SHELL".into(), shell.clone());
-        }
-        let launch = launch.with_environment(environment);
-        let directory = PathBuf::from(directory);
-        let (running, holder) = launch.start(&directory, None, std::future::pending()).await.map_err(not_launched)?;
-        let about = About {
-            id: format!("{}/{name}", self.config.sandbox_id),
-            sandbox_id: self.config.sandbox_id.clone(),
-            shell,
-            direct: wanted.direct,
-            on_shell_exit: wanted.on_shell_exit,
-            create_time: SystemTime::now(),
-        };
-        let (session, inbox) = Session::new(about, directory, running.pid, self.activity.clone());
-        let driver = Driver {
-            session: Arc::clone(&session),
-            launch,
-            shell: running,
-            holder,
-            earlier: super::earlier::Earlier::default(),
-            oom: Arc::clone(&self.oom),
-            last_status: 0,
-            saved: None,
-            last_command: None,
-            save_timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
-        };
-        tokio::spawn(driver.run(inbox));
-        self.enter(number, &session);
-        Ok(session)
     }
 
-    fn reserve(&self, direct: bool) -> Result<(u64, Place<'_>)> {
+    /// A number for a new session, and a place among those that may be open at once.
+    pub(super) fn reserve(&self, direct: bool) -> Result<(u64, Place<'_>)> {
         let mut table = lock(&self.table);
-        if table.stopping {
-            return Err(Error::WrongState {
-                reason: Reason::SandboxNotRunning,
-                message: format!("sandbox \"{}\" is being stopped", self.config.sandbox_id),
-            });
+        if self.stopping.is_cancelled() {
+            return Err(self.being_stopped());
         }
         let running = table.direct.iter().filter(|(_, session)| !session.has_ended()).count();
         if table.open.len() + running + table.starting >= MOST_SESSIONS {
@@ -313,11 +199,15 @@ impl Sessions {
         Ok((*last, Place(&self.table, self.activity.open_session())))
     }
 
-    fn enter(&self, number: u64, session: &Arc<Session>) {
+    /// Makes a new session known. False when everything is being ended, and this one was not there to be ended with it.
+    pub(super) fn enter(&self, number: u64, session: &Arc<Session>) -> bool {
         let mut table = lock(&self.table);
+        if self.stopping.is_cancelled() {
+            return false;
+        }
         if !session.about.direct {
             table.open.insert(number, Arc::clone(session));
-            return;
+            return true;
         }
         if table.direct.len() >= MOST_DIRECT
             && let Some(at) = table.direct.iter().position(|(_, session)| session.has_ended())
@@ -325,52 +215,15 @@ impl Sessions {
             table.direct.remove(at);
         }
         table.direct.push_back((number, Arc::clone(session)));
+        true
     }
 
-    fn check_sandbox(&self, id: &str) -> Result<()> {
+    pub(super) fn check_sandbox(&self, id: &str) -> Result<()> {
         if id == self.config.sandbox_id { Ok(()) } else { Err(Error::not_found(Kind::Sandbox, id)) }
     }
 
     /// What comes after the sandbox in an id.
     fn name<'a>(&self, id: &'a str) -> Option<&'a str> {
         id.strip_prefix(self.config.sandbox_id.as_str())?.strip_prefix('/')
-    }
-}
-
-/// Whether a start has made its command, or was a repetition.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fresh {
-    /// It has.
-    Yes,
-    /// It was sent before.
-    No,
-}
-
-/// A direct execution's fields are those of its start.
-fn under_start(error: Error) -> Error {
-    match error {
-        Error::Invalid(violations) => Error::Invalid(
-            violations.into_iter().map(|v| Violation::new(format!("start.{}", v.field), v.description)).collect(),
-        ),
-        other => other,
-    }
-}
-
-fn not_launched(error: LaunchError) -> Error {
-    let resources = matches!(&error, LaunchError::System(_, cause) if matches!(
-        cause.raw_os_error(),
-        Some(libc::EAGAIN | libc::ENOMEM | libc::ENOSPC | libc::EMFILE | libc::ENFILE)
-    ));
-    match error {
-        LaunchError::Unknown(message) => Error::invalid("shell", message),
-        error @ (LaunchError::Slow(_) | LaunchError::Ended) => Error::exhausted(
-            Reason::SandboxOutOfResources,
-            format!("{error}: the sandbox may be out of memory, processes or processor time"),
-        ),
-        error if resources => Error::exhausted(
-            Reason::SandboxOutOfResources,
-            format!("{error}; end something in the sandbox, or give it more resources"),
-        ),
-        error => Error::internal("start a shell", error),
     }
 }

@@ -19,6 +19,9 @@ const MAX_ENV_STRING: usize = 128 << 10;
 /// Leaves room for arguments below the kernel's usual bound of 2 MiB.
 const MAX_ENV_TOTAL: usize = 1 << 20;
 
+/// Characters of a `request_id`.
+const MAX_REQUEST_ID: usize = 128;
+
 /// What a page holds unless the client says otherwise.
 const DEFAULT_PAGE_SIZE: usize = 100;
 
@@ -88,6 +91,11 @@ impl Checks {
         if total > MAX_ENV_TOTAL {
             self.wrong(field, format!("has {total} bytes; may have {MAX_ENV_TOTAL}"));
         }
+    }
+
+    fn request_id(&mut self, field: &str, value: &str) {
+        let fits = value.chars().count() <= MAX_REQUEST_ID;
+        self.check(fits, field, &format!("may have {MAX_REQUEST_ID} characters"));
     }
 
     fn page(&mut self, size: i32, is_token: bool) {

@@ -8,7 +8,6 @@ use crate::{
 use prost_types::Duration;
 
 const MAX_COMMAND: usize = 4 << 20;
-const MAX_REQUEST_ID: usize = 128;
 const MAX_TERM: usize = 64;
 const MAX_RUN_OUTPUT: i64 = 16 << 20;
 const LOG_BYTES: (i64, i64) = (64 << 10, 1 << 30);
@@ -69,8 +68,7 @@ fn check_start(checks: &mut Checks, start: &ExecStart) {
         checks.range("start.max_log_bytes", start.max_log_bytes, LOG_BYTES.0, LOG_BYTES.1);
     }
     checks.known::<IfBusy>("start.if_busy", start.if_busy);
-    let long = start.request_id.chars().count() > MAX_REQUEST_ID;
-    checks.check(!long, "start.request_id", "may have 128 characters");
+    checks.request_id("start.request_id", &start.request_id);
 }
 
 fn span(checks: &mut Checks, field: &str, value: &Duration, from: i128, to: i128, range: &str) {

@@ -12,7 +12,6 @@ use prost_types::Duration;
 use std::{collections::HashMap, time::SystemTime};
 
 const MAX_LABELS: usize = 64;
-const MAX_REQUEST_ID: usize = 128;
 /// In seconds.
 const LONGEST_LIFE: i64 = 365 * 86_400;
 const MIB: i64 = 1 << 20;
@@ -31,8 +30,7 @@ pub(in crate::server) fn create_sandbox(request: &CreateSandboxRequest) -> Resul
     if let Some(lifetime) = &request.lifetime {
         self::lifetime(&mut checks, "lifetime", lifetime);
     }
-    let long = request.request_id.chars().count() > MAX_REQUEST_ID;
-    checks.check(!long, "request_id", "may have 128 characters");
+    checks.request_id("request_id", &request.request_id);
     checks.finish()
 }
 

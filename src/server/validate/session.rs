@@ -16,6 +16,7 @@ pub(in crate::server) fn create_session(request: &CreateSessionRequest) -> Resul
     checks.env("env", &request.env);
     checks.directory("working_directory", &request.working_directory);
     checks.known::<OnShellExit>("on_shell_exit", request.on_shell_exit);
+    checks.request_id("request_id", &request.request_id);
     checks.finish()
 }
 
@@ -83,12 +84,19 @@ mod tests {
             env: [("".into(), "".into())].into(),
             working_directory: "relative".into(),
             on_shell_exit: 7,
+            request_id: "\u{e9}".repeat(129),
             ..CreateSessionRequest::default()
         };
         assert_eq!(
             fields(create_session(&request)),
-            ["sandbox_id", "shell", "env[\"\"]", "working_directory", "on_shell_exit"]
+            ["sandbox_id", "shell", "env[\"\"]", "working_directory", "on_shell_exit", "request_id"]
         );
+        let request = CreateSessionRequest {
+            sandbox_id: "s".into(),
+            request_id: "\u{e9}".repeat(128),
+            ..CreateSessionRequest::default()
+        };
+        assert!(create_session(&request).is_ok());
         let request = AttachRequest { stdout_offset: -1, terminal_offset: -1, ..AttachRequest::default() };
         assert_eq!(fields(attach(&request)), ["command_id", "stdout_offset", "terminal_offset"]);
         let request = SignalCommandRequest { command_id: "c".into(), signal: 65 };

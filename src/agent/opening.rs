@@ -1,0 +1,235 @@
+//! How a session is opened.
+//!
+//! To open one takes time, and the call that asked for it may be cancelled at any moment of it. So it is done by a task of
+//! its own. A session that can still be named is opened all the same: whoever sends the same `request_id` again gets it. One
+//! that nobody could ever name is undone, whether its shell has started or not.
+
+use super::{
+    driver::Driver,
+    earlier::Earlier,
+    environment::{self, Variables},
+    request_ids::{Claim, Claimed, fingerprint},
+    session::{About, Session},
+    sessions::Sessions,
+    shell::{Launch, LaunchError},
+};
+use crate::{
+    api::v1::{CreateSessionRequest, OnShellExit, exited::Reason as ExitReason},
+    error::{Error, Reason, Result, Violation},
+};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+use tokio_util::sync::CancellationToken;
+
+/// How a session is to be.
+pub(super) struct Wanted {
+    pub(super) shell: String,
+    pub(super) env: Variables,
+    pub(super) directory: String,
+    pub(super) login: bool,
+    pub(super) on_shell_exit: OnShellExit,
+    pub(super) direct: bool,
+}
+
+/// A session of which nobody has heard yet. When this is dropped, nobody ever will, and the session is closed.
+pub(super) struct Unheard {
+    session: Option<Arc<Session>>,
+    sessions: Arc<Sessions>,
+}
+
+impl Unheard {
+    /// This one.
+    pub(super) fn of(session: Arc<Session>, sessions: &Arc<Sessions>) -> Self {
+        Self { session: Some(session), sessions: Arc::clone(sessions) }
+    }
+
+    /// Somebody hears of it, or can ask for it again.
+    pub(super) fn keep(mut self) -> Option<Arc<Session>> {
+        self.session.take()
+    }
+}
+
+impl Drop for Unheard {
+    fn drop(&mut self) {
+        // Without a runtime the agent itself ends.
+        if let (Some(session), Ok(runtime)) = (self.session.take(), tokio::runtime::Handle::try_current()) {
+            let sessions = Arc::clone(&self.sessions);
+            runtime.spawn(async move { sessions.end(&session).await });
+        }
+    }
+}
+
+/// Resolved when a start is of no use any more: its caller is gone, and nobody else can name it.
+pub(super) async fn of_no_use<T>(caller_lost: &CancellationToken, claimed: Option<&Claimed<T>>) {
+    match claimed {
+        Some(_) => std::future::pending().await,
+        None => caller_lost.cancelled().await,
+    }
+}
+
+impl Sessions {
+    /// Opens a session, or finds the one that this request has opened before.
+    pub(super) async fn create(self: &Arc<Self>, mut request: CreateSessionRequest) -> Result<Arc<Session>> {
+        self.check_sandbox(&request.sandbox_id)?;
+        let request_id = std::mem::take(&mut request.request_id);
+        let env = std::mem::take(&mut request.env);
+        let claimed = if request_id.is_empty() {
+            None
+        } else {
+            match self.session_ids.claim(&request_id, fingerprint(&request, &env, ())).await? {
+                Claim::Known(number) => return self.numbered(number).ok_or_else(|| was_closed(&request_id)),
+                Claim::New(claimed) => Some(claimed),
+            }
+        };
+        let on_shell_exit = match request.on_shell_exit() {
+            OnShellExit::Unspecified => OnShellExit::Restart,
+            other => other,
+        };
+        let wanted = Wanted {
+            shell: request.shell,
+            env: env.into_iter().collect(),
+            directory: request.working_directory,
+            login: request.login,
+            on_shell_exit,
+            direct: false,
+        };
+        let sessions = Arc::clone(self);
+        let (session, unheard) = self
+            .in_own_task(|caller_lost| async move {
+                let of_no_use = of_no_use(&caller_lost, claimed.as_ref());
+                let (number, session) = sessions.open(wanted, of_no_use).await?;
+                let unheard = match claimed {
+                    Some(claimed) => {
+                        claimed.fulfil(number);
+                        None
+                    }
+                    None => Some(Unheard::of(Arc::clone(&session), &sessions)),
+                };
+                Ok((session, unheard))
+            })
+            .await?;
+        unheard.and_then(Unheard::keep);
+        Ok(session)
+    }
+
+    /// Does work that owns something in a task of its own, which goes on when the caller is dropped. What it is given is
+    /// cancelled then.
+    pub(super) async fn in_own_task<T, W>(&self, work: impl FnOnce(CancellationToken) -> W) -> Result<T>
+    where
+        T: Send + 'static,
+        W: Future<Output = Result<T>> + Send + 'static,
+    {
+        let caller_lost = CancellationToken::new();
+        let task = self.opening.spawn(work(caller_lost.clone()));
+        let _cancelled_when_dropped = caller_lost.drop_guard();
+        task.await.map_err(|error| Error::internal("open a session", error))?
+    }
+
+    /// Opens a session, unless `of_no_use` comes first. To be called from a task of its own: dropped halfway it leaves the
+    /// private directory behind.
+    pub(super) async fn open(
+        &self,
+        wanted: Wanted,
+        of_no_use: impl Future<Output = ()>,
+    ) -> Result<(u64, Arc<Session>)> {
+        let (number, _place) = self.reserve(wanted.direct)?;
+        let name = if wanted.direct { format!("d{number}") } else { number.to_string() };
+        let shell = if wanted.shell.is_empty() { "/bin/sh" } else { &wanted.shell };
+        let directory = if wanted.directory.is_empty() { &self.config.working_directory } else { &wanted.directory };
+        let mut violations = Vec::new();
+        if !wanted.directory.is_empty() && !Path::new(directory).is_dir() {
+            violations.push(Violation::new(
+                "working_directory",
+                format!("\"{directory}\" is not a directory in this sandbox"),
+            ));
+        }
+        let mut environment = environment::compose(shell, &[&self.inherited, &self.config.env, &wanted.env]);
+        let private = self.directories.session(&name);
+        let launch = match Launch::new(shell, environment.clone(), wanted.login, private) {
+            Ok(launch) if violations.is_empty() => launch,
+            Ok(_) => return Err(Error::Invalid(violations)),
+            Err(error) => {
+                violations.push(Violation::new("shell", error.to_string()));
+                return Err(Error::Invalid(violations));
+            }
+        };
+        let shell = launch.program.display().to_string();
+        if !wanted.env.contains_key("SHELL") {
+            environment.insert("SHELL".into(), shell.clone());
+        }
+        let launch = launch.with_environment(environment);
+        let directory = PathBuf::from(directory);
+        let given_up = async {
+            tokio::select! {
+                () = of_no_use => {}
+                () = self.stopping.cancelled() => {}
+            }
+        };
+        let (running, holder) = match launch.start(&directory, None, given_up).await {
+            Ok(started) => started,
+            Err(error) => {
+                // Whatever was made in it is of no use.
+                launch.private.remove().await;
+                return Err(self.not_launched(error));
+            }
+        };
+        let about = About {
+            id: format!("{}/{name}", self.config.sandbox_id),
+            sandbox_id: self.config.sandbox_id.clone(),
+            shell,
+            direct: wanted.direct,
+            on_shell_exit: wanted.on_shell_exit,
+            create_time: SystemTime::now(),
+        };
+        let (session, inbox) = Session::new(about, directory, running.pid, self.activity().clone());
+        let driver = Driver {
+            session: Arc::clone(&session),
+            launch,
+            shell: running,
+            holder,
+            earlier: Earlier::default(),
+            oom: Arc::clone(&self.oom),
+            last_status: 0,
+            saved: None,
+            last_command: None,
+            save_timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
+        };
+        tokio::spawn(driver.run(inbox));
+        if !self.enter(number, &session) {
+            session.close(ExitReason::SandboxStopped).await;
+            return Err(self.being_stopped());
+        }
+        Ok((number, session))
+    }
+
+    fn not_launched(&self, error: LaunchError) -> Error {
+        let resources = matches!(&error, LaunchError::System(_, cause) if matches!(
+            cause.raw_os_error(),
+            Some(libc::EAGAIN | libc::ENOMEM | libc::ENOSPC | libc::EMFILE | libc::ENFILE)
+        ));
+        match error {
+            LaunchError::Unknown(message) => Error::invalid("shell", message),
+            // Who gave it up does not listen any more, unless everything is being ended.
+            LaunchError::GivenUp => self.being_stopped(),
+            error @ (LaunchError::Slow(_) | LaunchError::Ended) => Error::exhausted(
+                Reason::SandboxOutOfResources,
+                format!("{error}: the sandbox may be out of memory, processes or processor time"),
+            ),
+            error if resources => Error::exhausted(
+                Reason::SandboxOutOfResources,
+                format!("{error}; end something in the sandbox, or give it more resources"),
+            ),
+            error => Error::internal("start a shell", error),
+        }
+    }
+}
+
+fn was_closed(request_id: &str) -> Error {
+    Error::WrongState {
+        reason: Reason::SessionClosed,
+        message: format!("the session that request_id \"{request_id}\" has opened was closed; use a new one"),
+    }
+}
