@@ -31,6 +31,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 use tokio::{sync::Semaphore, time::timeout};
+use work::Lane;
 
 /// In order, and never changed once released.
 const MIGRATIONS: [(i64, &str, &str); 1] = [(1, "base", include_str!("migrations/0001_base.sql"))];
@@ -51,9 +52,9 @@ const MIGRATE_TIMEOUT: Duration = Duration::from_secs(60);
 /// The database. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Store {
-    writer: AnyPool,
+    writer: Lane,
     /// The same as `writer` where there is nothing to gain by another.
-    reader: AnyPool,
+    reader: Lane,
     /// How long a piece of work may take. `None` for a database in memory: it answers, and it would be gone with its connection.
     limit: Option<Duration>,
     places: Arc<Semaphore>,
@@ -98,13 +99,16 @@ impl Store {
         tried.map_err(|_| open_error(url, "it did not answer"))?.map_err(|source| open_error(url, source))?;
         let in_memory = is_in_memory(url);
         let (writer, reader) = if is_sqlite(url) {
-            let writer = pool(url, SQLITE_WRITERS, durability, Access::Write).await?;
-            let reader =
-                if in_memory { writer.clone() } else { pool(url, SQLITE_READERS, durability, Access::Read).await? };
+            let writer = Lane::new(pool(url, SQLITE_WRITERS, durability, Access::Write).await?);
+            let reader = if in_memory {
+                writer.clone()
+            } else {
+                Lane::new(pool(url, SQLITE_READERS, durability, Access::Read).await?)
+            };
             (writer, reader)
         } else {
-            let pool = pool(url, POSTGRES_CONNECTIONS, durability, Access::Write).await?;
-            (pool.clone(), pool)
+            let lane = Lane::new(pool(url, POSTGRES_CONNECTIONS, durability, Access::Write).await?);
+            (lane.clone(), lane)
         };
         let store =
             Self { writer, reader, limit: (!in_memory).then_some(work::LIMIT), places: work::places(), changes: None };
@@ -130,7 +134,7 @@ impl Store {
                 false,
             )
         });
-        Migrator::with_migrations(migrations.into()).run(&self.writer).await
+        Migrator::with_migrations(migrations.into()).run(&self.writer.pool).await
     }
 }
 
@@ -156,7 +160,8 @@ async fn pool(url: &str, connections: u32, durability: Durability, access: Acces
     let options = AnyPoolOptions::new()
         .max_connections(connections)
         .min_connections(1)
-        .acquire_timeout(work::LIMIT)
+        // The wait has a limit of its own: see `work`.
+        .acquire_timeout(work::LONGEST_WAIT)
         // A connection that is alone must not be closed: an SQLite in memory would be gone.
         .idle_timeout(None)
         .max_lifetime(None)

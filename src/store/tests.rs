@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::error::{Error, Reason};
+use futures_util::{FutureExt, future::join_all};
 use sqlx::query;
 use std::time::{Duration, SystemTime};
 
@@ -82,7 +83,7 @@ async fn readers_do_not_wait_for_the_writer() {
     let kit = Kit::new().await;
     kit.insert("a", Quota::default()).await.unwrap();
     // The one connection that writes is taken, with a transaction that has written.
-    let mut writer = kit.store.writer.acquire().await.unwrap();
+    let mut writer = kit.store.writer.pool.acquire().await.unwrap();
     query("BEGIN IMMEDIATE").execute(&mut *writer).await.unwrap();
     query("UPDATE sandboxes SET details = 'x'").execute(&mut *writer).await.unwrap();
     for _ in 0..20 {
@@ -96,7 +97,7 @@ async fn readers_do_not_wait_for_the_writer() {
 #[tokio::test]
 async fn work_goes_on_when_nobody_waits_for_it() {
     let kit = Kit::new().await;
-    let writer = kit.store.writer.acquire().await.unwrap();
+    let writer = kit.store.writer.pool.acquire().await.unwrap();
     let store = kit.store.clone();
     let insertion = tokio::spawn(async move { store.insert_sandbox(&row("a"), Quota::default(), None).await });
     while kit.store.places.available_permits() == work::MOST_AT_ONCE {
@@ -114,7 +115,7 @@ async fn work_goes_on_when_nobody_waits_for_it() {
 async fn a_database_that_does_not_answer_is_given_up_and_used_again() {
     let kit = Kit::new().await;
     let store = Store { limit: Some(Duration::from_millis(50)), ..kit.store.clone() };
-    let writer = store.writer.acquire().await.unwrap();
+    let writer = store.writer.pool.acquire().await.unwrap();
     let error = store.ensure_tenant("other", SystemTime::now()).await.unwrap_err();
     assert!(error.is_passing(), "{error}");
     assert!(matches!(Error::from(error), Error::Unavailable { reason: Reason::DatabaseUnreachable, .. }));
@@ -129,9 +130,31 @@ async fn a_database_that_does_not_answer_is_given_up_and_used_again() {
 }
 
 #[tokio::test]
+async fn a_queue_that_moves_is_waited_for() {
+    let kit = Kit::new().await;
+    let limit = Duration::from_millis(500);
+    let store = Store { limit: Some(limit), ..kit.store.clone() };
+    let begin = std::time::Instant::now();
+    // One connection writes: together they take four times as long as a piece of work may.
+    let work = (0..10).map(|_| {
+        store.write(|_| {
+            async {
+                tokio::time::sleep(Duration::from_millis(200)).await;
+                Ok(())
+            }
+            .boxed()
+        })
+    });
+    for done in join_all(work).await {
+        done.unwrap();
+    }
+    assert!(begin.elapsed() > 3 * limit, "they did not wait for one another");
+}
+
+#[tokio::test]
 async fn a_full_disk_is_told_as_such() {
     let kit = Kit::new().await;
-    let mut connection = kit.store.writer.acquire().await.unwrap();
+    let mut connection = kit.store.writer.pool.acquire().await.unwrap();
     query("PRAGMA max_page_count = 1").execute(&mut *connection).await.unwrap();
     drop(connection);
     let large = SandboxRow { details: "x".repeat(1 << 20), ..row("a") };
