@@ -27,13 +27,7 @@ pub(super) async fn program(daemon: &Daemon, id: &str, program: &Path, config: &
     let opened = blocking("read the agent's program", move || {
         let file = File::open(path)?;
         let length = file.metadata()?.len();
-        let (mut before, mut after) = (Vec::new(), Vec::new());
-        add(&mut before, ".sandshell/", b'5', 0o755, &[])?;
-        before.extend(header(PROGRAM.trim_start_matches('/'), b'0', 0o555, length)?);
-        after.resize((length.next_multiple_of(BLOCK as u64) - length) as usize, 0);
-        // The image's user may be anybody, and it is nobody's secret inside.
-        add(&mut after, CONFIG.trim_start_matches('/'), b'0', 0o444, &config)?;
-        after.resize(after.len() + 2 * BLOCK, 0);
+        let (before, after) = around(length, &config)?;
         Ok((Bytes::from(before), file, length, Bytes::from(after)))
     });
     let (before, file, length, after) = opened.await?;
@@ -52,6 +46,20 @@ pub(super) async fn program(daemon: &Daemon, id: &str, program: &Path, config: &
     let options = UploadToContainerOptionsBuilder::new().path("/").build();
     let sent = daemon.docker().upload_to_container(id, Some(options), body).await;
     sent.map_err(|error| daemon.explain("take the agent's program", error))
+}
+
+/// What stands in the archive before a program of this length and after it.
+fn around(length: u64, config: &[u8]) -> io::Result<(Vec<u8>, Vec<u8>)> {
+    let (mut before, mut rest) = (Vec::new(), Vec::new());
+    add(&mut before, ".sandshell/", b'5', 0o755, &[])?;
+    before.extend(header(PROGRAM.trim_start_matches('/'), b'0', 0o555, length)?);
+    // The image's user may be anybody, and it is nobody's secret inside.
+    add(&mut rest, CONFIG.trim_start_matches('/'), b'0', 0o444, config)?;
+    rest.resize(rest.len() + 2 * BLOCK, 0);
+    // Apart from the rest, whose blocks count from its own beginning.
+    let mut after = vec![0; (length.next_multiple_of(BLOCK as u64) - length) as usize];
+    after.extend(rest);
+    Ok((before, after))
 }
 
 fn read_piece(file: File, left: u64) -> io::Result<(Vec<u8>, File)> {
@@ -101,6 +109,20 @@ mod tests {
         io::Write,
         process::{Command, Stdio},
     };
+
+    #[test]
+    fn a_program_of_any_length_is_followed_by_whole_blocks() {
+        for length in [0, 1, 511, 512, 513, 68_621_592] {
+            for config in [0, 1, 400, 512, 600] {
+                let (before, after) = around(length, &vec![b'c'; config]).unwrap();
+                let all = before.len() as u64 + length + after.len() as u64;
+                assert_eq!(all % BLOCK as u64, 0, "{length} {config}");
+                // The two headers, and the configuration before the two blocks that end an archive.
+                let (files, content) = (3 * BLOCK, config.next_multiple_of(BLOCK));
+                assert_eq!(all, (files + content + 2 * BLOCK) as u64 + length.next_multiple_of(BLOCK as u64));
+            }
+        }
+    }
 
     #[test]
     fn tar_reads_what_was_packed() {
