@@ -1,7 +1,7 @@
 //! A session shares pipes and files with what runs in it, at a path that programs know. Whatever they do there, the next command
 //! runs, other sessions notice nothing, and every command comes to its end.
 
-use crate::kit::{At, Runtime, Server, Session, Shell, create_sandbox, docker::options_from_elsewhere};
+use crate::kit::{At, Runtime, Session};
 use sandshell::api::v1::ExecStart;
 
 crate::in_every_shell!(
@@ -170,37 +170,4 @@ async fn a_closed_session_leaves_no_file(on: Runtime) {
     session.run("ls /run/sandshell").await.expect("1\n2\n", "", 0);
     session.close().await;
     other.run("ls /run/sandshell").await.expect("2\n", "", 0);
-}
-
-/// With a daemon on another host the directory cannot be read-only, and the agent has to be careful by itself.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn where_programs_can_write_there_all_of_it_holds_too() {
-    let options = options_from_elsewhere().await;
-    let server = tokio::task::spawn_blocking(move || Server::start(options)).await.expect("a server");
-    let sandbox = create_sandbox(&server, Runtime::Docker.request()).await;
-    let other = sandbox.session("").await;
-    for shell in [Shell::Dash, Shell::Bash, Shell::Zsh, Shell::Ash] {
-        let session = sandbox.session(shell.path()).await;
-        // Each takes a new shell or two, so not everything is tried in each.
-        replaces_files(&session, &other, shell as usize).await;
-        removes_directories(&session, &other).await;
-        session.run("head -c 100000000 /dev/zero >/run/sandshell/fill; false").await;
-        session.run("rm /run/sandshell/fill").await.expect("", "", 0);
-        session.alive().await;
-        // A directory that holds more than anybody can remove at once, and deeper than a path can be.
-        let fill = format!(
-            "/usr/bin/python3 -c 'import os
-os.chdir(\"{}\")
-for number in range(20000): open(str(number), \"w\").close()
-for number in range(5000): os.mkdir(\"deep\"); os.chdir(\"deep\")'",
-            private(&session)
-        );
-        session.run(fill).await.expect("", "", 0);
-        session.close().await;
-        let left = other.run("ls -A /run/sandshell").await.out();
-        assert!(!left.lines().any(|name| Some(name) == session.id.rsplit('/').next()), "{left}");
-        assert!(!left.contains("removed-"), "{left}");
-    }
-    drop(sandbox);
-    tokio::task::spawn_blocking(move || drop(server)).await.expect("its end");
 }
