@@ -119,10 +119,12 @@ async fn ends(on: Runtime, bomb: impl Fn(&str) -> String) {
     let (s, other) = (sandbox.session("/bin/bash").await, sandbox.session("").await);
     let word = token();
     let running = s.exec_text(bomb(&word)).await;
-    within::until("a good many", async || host::with_argument(&word).len() > 40).await;
+    within::until("a good many", async || host::with_argument(&word).len() > 10).await;
     s.close().await;
     let left: Vec<_> = host::with_argument(&word).into_iter().map(host::arguments).collect();
     assert!(left.is_empty(), "left after CloseSession had answered: {left:?}");
-    assert_eq!(running.finish().await.reason(), Reason::Cancelled);
+    // Where each part ends when it has started the next, the first may have ended before.
+    let reason = running.finish().await.reason();
+    assert!([Reason::Cancelled, Reason::Exited].contains(&reason), "{reason:?}");
     other.alive().await;
 }
