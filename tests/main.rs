@@ -41,6 +41,7 @@ mod any_text_is_a_command;
 mod background_output_stays_with_its_command;
 mod bad_requests_name_every_mistake;
 mod bytes_arrive_unchanged;
+mod cancelled_calls_leave_nothing;
 mod closing_a_session_ends_what_it_started;
 mod direct_execution_keeps_nothing;
 mod every_answer_has_a_request_id;
