@@ -15,6 +15,8 @@ crate::in_every_shell!(
     run_takes_all_of_it,
     a_debugger_can_be_talked_to,
     a_question_on_the_terminal_can_be_answered,
+    what_is_told_on_the_terminal_does_not_hold_input_up,
+    a_signal_overtakes_input_that_nobody_reads,
     input_is_not_the_shells,
     a_lost_stream_leaves_input_open_and_the_command_can_be_cancelled,
 );
@@ -152,6 +154,35 @@ async fn a_question_on_the_terminal_can_be_answered(at: At) {
     running.until_tty("go? ").await;
     running.stdin("yes\n").await;
     assert_eq!(running.finish().await.out(), "yes\n");
+}
+
+/// A program that only tells something on the terminal gets its input as fast as any other. Each piece once took a tenth
+/// of a second more, so that these would take half an hour.
+async fn what_is_told_on_the_terminal_does_not_hold_input_up(at: At) {
+    const PIECES: usize = 20_000;
+    let s = at.session().await;
+    let start = ExecStart { stdin: true, ..s.start("echo told >/dev/tty; wc -c") };
+    let mut running = s.exec(start).await;
+    running.until_tty("told").await;
+    for _ in 0..PIECES {
+        running.stdin("x").await;
+    }
+    running.close_stdin().await;
+    let got = running.finish().await;
+    assert_eq!((got.out().trim(), got.exit_code()), ("20000", 0), "{got:?}");
+}
+
+async fn a_signal_overtakes_input_that_nobody_reads(at: At) {
+    let s = at.session().await;
+    let mut running = s.exec(ExecStart { stdin: true, ..s.start("echo ready; sleep 1000") }).await;
+    running.until_out("ready\n").await;
+    for _ in 0..32 {
+        running.stdin(vec![b'x'; 64 << 10]).await;
+    }
+    running.signal(libc::SIGINT).await;
+    let got = running.finish().await;
+    assert_eq!((got.exit_code(), got.exited.signal), (130, libc::SIGINT), "{got:?}");
+    s.alive().await;
 }
 
 async fn input_is_not_the_shells(at: At) {

@@ -14,7 +14,7 @@ use std::{
     sync::{Arc, Mutex},
     time::{Duration, SystemTime},
 };
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 /// Time between INT, TERM and KILL unless the client says otherwise.
 const KILL_GRACE: Duration = Duration::from_millis(500);
@@ -22,8 +22,15 @@ const KILL_GRACE: Duration = Duration::from_millis(500);
 /// How much of a command's text is kept to be shown.
 const SHOWN_TEXT: usize = 4096;
 
-/// Pieces of input that wait for a slow program before the client's stream is held up.
-const INPUT_QUEUE: usize = 8;
+/// Input that waits for a slow program, in bytes, before the client's stream is held up. Signals behind that much input
+/// still overtake it.
+const MOST_UNREAD_INPUT: usize = 4 << 20;
+
+/// Signals and sizes that may wait for the turn of their command.
+const MOST_UNHEARD: usize = 256;
+
+/// What a piece of input counts beside its bytes, so that many small pieces are bounded too.
+const PIECE_COST: usize = 64;
 
 /// What was asked.
 pub(super) struct Spec {
@@ -92,8 +99,18 @@ pub(super) struct Command {
     phase: Mutex<Phase>,
     /// Taken when it is over.
     ongoing: Mutex<Option<Ongoing>>,
-    control: mpsc::UnboundedSender<Control>,
-    input: mpsc::Sender<InputPiece>,
+    control: mpsc::Sender<Control>,
+    input: mpsc::UnboundedSender<QueuedInput>,
+    /// Has a permit for each byte that may still be queued.
+    input_room: Arc<Semaphore>,
+}
+
+/// A piece of input that waits for the program, and its share of what may wait.
+pub(super) struct QueuedInput {
+    /// The piece.
+    pub(super) piece: InputPiece,
+    /// Given back when the piece is taken out of the queue.
+    _room: Option<OwnedSemaphorePermit>,
 }
 
 /// What the session needs to run a command, and only as long as it waits and runs.
@@ -103,9 +120,9 @@ pub(super) struct Job {
     /// What was asked.
     pub(super) spec: Spec,
     /// Signals and sizes.
-    pub(super) control: mpsc::UnboundedReceiver<Control>,
+    pub(super) control: mpsc::Receiver<Control>,
     /// Input.
-    pub(super) input: mpsc::Receiver<InputPiece>,
+    pub(super) input: mpsc::UnboundedReceiver<QueuedInput>,
 }
 
 enum Phase {
@@ -163,13 +180,14 @@ pub(super) fn no_room(wanted: usize, budget: &Budget) -> Error {
 impl Command {
     /// A command that waits for its turn.
     pub(super) fn create(id: String, session_id: Option<String>, spec: Spec, ongoing: Ongoing) -> Job {
-        let (control, control_inbox) = mpsc::unbounded_channel();
-        let (input, input_inbox) = mpsc::channel(INPUT_QUEUE);
+        let (control, control_inbox) = mpsc::channel(MOST_UNHEARD);
+        let (input, input_inbox) = mpsc::unbounded_channel();
+        let input_room = Arc::new(Semaphore::new(MOST_UNREAD_INPUT));
         let text = String::from_utf8_lossy(&spec.text[..SHOWN_TEXT.min(spec.text.len())]);
         let shown = text.trim_end_matches(char::REPLACEMENT_CHARACTER).to_owned();
         let (phase, ongoing) = (Mutex::new(Phase::Queued), Mutex::new(Some(ongoing)));
         let log = Arc::clone(&spec.log);
-        let command = Self { id, session_id, log, shown, phase, ongoing, control, input };
+        let command = Self { id, session_id, log, shown, phase, ongoing, control, input, input_room };
         Job { command: Arc::new(command), spec, control: control_inbox, input: input_inbox }
     }
 
@@ -217,19 +235,23 @@ impl Command {
         }
     }
 
-    /// Says something to it. False when it is over.
-    pub(super) fn say(&self, control: Control) -> bool {
-        self.exited().is_none() && self.control.send(control).is_ok()
+    /// Says something to it, and waits while much that was said before waits for its turn. False when it is over.
+    pub(super) async fn say(&self, control: Control) -> bool {
+        self.exited().is_none() && self.control.send(control).await.is_ok()
     }
 
-    /// Gives it input, waiting while the program does not read. Input that nobody will read is dropped.
+    /// Gives it input, waiting while too much of it is unread. Input that nobody will read is dropped.
     pub(super) async fn give_input(&self, piece: InputPiece) {
-        let piece = match piece {
-            InputPiece::Data(data) => InputPiece::Data(self.log.budget().keep_when_free(data).await),
-            InputPiece::End => InputPiece::End,
+        let queued = match piece {
+            InputPiece::Data(data) => {
+                let cost = (data.len() + PIECE_COST).min(MOST_UNREAD_INPUT) as u32;
+                let room = Arc::clone(&self.input_room).acquire_many_owned(cost).await.ok();
+                QueuedInput { piece: InputPiece::Data(self.log.budget().keep_when_free(data).await), _room: room }
+            }
+            InputPiece::End => QueuedInput { piece: InputPiece::End, _room: None },
         };
         // The receiver is gone when the command is over: then nobody reads it.
-        let _ = self.input.send(piece).await;
+        let _ = self.input.send(queued);
     }
 
     /// Its number in its session.

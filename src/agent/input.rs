@@ -6,10 +6,11 @@ use super::{
 };
 use bytes::{Buf, Bytes};
 use std::{io, sync::Arc, time::Duration};
+use tokio::time::Instant;
 
 /// How often, and how long, to look whether a program that has just written to the terminal reads its answer there.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
-const MOST_LOOKS: usize = 20;
+const LOOK_FOR: Duration = Duration::from_millis(100);
 
 /// The way of a command's input.
 pub(super) struct Feed {
@@ -20,6 +21,20 @@ pub(super) struct Feed {
     pending: Bytes,
     to_terminal: bool,
     ended: bool,
+    question: Question,
+}
+
+/// What is known of whether a program asks on the terminal, while its standard input is something else.
+enum Question {
+    /// The last output was not on the terminal.
+    None,
+    /// It was, and no input has come since.
+    Asked,
+    /// A piece of input waits until this is known, or until `until`.
+    Looking { next: Instant, until: Instant },
+    /// Nobody read on the terminal when that was looked for until `at`. Input does not wait for the same question again:
+    /// a program that has only told something there would get all of its input slowly.
+    Unread { at: Instant },
 }
 
 impl Feed {
@@ -31,7 +46,7 @@ impl Feed {
             Input::Whole(bytes) => (Some(InputFifo::create(directory)?), bytes, true),
         };
         let typed = pty || fifo.is_none();
-        Ok(Self { fifo, pty, typed, pending, to_terminal: pty, ended })
+        Ok(Self { fifo, pty, typed, pending, to_terminal: pty, ended, question: Question::None })
     }
 
     /// What the shell opens as standard input.
@@ -48,13 +63,36 @@ impl Feed {
         self.pending.is_empty()
     }
 
-    /// Takes a piece from the client. `terminal_spoke` tells whether the last output was on the terminal.
-    pub(super) async fn take(&mut self, piece: InputPiece, terminal: &Terminal, terminal_spoke: bool) {
+    /// A program has written to the terminal, and may wait for an answer there.
+    pub(super) fn terminal_spoke(&mut self) {
+        if !self.typed && !matches!(self.question, Question::Looking { .. }) {
+            self.question = Question::Asked;
+        }
+    }
+
+    /// A program has written to one of its pipes, and so does not wait for an answer on the terminal.
+    pub(super) fn pipe_spoke(&mut self) {
+        if !matches!(self.question, Question::Looking { .. }) {
+            self.question = Question::None;
+        }
+    }
+
+    /// Takes a piece from the client.
+    pub(super) fn take(&mut self, piece: InputPiece, terminal: &Terminal) {
         match piece {
             InputPiece::Data(_) if self.ended && !self.typed => {}
             InputPiece::Data(data) => {
                 self.pending = data;
-                self.to_terminal = self.typed || (terminal_spoke && answers(terminal).await);
+                self.to_terminal = self.typed;
+                let now = Instant::now();
+                match self.question {
+                    Question::Asked => self.question = Question::Looking { next: now, until: now + LOOK_FOR },
+                    // Now and then one look, without a wait: the program may have come to its question since.
+                    Question::Unread { at } if now - at >= LOOK_FOR => {
+                        self.question = Question::Looking { next: now, until: now };
+                    }
+                    _ => {}
+                }
             }
             InputPiece::End if self.pty => {
                 self.pending = Bytes::from(vec![terminal.end_of_input()]);
@@ -77,6 +115,19 @@ impl Feed {
         if let Some(fifo) = self.fifo.as_mut().filter(|fifo| !fifo.is_open()) {
             if fifo.opened().await.is_err() {
                 self.fifo = None;
+            }
+            return;
+        }
+        if let Question::Looking { next, until } = self.question {
+            tokio::time::sleep_until(next).await;
+            let now = Instant::now();
+            if is_read(terminal) {
+                self.to_terminal = true;
+                self.question = Question::Asked;
+            } else if now >= until {
+                self.question = Question::Unread { at: now };
+            } else {
+                self.question = Question::Looking { next: now + LOOK_EVERY, until };
             }
             return;
         }
@@ -110,13 +161,7 @@ impl Feed {
 
 /// Whether what runs in the foreground reads its next input from the terminal, as ssh and sudo do for a password even
 /// when their standard input is something else.
-async fn answers(terminal: &Terminal) -> bool {
-    for _ in 0..MOST_LOOKS {
-        let Some(group) = terminal.foreground() else { return false };
-        if shell::group_members(group, 0).into_iter().any(shell::reads_terminal) {
-            return true;
-        }
-        tokio::time::sleep(LOOK_EVERY).await;
-    }
-    false
+fn is_read(terminal: &Terminal) -> bool {
+    let group = terminal.foreground();
+    group.is_some_and(|group| shell::group_members(group, 0).into_iter().any(shell::reads_terminal))
 }

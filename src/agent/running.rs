@@ -1,21 +1,20 @@
 //! One command while it runs: its pipes, its input, its time, and the signals that end it.
 
+mod pipes;
+
 use super::{
     command::{Command, Control, Job, Pty},
     escalation::Escalation,
     input::Feed,
     leftovers,
     output::Log,
-    shell::{self, Call, Event, Fifo, Holder, Moment, Read, ReadEnd, Report, Saved, Shell},
+    shell::{self, Call, Event, Fifo, Holder, Moment, ReadEnd, Report, Saved, Shell},
     signals::Signals,
 };
 use crate::api::v1::{Exited, Stream, exited::Reason};
 use bytes::Bytes;
 use std::{io, path::PathBuf, sync::Arc, time::Duration};
 use tokio::{sync::mpsc, time::Instant};
-
-/// What a terminal can hold, and a good deal more.
-const MOST_TERMINAL_READS: usize = 64;
 
 /// After this time of silence the agent looks whether the report can still come.
 const LOOK_AFTER: Duration = Duration::from_millis(300);
@@ -34,8 +33,8 @@ pub(super) struct Running {
     output: Option<Fifo>,
     error: Option<Fifo>,
     feed: Feed,
-    control: mpsc::UnboundedReceiver<Control>,
-    input: mpsc::Receiver<super::command::InputPiece>,
+    control: mpsc::Receiver<Control>,
+    input: mpsc::UnboundedReceiver<super::command::QueuedInput>,
     tag: u64,
     /// The last signal that the client sent.
     signalled: i32,
@@ -47,8 +46,6 @@ pub(super) struct Running {
     asked_again: u32,
     /// The tag under which a shell that has no reason to owe us a report was asked for `$?`.
     asked: Option<u64>,
-    /// Whether the last output was on the terminal of a command that has other output.
-    terminal_spoke: bool,
 }
 
 /// How a command ended, as far as the shell and we know.
@@ -159,7 +156,6 @@ impl Running {
             leaves: direct,
             asked_again: 0,
             asked: None,
-            terminal_spoke: false,
         })
     }
 
@@ -215,7 +211,7 @@ impl Running {
                 data = read(&self.error, &self.command.log) => self.bring(Stream::Stderr, data),
                 data = next_output(&shell.terminal.reader, &self.command.log) => {
                     self.bring(Stream::Terminal, data.ok().flatten());
-                    self.terminal_spoke = !self.pty;
+                    self.feed.terminal_spoke();
                 }
                 Some(control) = self.control.recv() => match control {
                     Control::Resize(size) => shell.terminal.resize(&size),
@@ -227,11 +223,11 @@ impl Running {
                         escalation.get_or_insert_with(|| Escalation::new(Reason::Cancelled, self.grace, self.moment));
                     }
                 },
-                Some(piece) = self.input.recv(), if self.feed.wants_more() => {
-                    if let Some(signal) = self.feed.signal(&piece, &shell.terminal) {
+                Some(queued) = self.input.recv(), if self.feed.wants_more() => {
+                    if let Some(signal) = self.feed.signal(&queued.piece, &shell.terminal) {
                         self.signals.typed(signal, shell);
                     }
-                    self.feed.take(piece, &shell.terminal, self.terminal_spoke).await;
+                    self.feed.take(queued.piece, &shell.terminal);
                 }
                 () = self.feed.advance(&shell.terminal) => {}
                 // A shell that saves a large state waits for us to read it.
@@ -297,95 +293,14 @@ impl Running {
 
     fn bring(&mut self, stream: Stream, data: Option<Bytes>) {
         if let Some(data) = data {
-            self.terminal_spoke = false;
+            self.feed.pipe_spoke();
             self.command.log.append(stream, data);
-        }
-    }
-
-    /// Takes what is already in the pipes. What holds them open from now on runs in the background.
-    pub(super) fn drain(&mut self, shell: &mut Shell) {
-        for (fifo, stream) in [(&mut self.output, Stream::Stdout), (&mut self.error, Stream::Stderr)] {
-            let Some(pipe) = fifo else { continue };
-            pipe.let_end();
-            // No more than is there now: a background process may go on printing for ever.
-            let mut budget = 2;
-            let mut left = None;
-            let mut coming = 0;
-            let ended = loop {
-                let room = self.command.log.room_at_end();
-                if room == 0 {
-                    // The starting stream is too far behind. What is in the pipe waits there, and comes before the end
-                    // all the same.
-                    coming = rustix::io::ioctl_fionread(pipe.reader.as_fd()).unwrap_or(0);
-                    break false;
-                }
-                match pipe.reader.read_up_to(room) {
-                    Ok(Read::Data(data)) => {
-                        let before = left.unwrap_or_else(|| {
-                            let behind = rustix::io::ioctl_fionread(pipe.reader.as_fd()).unwrap_or(0);
-                            behind + data.len() as u64
-                        });
-                        let now = before.saturating_sub(data.len() as u64);
-                        left = Some(now);
-                        self.command.log.append(stream, data);
-                        if now == 0 {
-                            // The next read tells whether anybody is left; what it may bring is not waited for.
-                            budget -= 1;
-                        }
-                        if budget == 0 {
-                            break false;
-                        }
-                    }
-                    Ok(Read::Empty) => break false,
-                    Ok(Read::Closed) | Err(_) => break true,
-                }
-            };
-            if ended {
-                fifo.take().into_iter().for_each(|pipe| shell.take_back(pipe));
-                self.command.log.pipe_closed(stream);
-            } else {
-                self.command.log.expect(stream, coming);
-                // It belongs to what runs in the background.
-                pipe.release();
-            }
-        }
-        if self.pty {
-            shell.terminal.finish_typing();
-        }
-        for _ in 0..MOST_TERMINAL_READS {
-            let Ok(Read::Data(data)) = shell.terminal.reader.read() else { break };
-            self.command.log.append(Stream::Terminal, data);
-        }
-    }
-
-    /// Takes what the shell itself said at its end: the output of an EXIT trap.
-    pub(super) fn take_last_words(&self, shell: &Shell) {
-        let (output, error) = shell.own_words();
-        if self.pty {
-            self.command.log.append(Stream::Terminal, [output, error].concat().into());
-        } else {
-            self.command.log.append(Stream::Stdout, output.into());
-            self.command.log.append(Stream::Stderr, error.into());
         }
     }
 
     /// Ends what its programs and the shell have left in the foreground. `ended` tells whether it was us who ended it.
     pub(super) async fn end_leftovers(&self, ended: bool, shell: &Shell) {
         leftovers::end(&self.signals, ended, shell, self.grace).await;
-    }
-
-    /// Leaves the pipes that are still open to a task of their own: what comes belongs to this command.
-    pub(super) fn leave_background(&mut self) {
-        for (fifo, stream) in [(self.output.take(), Stream::Stdout), (self.error.take(), Stream::Stderr)] {
-            let Some(fifo) = fifo else { continue };
-            let log = Arc::clone(&self.command.log);
-            tokio::spawn(async move {
-                while let Ok(Some(data)) = next_output(&fifo.reader, &log).await {
-                    log.append(stream, data);
-                }
-                log.pipe_closed(stream);
-            });
-        }
     }
 
     /// Reports its end.

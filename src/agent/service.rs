@@ -211,7 +211,7 @@ impl AgentService for Service {
             return Ok(Response::new(v1::SignalCommandResponse {}));
         }
         let control = if signal == 0 { Control::Cancel } else { Control::Signal(signal) };
-        if !command.say(control) {
+        if !command.say(control).await {
             let message = format!("command \"{command_id}\" is over");
             return Err(Error::WrongState { reason: Reason::CommandExited, message }.into());
         }
@@ -246,10 +246,10 @@ async fn listen(mut pieces: Streaming<ExecRequest>, command: Arc<Command>) {
             Piece::Stdin(data) => command.give_input(InputPiece::Data(data)).await,
             Piece::CloseStdin(_) => command.give_input(InputPiece::End).await,
             Piece::Signal(signal) => {
-                command.say(Control::Signal(signal));
+                command.say(Control::Signal(signal)).await;
             }
             Piece::Resize(size) => {
-                command.say(Control::Resize(size));
+                command.say(Control::Resize(size)).await;
             }
             // Refused at the edge.
             Piece::Start(_) => {}

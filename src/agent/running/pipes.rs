@@ -1,0 +1,94 @@
+//! What is in the pipes of a command when it ends, and what comes out of them later.
+
+use super::{Running, next_output};
+use crate::{
+    agent::shell::{Read, Shell},
+    api::v1::Stream,
+};
+use std::sync::Arc;
+
+/// What a terminal can hold, and a good deal more.
+const MOST_TERMINAL_READS: usize = 64;
+
+impl Running {
+    /// Takes what is already in the pipes. What holds them open from now on runs in the background.
+    pub(in crate::agent) fn drain(&mut self, shell: &mut Shell) {
+        for (fifo, stream) in [(&mut self.output, Stream::Stdout), (&mut self.error, Stream::Stderr)] {
+            let Some(pipe) = fifo else { continue };
+            pipe.let_end();
+            // No more than is there now: a background process may go on printing for ever.
+            let mut budget = 2;
+            let mut left = None;
+            let mut coming = 0;
+            let ended = loop {
+                let room = self.command.log.room_at_end();
+                if room == 0 {
+                    // The starting stream is too far behind. What is in the pipe waits there, and comes before the end
+                    // all the same.
+                    coming = rustix::io::ioctl_fionread(pipe.reader.as_fd()).unwrap_or(0);
+                    break false;
+                }
+                match pipe.reader.read_up_to(room) {
+                    Ok(Read::Data(data)) => {
+                        let before = left.unwrap_or_else(|| {
+                            let behind = rustix::io::ioctl_fionread(pipe.reader.as_fd()).unwrap_or(0);
+                            behind + data.len() as u64
+                        });
+                        let now = before.saturating_sub(data.len() as u64);
+                        left = Some(now);
+                        self.command.log.append(stream, data);
+                        if now == 0 {
+                            // The next read tells whether anybody is left; what it may bring is not waited for.
+                            budget -= 1;
+                        }
+                        if budget == 0 {
+                            break false;
+                        }
+                    }
+                    Ok(Read::Empty) => break false,
+                    Ok(Read::Closed) | Err(_) => break true,
+                }
+            };
+            if ended {
+                fifo.take().into_iter().for_each(|pipe| shell.take_back(pipe));
+                self.command.log.pipe_closed(stream);
+            } else {
+                self.command.log.expect(stream, coming);
+                // It belongs to what runs in the background.
+                pipe.release();
+            }
+        }
+        if self.pty {
+            shell.terminal.finish_typing();
+        }
+        for _ in 0..MOST_TERMINAL_READS {
+            let Ok(Read::Data(data)) = shell.terminal.reader.read() else { break };
+            self.command.log.append(Stream::Terminal, data);
+        }
+    }
+
+    /// Takes what the shell itself said at its end: the output of an EXIT trap.
+    pub(in crate::agent) fn take_last_words(&self, shell: &Shell) {
+        let (output, error) = shell.own_words();
+        if self.pty {
+            self.command.log.append(Stream::Terminal, [output, error].concat().into());
+        } else {
+            self.command.log.append(Stream::Stdout, output.into());
+            self.command.log.append(Stream::Stderr, error.into());
+        }
+    }
+
+    /// Leaves the pipes that are still open to a task of their own: what comes belongs to this command.
+    pub(in crate::agent) fn leave_background(&mut self) {
+        for (fifo, stream) in [(self.output.take(), Stream::Stdout), (self.error.take(), Stream::Stderr)] {
+            let Some(fifo) = fifo else { continue };
+            let log = Arc::clone(&self.command.log);
+            tokio::spawn(async move {
+                while let Ok(Some(data)) = next_output(&fifo.reader, &log).await {
+                    log.append(stream, data);
+                }
+                log.pipe_closed(stream);
+            });
+        }
+    }
+}
