@@ -90,7 +90,7 @@ async fn a_session_that_nobody_heard_of_is_undone(on: Runtime) {
         within::until(&name, async || host::with_argument(&word).is_empty()).await;
     }
     s.run("[ $(wc -l </tmp/began) -ge 4 ] && echo enough").await.expect("enough\n", "", 0);
-    only_these_are_left(&sandbox, &[s.id.clone()]).await;
+    only_these_are_left(&sandbox, std::slice::from_ref(&s.id)).await;
     // Those that get ready at once, too. An answer that was on its way cannot be called back, so those that are left are
     // those that the list shows.
     s.run("rm ~/.profile").await.expect("", "", 0);
@@ -105,7 +105,7 @@ async fn a_session_that_nobody_heard_of_is_undone(on: Runtime) {
             .await
             .expect("it is there");
     }
-    only_these_are_left(&sandbox, &[s.id.clone()]).await;
+    only_these_are_left(&sandbox, std::slice::from_ref(&s.id)).await;
     s.alive().await;
 }
 

@@ -2,7 +2,7 @@
 //! but a shell, and what is not there is pulled.
 
 use crate::kit::{
-    Options, Running, Runtime, Server, create_sandbox,
+    Running, Runtime, Server, create_sandbox,
     docker::{self, options_from_elsewhere, shared_docker, shared_server},
     errors::expect_error,
     registry::{Registry, made},

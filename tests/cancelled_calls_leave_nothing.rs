@@ -423,7 +423,7 @@ async fn limits_are_free(stage: &Stage, base: &Sandbox) {
         // Forty containers take long; the rows are counted all the same.
         return stage.tidy().await;
     }
-    assert_eq!(stage.sandbox_ids().await, [base.id.clone()]);
+    assert_eq!(stage.sandbox_ids().await, std::slice::from_ref(&base.id));
     for _ in 1..some {
         create().await.expect("a place for a sandbox");
     }

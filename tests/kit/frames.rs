@@ -1,20 +1,13 @@
 //! HTTP/2 frame by frame, for clients that do not do what gRPC libraries do.
 
-use super::within;
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-};
+use tokio::{io::AsyncWriteExt, net::TcpStream};
 
 /// How every client begins.
-pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Kinds of frames.
-pub const DATA: u8 = 0;
-pub const HEADERS: u8 = 1;
-pub const RST_STREAM: u8 = 3;
-pub const SETTINGS: u8 = 4;
-pub const GOAWAY: u8 = 7;
+const HEADERS: u8 = 1;
+const SETTINGS: u8 = 4;
 
 const END_HEADERS: u8 = 4;
 
@@ -22,14 +15,6 @@ const END_HEADERS: u8 = 4;
 pub struct Frames {
     stream: TcpStream,
     next: u32,
-}
-
-/// A frame that the server sent.
-#[derive(Debug)]
-pub struct Frame {
-    pub kind: u8,
-    pub stream: u32,
-    pub payload: Vec<u8>,
 }
 
 impl Frames {
@@ -60,38 +45,6 @@ impl Frames {
         let block: Vec<u8> = usual.iter().chain(more).flat_map(|(name, value)| literal(name, value)).collect();
         self.stream.write_all(&frame(HEADERS, END_HEADERS, number, &block)).await?;
         Ok(number)
-    }
-
-    /// Sends data on a stream, in frames that any server takes. It fails when the connection is closed.
-    pub async fn send(&mut self, stream: u32, data: &[u8]) -> std::io::Result<()> {
-        for piece in data.chunks(16_384) {
-            self.stream.write_all(&frame(DATA, 0, stream, piece)).await?;
-        }
-        Ok(())
-    }
-
-    /// The next frame; none when the connection is closed.
-    pub async fn next(&mut self) -> Option<Frame> {
-        let read = async {
-            let mut header = [0; 9];
-            self.stream.read_exact(&mut header).await.ok()?;
-            let length = u32::from_be_bytes([0, header[0], header[1], header[2]]);
-            let mut payload = vec![0; length as usize];
-            self.stream.read_exact(&mut payload).await.ok()?;
-            let stream = u32::from_be_bytes([header[5], header[6], header[7], header[8]]);
-            Some(Frame { kind: header[3], stream, payload })
-        };
-        within("a frame of the server's, or its end", read).await
-    }
-
-    /// Reads until a frame of this kind for this stream comes.
-    pub async fn until(&mut self, kind: u8, stream: u32) -> Option<Frame> {
-        loop {
-            let frame = self.next().await?;
-            if frame.kind == kind && frame.stream == stream {
-                return Some(frame);
-            }
-        }
     }
 }
 

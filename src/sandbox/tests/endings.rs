@@ -61,7 +61,7 @@ async fn creations_that_hang_hold_up_others_for_ten_seconds_and_end_after_a_minu
         let error = creation.await.unwrap().unwrap_err();
         assert!(matches!(error, Error::Unavailable { reason: Reason::RuntimeUnreachable, .. }), "{error}");
     }
-    assert_eq!(ids(&kit).await, [other.about.id.clone()]);
+    assert_eq!(ids(&kit).await, std::slice::from_ref(&other.about.id));
     // The request can be made again.
     assert_eq!(kit.create(requested("a")).await.status.state, State::Running);
 }
