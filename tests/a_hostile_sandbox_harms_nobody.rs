@@ -38,7 +38,9 @@ async fn a_hostile_sandbox_harms_nobody(on: Runtime) {
     let over = AtomicBool::new(false);
     let ended = async {
         let ends = futures_util::future::join_all(attacks.into_iter().map(crate::kit::Running::finish)).await;
-        assert!(ends[0].out().contains("begun"), "the attacks never began: {:?}", ends[0]);
+        // Where the other session's attacks were quicker, there may be no process left for these, but there is their garbage.
+        let began = ["begun", "garbage without end"].iter().any(|sign| ends[0].out().contains(sign));
+        assert!(began, "the attacks never began: {:?}", ends[0]);
         over.store(true, Ordering::Relaxed);
     };
     let (rounds, asked, ()) = tokio::join!(work(&neighbour, &over), look_at(&hostile, &over), ended);
