@@ -95,7 +95,7 @@ impl Checks {
 
     fn request_id(&mut self, field: &str, value: &str) {
         let fits = value.chars().count() <= MAX_REQUEST_ID;
-        self.check(fits, field, &format!("may have {MAX_REQUEST_ID} characters"));
+        self.check(fits, field, &format!("may have at most {MAX_REQUEST_ID} characters"));
     }
 
     fn page(&mut self, size: i32, is_token: bool) {
