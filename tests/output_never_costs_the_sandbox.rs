@@ -4,7 +4,9 @@
 use crate::kit::{
     Finished, LONG, Running, Runtime, Sandbox, Session, create_sandbox, expected, host, token, v1, within,
 };
+use futures_util::future::join_all;
 use std::time::Duration;
+use tonic::Code;
 use v1::{ExecStart, Resources};
 
 crate::in_every_runtime!(
@@ -17,6 +19,7 @@ crate::in_every_runtime!(
     background_output_is_counted,
     a_starter_that_stops_reading_holds_background_output_up,
     stalled_readers_leave_room_for_others,
+    a_burst_of_watchers_that_read_nothing,
     what_waits_for_its_turn_is_counted,
 );
 
@@ -74,7 +77,7 @@ impl Place {
         let highest = self.watch.highest()[0];
         println!("agent: {} KiB before, {} KiB at most", self.before >> 10, highest >> 10);
         assert!(self.before > 0, "the memory of the agent could not be read");
-        let (grown, share) = (highest.saturating_sub(self.before), self.memory / 4 + (16 << 20));
+        let (grown, share) = (highest.saturating_sub(self.before), self.memory / 4 + (24 << 20));
         assert!(grown <= share, "the agent grew by {} MiB, beyond {} MiB", grown >> 20, share >> 20);
         let request = v1::GetSandboxRequest { sandbox_id: self.sandbox.id.clone() };
         let state = self.sandbox.clients.sandboxes.clone().get_sandbox(request).await.expect("a sandbox").into_inner();
@@ -141,6 +144,33 @@ async fn chatty_commands_that_nobody_watches(on: Runtime) {
     let mut late = Running::attach(&place.sandbox.clients, request).await;
     late.until("a gap and some lines", |r| r.got.gaps.len() == 1 && r.got.stdout.len() > 1000).await;
     drop(late);
+    place.check().await;
+}
+
+/// Watchers that come all at once and read nothing: those for whom there is no room are told so.
+async fn a_burst_of_watchers_that_read_nothing(on: Runtime) {
+    let place = Place::new(on, 128 << 20).await;
+    let printed = place.session.run("head -c 4000000 /dev/zero").await;
+    // What they do not read fills the window of their connection, so it is not the one of the commands.
+    let elsewhere = on.shared().connect().await;
+    let attach = || {
+        let mut sessions = elsewhere.sessions.clone();
+        let request = v1::AttachRequest { command_id: printed.command_id.clone(), ..Default::default() };
+        async move { sessions.attach(request).await }
+    };
+    let watchers = within("an answer for each watcher", join_all((0..400).map(|_| attach()))).await;
+    let refused = watchers.iter().filter_map(|watcher| watcher.as_ref().err());
+    assert!(
+        refused.clone().all(|status| status.code() == Code::ResourceExhausted),
+        "{:?}",
+        refused.collect::<Vec<_>>()
+    );
+    let served = watchers.iter().filter(|watcher| watcher.is_ok()).count();
+    assert!((20..400).contains(&served), "{served} of 400 were let in");
+    place.session.alive().await;
+    drop(watchers);
+    // Their places are free again.
+    crate::kit::within::until("a place for a watcher", async || attach().await.is_ok()).await;
     place.check().await;
 }
 

@@ -21,6 +21,7 @@ pub(super) async fn trim_when_quiet(activity: Activity) {
         last = match timeout(QUIET, &mut change).await {
             Ok(change) => change,
             Err(_) => {
+                give_back_free_memory();
                 if share().is_none_or(|share| share >= WORTHWHILE) {
                     trim(&program);
                 }
@@ -28,6 +29,12 @@ pub(super) async fn trim_when_quiet(activity: Activity) {
             }
         };
     }
+}
+
+/// Gives the system what the heap has free, also between what is in use: what many clients were sent at once, say.
+fn give_back_free_memory() {
+    // SAFETY: it takes a number only.
+    unsafe { libc::malloc_trim(0) };
 }
 
 /// Takes the program's constant pages out of this process. The system has them in memory as long as there is room, once for

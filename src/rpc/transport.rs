@@ -4,9 +4,9 @@
 /// costs little.
 pub const STREAM_WINDOW: u32 = 4 << 20;
 
-/// The same for a stream that only watches. There may be any number of them for one command, so each may cost less; it is
-/// still a whole piece of output.
-pub const WATCHER_WINDOW: u32 = 256 << 10;
+/// The same for a stream that only watches. There may be any number of them for one command, so each may cost less: the
+/// agent has all of it in memory while many watchers share a connection.
+pub const WATCHER_WINDOW: u32 = 64 << 10;
 
 /// Unread bytes of all streams of a connection together: effectively unlimited, so that stalled readers, each bounded by
 /// [`STREAM_WINDOW`], never take the connection from the others.

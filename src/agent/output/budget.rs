@@ -195,7 +195,9 @@ impl Charge {
 
     /// Holds up to so many bytes more, as far as this charge stays smaller than what is free then for others like it. Returns how many.
     pub(in crate::agent) fn grow(&mut self, more: usize) -> usize {
-        let granted = more.min(self.budget.free_for_much().saturating_sub(self.bytes) / 2);
+        // A small answer takes from what is kept for small requests, however much others hold.
+        let small = SMALL.saturating_sub(self.bytes).min(self.budget.free() / 2);
+        let granted = more.min((self.budget.free_for_much().saturating_sub(self.bytes) / 2).max(small));
         self.set(self.bytes + granted);
         granted
     }

@@ -5,8 +5,11 @@ use super::{
     chunks::{Cursor, Offsets},
     log::Next,
 };
-use crate::agent::command::Command;
-use crate::api::v1::{ExecResponse, Exited, Gap, KeepAlive, Output, Started, exec_response::Response};
+use crate::{
+    agent::command::Command,
+    api::v1::{ExecResponse, Exited, Gap, KeepAlive, Output, Started, exec_response::Response},
+    rpc::transport,
+};
 use std::{sync::Arc, time::Duration};
 
 /// Silence after which a message is sent all the same.
@@ -15,8 +18,13 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// What a message may have in it, however little room there is.
 const SMALL_MESSAGE: usize = 16 << 10;
 
-/// What a watcher holds from the beginning: a small message, and the same as it is encoded.
-const RESERVE: usize = 2 * SMALL_MESSAGE;
+/// The largest message for a watcher.
+const WATCHER_MESSAGE: usize = 32 << 10;
+
+/// What a watcher may hold, charged for as long as it is there: HTTP/2 asks for messages until its window is full, and has
+/// them all in memory while many watchers share a connection. That is the window and one message more, in buffers that may be
+/// twice as large as what is in them.
+const RESERVE: usize = 2 * (transport::WATCHER_WINDOW as usize + WATCHER_MESSAGE);
 
 /// Watches one command.
 pub(in crate::agent) struct Follower {
@@ -138,7 +146,8 @@ impl Follower {
         futures_util::stream::unfold(self, |mut follower| async move {
             let reserve = if follower.starter { 0 } else { RESERVE };
             follower.charge.set(reserve);
-            let most = (follower.command.log.budget().free() / 64).max(SMALL_MESSAGE);
+            let largest = if follower.starter { usize::MAX } else { WATCHER_MESSAGE };
+            let most = (follower.command.log.budget().free() / 64).max(SMALL_MESSAGE).min(largest);
             let response = follower.next(most).await?;
             if let Response::Output(output) = &response {
                 follower.charge.set(reserve.max(output.data.len()));
