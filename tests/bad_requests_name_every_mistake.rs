@@ -144,8 +144,8 @@ async fn commands() {
     let status = s
         .refused(ExecStart {
             command: "a\0b".into(),
-            env: pairs([("A", "x")]),
-            working_directory: "/usr".into(),
+            env: pairs([("1A", "x")]),
+            working_directory: "usr".into(),
             shell: "bash".into(),
             timeout: Some(Duration { seconds: -1, nanos: 0 }),
             kill_grace: Some(Duration { seconds: 61, nanos: 0 }),

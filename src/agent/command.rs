@@ -2,7 +2,8 @@
 
 use super::{
     activity::Ongoing,
-    output::{Budget, Log},
+    output::{Budget, Charge, Log},
+    shell::Loan,
 };
 use crate::{
     api::v1::{self, Exited, TerminalSize},
@@ -46,6 +47,8 @@ pub(super) struct Spec {
     pub(super) pty: Option<Pty>,
     /// Where its output goes.
     pub(super) log: Arc<Log>,
+    /// What it has of its own in a session, and the charge for it.
+    pub(super) loan: Option<Box<(Loan, Charge)>>,
 }
 
 /// Where standard input comes from.
@@ -162,8 +165,17 @@ impl Spec {
             input,
             pty,
             log,
+            loan: None,
         })
     }
+}
+
+/// What a command in a session has of its own, charged for until it is over.
+pub(super) fn loan(start: &mut v1::ExecStart, budget: &Arc<Budget>) -> Result<Option<Box<(Loan, Charge)>>> {
+    let env = std::mem::take(&mut start.env).into_iter().collect();
+    let Some(loan) = Loan::new(env, &start.working_directory) else { return Ok(None) };
+    let charge = budget.hold(loan.length()).ok_or_else(|| no_room(loan.length(), budget))?;
+    Ok(Some(Box::new((loan, charge))))
 }
 
 /// A command that does not fit in.

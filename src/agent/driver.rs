@@ -3,10 +3,11 @@
 use super::{
     command::{Command, Job},
     earlier::Earlier,
+    lending::Lent,
     oom::OomCounter,
     running::{Running, ShellEnd, Verdict, next_output},
     session::{Inbox, Session},
-    shell::{Event, Holder, Launch, LaunchError, ReadEnd, Report, Saved, Shell},
+    shell::{Before, Event, Holder, Launch, LaunchError, ReadEnd, Report, Saved, Shell},
 };
 use crate::api::v1::{Exited, OnShellExit, Stream, exited::Reason, session::State};
 use std::{pin::Pin, sync::Arc, time::Duration};
@@ -117,7 +118,7 @@ impl Driver {
     }
 
     /// Gives a command its turn.
-    async fn turn(&mut self, job: Job, stop: &mut watch::Receiver<Option<Reason>>) -> Turn {
+    async fn turn(&mut self, mut job: Job, stop: &mut watch::Receiver<Option<Reason>>) -> Turn {
         let command = Arc::clone(&job.command);
         if !command.set_running() {
             // Cancelled while it waited.
@@ -127,10 +128,31 @@ impl Driver {
             known.queued -= 1;
             known.state = State::Busy;
         });
+        let loan = job.spec.loan.take();
+        let mut before = None;
+        if let Some((loan, _charge)) = loan.as_deref() {
+            let lent = tokio::select! {
+                lent = self.lend(loan) => lent,
+                reason = wait_for_stop(stop) => {
+                    command.set_over(self.session.known().never_ran(reason));
+                    return Turn::Closed(reason);
+                }
+            };
+            match lent {
+                Lent::Yes(had) => before = Some(had),
+                Lent::No(why) => return self.not_started(&command, &why),
+                Lent::ShellEnded => return self.not_started_by_ended_shell(&command, stop).await,
+            }
+        }
         let kills = self.oom.kills();
         let mut running = match Running::start(job, &mut self.shell, self.last_status, self.session.about.direct) {
             Ok(running) => running,
-            Err(error) => return self.not_started(&command, &error),
+            Err(error) => {
+                if let Some(before) = &before {
+                    self.reclaim(before).await;
+                }
+                return self.not_started(&command, &error);
+            }
         };
         let verdict = tokio::select! {
             verdict = running.drive(&mut self.shell, &mut self.holder, &mut self.saved) => verdict,
@@ -145,7 +167,7 @@ impl Driver {
         };
         // Only a command that failed can have failed for want of memory.
         let out_of_memory = verdict.status != 0 && self.oom.kills() > kills;
-        self.conclude(running, verdict, out_of_memory, stop).await
+        self.conclude(running, verdict, out_of_memory, before, stop).await
     }
 
     /// Brings the session into order after a command, then reports its end.
@@ -154,6 +176,7 @@ impl Driver {
         mut running: Running,
         mut verdict: Verdict,
         out_of_memory: bool,
+        before: Option<Before>,
         stop: &mut watch::Receiver<Option<Reason>>,
     ) -> Turn {
         if verdict.signal_under_way && verdict.shell_end.is_none() {
@@ -168,6 +191,15 @@ impl Driver {
             _ = wait_for_stop(stop) => {}
         }
         running.drain(&mut self.shell);
+        if let Some(before) = before.as_ref().filter(|_| verdict.shell_end.is_none()) {
+            tokio::select! {
+                reclaimed = self.reclaim(before) => match reclaimed {
+                    Some(directory) => verdict.directory = Some(directory),
+                    None => verdict.shell_end = Some(ShellEnd::killed()),
+                },
+                _ = wait_for_stop(stop) => {}
+            }
+        }
         let shell_ended = verdict.shell_end.is_some();
         if shell_ended {
             running.take_last_words(&self.shell);
@@ -184,7 +216,9 @@ impl Driver {
             (None, Some(saved)) if shell_ended => Some(saved.directory.clone()),
             _ => None,
         };
-        if let Some(directory) = directory {
+        // A shell that ended gave nothing back: the next one does, and begins where the session was.
+        let had = before.as_ref().filter(|_| shell_ended);
+        if let Some(directory) = had.and_then(|had| had.directory.clone()).or(directory) {
             self.session.update(|known| known.directory = directory);
         }
         if self.session.about.direct {
@@ -196,7 +230,8 @@ impl Driver {
         let goes_on = !shell_ended
             || (!self.session.about.direct
                 && self.session.about.on_shell_exit != OnShellExit::Close
-                && self.restart(stop).await);
+                && self.restart(stop).await
+                && self.give_back(had, stop).await);
         self.session.update(|known| {
             known.state = if goes_on { State::Idle } else { State::Closed };
             if !goes_on {
@@ -209,7 +244,7 @@ impl Driver {
     }
 
     /// A command that could not be given to the shell ends with a message, as one that cannot be executed.
-    fn not_started(&mut self, command: &Arc<Command>, error: &std::io::Error) -> Turn {
+    fn not_started(&mut self, command: &Arc<Command>, error: &dyn std::fmt::Display) -> Turn {
         command.log.append(Stream::Stderr, format!("sandshell: cannot run the command: {error}\n").into());
         // A shell that takes no lines has ended. Its holder may have been kept from saying so.
         self.holder.wake();
@@ -218,6 +253,40 @@ impl Driver {
         self.session.update(|known| known.state = State::Idle);
         command.set_over(exited);
         Turn::Next
+    }
+
+    /// As [`Self::not_started`], when the shell ended before the command was given to it.
+    async fn not_started_by_ended_shell(
+        &mut self,
+        command: &Arc<Command>,
+        stop: &mut watch::Receiver<Option<Reason>>,
+    ) -> Turn {
+        let goes_on = self.session.about.on_shell_exit != OnShellExit::Close && self.restart(stop).await;
+        let turn = self.not_started(command, &"the session's shell ended before it");
+        if goes_on {
+            return turn;
+        }
+        self.session.update(|known| {
+            known.state = State::Closed;
+            known.shell_pid = 0;
+        });
+        Turn::Closed(Reason::Cancelled)
+    }
+
+    /// Has a new shell put back what the one before had for a command. False when it ended over it, and the session is
+    /// closed meanwhile.
+    async fn give_back(&mut self, had: Option<&Before>, stop: &mut watch::Receiver<Option<Reason>>) -> bool {
+        let Some(had) = had else { return true };
+        let ended = tokio::select! {
+            reclaimed = self.reclaim(had) => reclaimed.is_none(),
+            _ = wait_for_stop(stop) => false,
+        };
+        // A shell that cannot take it is followed by one that has none of the saved state, the variables of the command
+        // neither.
+        if ended {
+            self.saved = None;
+        }
+        !ended || self.restart(stop).await
     }
 
     fn exited(&self, running: &Running, verdict: Verdict, out_of_memory: bool) -> Exited {

@@ -13,6 +13,7 @@ mod environment;
 mod escalation;
 mod input;
 mod leftovers;
+mod lending;
 mod memory;
 mod oom;
 mod opening;

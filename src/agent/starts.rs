@@ -1,7 +1,7 @@
 //! How a command is started: in a session, or directly in a fresh shell.
 
 use super::{
-    command::{Command, Spec},
+    command::{Command, Spec, loan},
     opening::{Unheard, Wanted, of_no_use},
     output::Follower,
     request_ids::{Claim, Claimed, fingerprint},
@@ -50,11 +50,12 @@ impl Sessions {
         let target = start.target.take();
         let if_busy = if start.if_busy() == IfBusy::Refuse { IfBusy::Refuse } else { IfBusy::Queue };
         // Asked for before a shell is started for it.
-        let spec = Spec::new(&mut start, input, self.budget())?;
+        let mut spec = Spec::new(&mut start, input, self.budget())?;
         match target {
             // Nothing waits here, so nothing can be left half done.
             Some(Target::SessionId(id)) => {
                 let session = self.get(&id)?;
+                spec.loan = loan(&mut start, self.budget())?;
                 let command = session.submit(spec, if_busy)?;
                 if let Some(claimed) = claimed {
                     claimed.fulfil(Arc::clone(&command));

@@ -93,6 +93,22 @@ impl Checks {
         }
     }
 
+    /// Names of variables that a shell which runs already can take.
+    fn shell_names(&mut self, field: &str, env: &HashMap<String, String>) {
+        for name in env.keys().filter(|name| !name.is_empty()) {
+            let first = !name.starts_with(|first: char| first.is_ascii_digit());
+            if !first || !name.chars().all(|character| character.is_ascii_alphanumeric() || character == '_') {
+                let message = "in a session a name may only have A-Z, a-z, 0-9 and _, and must not begin with a digit";
+                self.wrong(format!("{field}[{:?}]", short(name)), message);
+            } else if name.starts_with("SANDSHELL_") {
+                self.wrong(
+                    format!("{field}[{:?}]", short(name)),
+                    "names that begin with SANDSHELL_ are kept for Sandshell",
+                );
+            }
+        }
+    }
+
     fn request_id(&mut self, field: &str, value: &str) {
         let fits = value.chars().count() <= MAX_REQUEST_ID;
         self.check(fits, field, &format!("may have at most {MAX_REQUEST_ID} characters"));

@@ -14,6 +14,7 @@ mod holder;
 mod inherited;
 mod launch;
 mod limits;
+mod loan;
 mod processes;
 mod quoting;
 mod records;
@@ -30,6 +31,7 @@ pub(crate) use directory::Directory;
 pub(crate) use fifo::{Fifo, InputFifo, LARGE_READ, Read, ReadEnd, write};
 pub(crate) use holder::{Event, Holder};
 pub(crate) use launch::{Launch, LaunchError};
+pub(crate) use loan::{Asked, Before, Loan, MOST_KEPT};
 pub(crate) use processes::{
     Halt, Image, Moment, Processes, descendants_since, group_has_members, group_members, halted, image, minds,
     reads_terminal, reap,

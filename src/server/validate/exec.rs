@@ -39,18 +39,17 @@ fn check_start(checks: &mut Checks, start: &ExecStart) {
         Some(Target::SessionId(id)) => {
             checks.required("start.session_id", id);
             let message = "only for a direct execution; a session has its own: give sandbox_id, or leave it out";
-            checks.check(start.env.is_empty(), "start.env", message);
-            checks.check(start.working_directory.is_empty(), "start.working_directory", message);
             checks.check(start.shell.is_empty(), "start.shell", message);
+            checks.shell_names("start.env", &start.env);
         }
         Some(Target::SandboxId(id)) => {
             checks.required("start.sandbox_id", id);
-            checks.env("start.env", &start.env);
-            checks.directory("start.working_directory", &start.working_directory);
             checks.text("start.shell", &start.shell, MAX_PATH);
         }
         None => checks.wrong("start.target", "give session_id or sandbox_id"),
     }
+    checks.env("start.env", &start.env);
+    checks.directory("start.working_directory", &start.working_directory);
     checks.text("start.command", &start.command, MAX_COMMAND);
     if let Some(timeout) = &start.timeout {
         span(checks, "start.timeout", timeout, MILLIS, 30 * DAYS, "1 ms to 30 days");
@@ -141,7 +140,7 @@ mod tests {
     fn all_violations_come_at_once() {
         let wrong = ExecStart {
             command: "a\0".into(),
-            env: [("A".into(), "B".into())].into(),
+            env: [("1A".into(), "B".into())].into(),
             timeout: Some(Duration { seconds: 0, nanos: 999_999 }),
             kill_grace: Some(Duration { seconds: 61, nanos: 0 }),
             pty: Some(Pty { size: Some(TerminalSize { rows: 0, columns: 65536 }), term: String::new() }),
@@ -153,7 +152,7 @@ mod tests {
         assert_eq!(
             fields(start(&wrong)),
             [
-                "start.env",
+                "start.env[\"1A\"]",
                 "start.command",
                 "start.timeout",
                 "start.kill_grace",

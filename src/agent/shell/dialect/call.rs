@@ -31,7 +31,7 @@ impl Dialect {
     }
 
     /// A report begins with a NUL too: what somebody else has written before it, without an end, is no part of it.
-    fn report_command(self, tag: u64, directory: &str) -> String {
+    pub(super) fn report_command(self, tag: u64, directory: &str) -> String {
         format!("{} printf \"\\000{tag:x} %s %s\\000\" \"$?\" \"${{PWD-}}\" >|{directory}/{STATUS}", self.builtin())
     }
 

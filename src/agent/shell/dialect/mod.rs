@@ -4,6 +4,7 @@
 //! nothing but source files: the user's text is never part of a line.
 
 mod call;
+mod loan;
 mod saver;
 mod startup;
 
@@ -11,6 +12,7 @@ use super::{directory::Directory, quoting};
 use std::path::Path;
 
 pub(crate) use call::Call;
+pub(super) use loan::{Errand, WAS, Was};
 
 /// A family of shells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
