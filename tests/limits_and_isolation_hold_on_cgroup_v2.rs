@@ -12,7 +12,13 @@ use std::{
 };
 
 /// What runs inside, but for what needs a Docker daemon: the modules whose names start so.
-const INSIDE: &[&str] = &["limits_hold", "isolation_holds", "an_ordinary_user_can_serve", "sandboxes_come_and_go"];
+const INSIDE: &[&str] = &[
+    "a_directory_removed_by_hand",
+    "an_ordinary_user_can_serve",
+    "isolation_holds",
+    "limits_hold",
+    "sandboxes_come_and_go",
+];
 
 /// The machine is given up when its console has said nothing for so long. It takes 3 s to boot and is about ten times
 /// slower than the machine that it runs on, and so are the bounds of the tests inside.

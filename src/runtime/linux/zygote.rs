@@ -14,7 +14,7 @@ use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create},
     net::SendFlags,
-    process::{Pid, Signal, kill_process, set_child_subreaper, setsid},
+    process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal, set_child_subreaper, setsid},
 };
 use std::{
     fs::File,
@@ -126,6 +126,8 @@ struct Starter {
     /// Orders go there. Nothing comes back but the end.
     socket: OwnedFd,
     pid: Pid,
+    /// Always means this process, whatever becomes of its number. Ready when it has ended.
+    process: OwnedFd,
     /// When it got its order.
     since: Instant,
 }
@@ -134,6 +136,8 @@ struct Starter {
 const USUAL: Duration = Duration::from_secs(1);
 /// How long starters may take to finish when the server is gone. The next server waits for that.
 const FAREWELL: Duration = Duration::from_secs(8);
+/// How long a starter may take to end after it was killed.
+const DEATH: Duration = Duration::from_secs(1);
 
 impl Zygote {
     fn run(mut self) -> Result<(), Failure> {
@@ -178,15 +182,16 @@ impl Zygote {
         }
         let until = Instant::now() + FAREWELL;
         for starter in self.idle.iter().chain(&self.busy) {
-            // Nothing is ever received: what comes is the end. It does not come from one that hangs.
-            let left = span(until.saturating_duration_since(Instant::now()));
-            if !matches!(poll(&mut [PollFd::new(&starter.socket, PollFlags::IN)], Some(&left)), Ok(1..)) {
+            // Its process and not its socket: that closes earlier, while the process is still in its cgroup.
+            if !starter.ends_by(until) {
                 tracing::warn!(pid = starter.pid.as_raw_pid(), "a starter that does not end is killed");
-                let _ = kill_process(starter.pid, Signal::KILL);
+                let _ = pidfd_send_signal(&starter.process, Signal::KILL);
+                starter.ends_by(Instant::now() + DEATH);
             }
         }
+        let unused: Vec<_> = self.idle.iter().map(|starter| starter.pid.as_raw_pid()).collect();
         let hello = &self.shared.hello;
-        hello.cgroups.close();
+        hello.cgroups.close(&unused);
         home::sweep(&self.shared.layout, &hello.skeleton, &hello.cgroups)
     }
 
@@ -230,7 +235,8 @@ impl Zygote {
     fn fork_starter(&mut self) -> Result<Starter, Failure> {
         let (own, orders) = packet::pair().step("make a socket pair")?;
         if let Some(pid) = sys::fork().step("fork a starter")? {
-            return Ok(Starter { socket: own, pid, since: Instant::now() });
+            let process = pidfd_open(pid, PidfdFlags::empty()).step("hold a starter")?;
+            return Ok(Starter { socket: own, pid, process, since: Instant::now() });
         }
         // A starter must not hold the zygote's sockets: nobody would notice any more that the zygote is gone.
         drop(own);
@@ -238,6 +244,19 @@ impl Zygote {
         self.busy.clear();
         self.control = orders;
         starter::run(&self.shared, &self.control)
+    }
+}
+
+impl Starter {
+    /// Waits until it has ended. `false` when it has not by then.
+    fn ends_by(&self, until: Instant) -> bool {
+        loop {
+            let left = span(until.saturating_duration_since(Instant::now()));
+            match poll(&mut [PollFd::new(&self.process, PollFlags::IN)], Some(&left)) {
+                Err(rustix::io::Errno::INTR) => {}
+                other => return matches!(other, Ok(1..)),
+            }
+        }
     }
 }
 

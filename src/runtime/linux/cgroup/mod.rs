@@ -16,6 +16,7 @@ use std::{
     fs, io,
     os::fd::OwnedFd,
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
 /// What a cgroup can limit.
@@ -141,17 +142,47 @@ impl Cgroups {
 }
 
 impl Cgroups {
-    /// Removes all that nobody uses, the common directories too if no sandbox is left.
-    pub(super) fn close(&self) {
-        // A process leaves its cgroup a little after its sockets close.
-        for _ in 0..20 {
+    /// Removes all that nobody uses, the common directories too if no sandbox is left. `ended` are starters that have ended
+    /// without having started a sandbox: their cgroups must be gone afterwards.
+    pub(super) fn close(&self, ended: &[i32]) {
+        let began = Instant::now();
+        let mut pause = LEAVING.0;
+        loop {
             self.sweep();
             let is_left = |hierarchy: &Hierarchy| matches!(remove(&hierarchy.parent), Ok(false));
-            if !self.hierarchies.iter().any(is_left) {
+            let left: Vec<_> = self.hierarchies.iter().filter(|hierarchy| is_left(hierarchy)).collect();
+            // What sandboxes use stays. What a starter has used goes, a little after the end of its process: on some kernels
+            // it leaves its cgroup only when it has left its processor for the last time.
+            if !left.iter().any(|hierarchy| hierarchy.is_being_left(ended)) {
                 return;
             }
-            std::thread::sleep(std::time::Duration::from_millis(1));
+            if began.elapsed() > LEFT {
+                let parents: Vec<_> = left.iter().map(|hierarchy| &hierarchy.parent).collect();
+                tracing::warn!(?parents, "the cgroups of processes that have ended do not go");
+                return;
+            }
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(LEAVING.1);
         }
+    }
+}
+
+/// The first and the longest pause between two attempts to remove a cgroup that a process is just leaving.
+const LEAVING: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
+/// How long leaving it may take.
+const LEFT: Duration = Duration::from_secs(2);
+
+impl Hierarchy {
+    /// Whether it has a cgroup whose processes have ended: one that has none, or that one of these starters has made.
+    fn is_being_left(&self, starters: &[i32]) -> bool {
+        let has_ended = |path: &Path| {
+            let starter = path.file_name().and_then(|name| name.to_str()?.rsplit('-').next()?.parse().ok());
+            starter.is_some_and(|pid| starters.contains(&pid))
+                || fs::read(path.join("cgroup.procs")).is_ok_and(|processes| processes.is_empty())
+        };
+        let entries = fs::read_dir(&self.parent).into_iter().flatten().flatten();
+        let mut directories = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+        directories.any(|entry| has_ended(&entry.path()))
     }
 }
 
