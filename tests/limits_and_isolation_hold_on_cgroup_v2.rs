@@ -17,6 +17,7 @@ const INSIDE: &[&str] = &[
     "an_ordinary_user_can_serve",
     "isolation_holds",
     "limits_hold",
+    "programs_see_their_limits",
     "sandboxes_come_and_go",
 ];
 

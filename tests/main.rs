@@ -60,6 +60,7 @@ mod mistakes_keep_state;
 mod one_sandbox_leaves_the_rest_to_others;
 mod output_never_costs_the_sandbox;
 mod programs_cannot_harm_the_agent;
+mod programs_see_their_limits;
 mod python_clients_work;
 mod rude_clients_harm_nobody;
 mod sandboxes_are_released_in_time;

@@ -4,6 +4,7 @@
 //! sandbox sees, and gives up both before it executes the agent.
 
 use super::{
+    cgroup::View,
     inside::{self, Devices},
     privileges,
     seccomp::Filters,
@@ -92,6 +93,7 @@ impl First<'_> {
         let null = open(c"/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).step("open /dev/null")?;
         let null = out_of_the_way(null).step("open /dev/null")?;
         let devices = Devices::take()?;
+        let cgroups = View::take(&self.plan.hello.cgroups, &self.plan.made.cgroups)?;
         let resolver = self.plan.order.host_network.then(|| fs::read("/etc/resolv.conf").ok()).flatten();
         // Still as the server's user: to the sandbox's own, the data directory is closed.
         let old = enter(&self.tree.root())?;
@@ -99,7 +101,8 @@ impl First<'_> {
         let processes = inside::processes()?;
         // Nothing of the host is left from here on, so wherever the links of an image lead, they lead into the sandbox.
         leave(old)?;
-        let private = inside::mount_all(&processes, devices, self.plan.privileged(), self.plan.order.memory_bytes)
+        let (group, memory) = (self.plan.privileged(), self.plan.order.memory_bytes);
+        let private = inside::mount_all(&processes, devices, cgroups, group, memory)
             .map_err(|failure| self.blame_image(failure))?;
         let private = out_of_the_way(private).step("keep the agent's directory")?;
         if let Some(resolver) = resolver {

@@ -1,8 +1,9 @@
-//! What a sandbox's first process mounts into its root file system before it gives up the right to: `/proc`, `/dev`,
+//! What a sandbox's first process mounts into its root file system before it gives up the right to: `/proc`, `/dev`, `/sys`,
 //! and the directory for the agent's own files. All paths here are inside the new root, where the image decides what is a
 //! directory and what is a link, so nothing of the host may be mounted any more when they are followed.
 
 use super::{
+    cgroup::View,
     sys,
     wire::{Failure, Step},
 };
@@ -35,7 +36,7 @@ const DIRECTORIES: [(&CStr, u32); 7] = [
 ];
 
 /// What is mounted upon. Programs could replace a link, so there may be none on the way there.
-const MOUNT_POINTS: [&CStr; 3] = [c"/proc", c"/dev", c"/run/sandshell"];
+const MOUNT_POINTS: [&CStr; 4] = [c"/proc", c"/dev", c"/sys", c"/run/sandshell"];
 
 /// Files of `/proc` that tell about or change the whole host; they read as empty.
 const HIDDEN_FILES: [&CStr; 6] = [
@@ -98,6 +99,7 @@ pub(super) fn processes() -> Result<OwnedFd, Failure> {
 pub(super) fn mount_all(
     processes: &OwnedFd,
     devices: Devices,
+    cgroups: View,
     terminal_group: bool,
     memory_bytes: Option<u64>,
 ) -> Result<OwnedFd, Failure> {
@@ -119,6 +121,7 @@ pub(super) fn mount_all(
     move_mount(processes, c"", CWD, c"/proc", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH).step("mount /proc")?;
     device_directory(devices, terminal_group, memory_bytes)?;
     mask_proc()?;
+    cgroups.mount()?;
     private_directory().step("mount /run/sandshell")
 }
 
@@ -201,7 +204,7 @@ fn cover(path: &CStr, with: impl FnOnce() -> io::Result<OwnedFd>) -> Result<(), 
     }
 }
 
-fn tmpfs(path: &CStr, flags: MountFlags, mode: u32, bytes: u64) -> io::Result<()> {
+pub(super) fn tmpfs(path: &CStr, flags: MountFlags, mode: u32, bytes: u64) -> io::Result<()> {
     // Zero would mean without a limit.
     let options = CString::new(format!("mode={mode:o},size={}", bytes.max(4096)))?;
     Ok(mount(c"tmpfs", path, c"tmpfs", flags, options.as_c_str())?)

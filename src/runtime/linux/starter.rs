@@ -47,6 +47,7 @@ pub(super) struct Shared {
 pub(super) struct Plan<'a> {
     pub(super) hello: &'a Hello,
     pub(super) order: &'a Order,
+    pub(super) made: &'a Made,
 }
 
 impl Plan<'_> {
@@ -138,7 +139,7 @@ fn start(shared: &Shared, prepared: &Prepared, order: &Order, config: OwnedFd) -
     let (go_reader, mut go) = io::pipe().step("make a pipe")?;
     let (failures, failed) = io::pipe().step("make a pipe")?;
     let config = aside(config)?;
-    let plan = Plan { hello, order };
+    let plan = Plan { hello, order, made: &prepared.made };
     let first = First {
         plan: &plan,
         tree: &tree,

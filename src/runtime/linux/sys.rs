@@ -45,6 +45,8 @@ pub(super) const MOUNT_ATTR_RDONLY: u64 = 0x1;
 pub(super) const MOUNT_ATTR_NOSUID: u64 = 0x2;
 /// Device files have no effect on the mount.
 pub(super) const MOUNT_ATTR_NODEV: u64 = 0x4;
+/// Programs on the mount cannot be executed.
+pub(super) const MOUNT_ATTR_NOEXEC: u64 = 0x8;
 const MOUNT_ATTR_IDMAP: u64 = 0x0010_0000;
 
 /// A child as its parent sees it.

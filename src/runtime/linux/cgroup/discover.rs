@@ -25,13 +25,19 @@ pub(in crate::runtime::linux) fn discover(instance: &str) -> io::Result<(Cgroups
     let name = format!("sandshell-{instance}");
     let mut cgroups = Cgroups::default();
     let mut reasons = Vec::new();
-    for controller in Controller::ALL {
+    for controller in Controller::LIMITS {
         match version1(&mounts, &own, controller, &name) {
             Ok(Some(parent)) => add(&mut cgroups, parent, Version::V1, controller),
             Ok(None) => {}
             Err(error) => {
                 reasons.push((Some(controller), format!("the server may not make a cgroup v1 for it: {error}")));
             }
+        }
+    }
+    for companion in Controller::COMPANIONS {
+        // A host that gives none keeps all limits. Only who looks for them there is told less.
+        if let Ok(Some(parent)) = version1(&mounts, &own, companion, &name) {
+            add(&mut cgroups, parent, Version::V1, companion);
         }
     }
     match version2(&mounts, &own, &cgroups, &name) {
@@ -58,7 +64,19 @@ fn version1(mounts: &[CgroupMount], own: &str, controller: Controller, name: &st
     make(&parent)?;
     // A directory that exists but is another user's would only fail later.
     rustix::fs::access(&parent, rustix::fs::Access::WRITE_OK)?;
+    if controller == Controller::Cpuset {
+        all_processors(&own, &parent)?;
+    }
     Ok(Some(parent))
+}
+
+/// Gives a new group of `cpuset` what the one above it has, and so all groups that are made in it: one that has nothing
+/// takes no process.
+fn all_processors(above: &Path, group: &Path) -> io::Result<()> {
+    for file in ["cpuset.cpus", "cpuset.mems"] {
+        write(group, file, fs::read_to_string(above.join(file))?.trim())?;
+    }
+    write(group, "cgroup.clone_children", "1")
 }
 
 fn version2(mounts: &[CgroupMount], own: &str, so_far: &Cgroups, name: &str) -> Result<Option<Hierarchy>, String> {
@@ -67,7 +85,7 @@ fn version2(mounts: &[CgroupMount], own: &str, so_far: &Cgroups, name: &str) -> 
         return Err("the server's own cgroup is outside of the mounted cgroup2 file system".to_owned());
     };
     let available = listed(&own.join("cgroup.controllers"));
-    let wanted: Vec<_> = Controller::ALL
+    let wanted: Vec<_> = Controller::LIMITS
         .into_iter()
         .filter(|controller| !so_far.has(*controller) && available.iter().any(|name| name == controller.name()))
         .collect();
@@ -163,8 +181,9 @@ fn warnings(cgroups: &Cgroups, reasons: &[(Option<Controller>, String)]) -> Vec<
         Controller::Memory => "memory limits are not enforced: a sandbox can use all of the host's memory",
         Controller::Cpu => "processor limits are not enforced: a sandbox can use all of the host's processors",
         Controller::Pids => "process limits are not enforced: a sandbox can fill the host's process table",
+        Controller::Cpuacct | Controller::Cpuset => "programs do not find all controllers that they may look for",
     };
-    let missing = Controller::ALL.into_iter().filter(|controller| !cgroups.has(*controller));
+    let missing = Controller::LIMITS.into_iter().filter(|controller| !cgroups.has(*controller));
     let warning = |controller: Controller| {
         let why = reasons.iter().find(|(about, _)| about.is_none_or(|about| about == controller));
         let why = why.map_or("no cgroup controller for it is available to the server", |(_, why)| why);

@@ -6,15 +6,17 @@
 
 mod discover;
 mod mounts;
+mod view;
 
 pub(super) use discover::discover;
+pub(super) use view::View;
 
 use super::wire::{Failure, Order, Step};
 use crate::runtime::SupportedLimits;
 use serde::{Deserialize, Serialize};
 use std::{
     fs, io,
-    os::fd::OwnedFd,
+    os::{fd::OwnedFd, unix::fs::PermissionsExt},
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -28,16 +30,25 @@ pub(super) enum Controller {
     Cpu,
     /// Processes and threads.
     Pids,
+    /// Version 1 only. It counts processor time and limits nothing.
+    Cpuacct,
+    /// Version 1 only, and limits nothing here. Without it and `cpuacct` Java finds no limit at all.
+    Cpuset,
 }
 
 impl Controller {
-    pub(super) const ALL: [Self; 3] = [Self::Memory, Self::Cpu, Self::Pids];
+    /// Those that limit something.
+    pub(super) const LIMITS: [Self; 3] = [Self::Memory, Self::Cpu, Self::Pids];
+    /// Those that programs look for beside them.
+    pub(super) const COMPANIONS: [Self; 2] = [Self::Cpuacct, Self::Cpuset];
 
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Memory => "memory",
             Self::Cpu => "cpu",
             Self::Pids => "pids",
+            Self::Cpuacct => "cpuacct",
+            Self::Cpuset => "cpuset",
         }
     }
 }
@@ -88,6 +99,9 @@ impl Cgroups {
             let path = hierarchy.parent.join(name);
             fs::create_dir(&path).step_with(|| format!("make the cgroup {}", path.display()))?;
             made.push(path.clone());
+            // Whatever the umask says: its programs, who are other users on the host, are shown it read-only.
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o755))
+                .step_with(|| format!("make the cgroup {}", path.display()))?;
             write(&path, "cgroup.procs", "0").step_with(|| format!("enter the cgroup {}", path.display()))?;
             if hierarchy.version == Version::V1 && hierarchy.controllers.contains(&Controller::Memory) {
                 // Also ahead of time, because the first such limit on a host rewrites the kernel's code.
@@ -109,6 +123,7 @@ impl Cgroups {
                     Controller::Pids => {
                         order.max_processes.map_or(Ok(()), |count| write(path, "pids.max", &count.to_string()))
                     }
+                    Controller::Cpuacct | Controller::Cpuset => Ok(()),
                 };
                 let too_low = result.as_ref().is_err_and(|error| error.raw_os_error() == Some(libc::EBUSY));
                 let hint = if too_low { ": it is less than a sandbox takes by itself" } else { "" };
