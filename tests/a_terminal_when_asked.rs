@@ -10,6 +10,7 @@ crate::in_every_shell!(
     ctrl_c_interrupts,
     ctrl_z_stops_and_jobs_shows_it,
     ctrl_d_ends_the_input,
+    a_backspace_takes_a_whole_character,
     full_screen_programs_work,
     an_interactive_shell_is_a_command,
     the_next_command_finds_a_clean_terminal,
@@ -99,6 +100,16 @@ async fn ctrl_d_ends_the_input(at: At) {
     running.stdin("\x04").await;
     running.until_tty("over").await;
     assert_eq!(running.finish().await.exit_code(), 0);
+}
+
+async fn a_backspace_takes_a_whole_character(at: At) {
+    let s = at.session().await;
+    // The terminal's own editing of the line, whatever a shell has for its own.
+    let running = on_terminal(&s, 24, 80, "head -n 1 >/tmp/line; stty -a").await;
+    running.stdin("\u{17e}\x7fo\u{20ac}\u{1f600}\x7f\x7f\n").await;
+    let got = running.finish().await;
+    assert!(got.tty().contains(" iutf8"), "{got:?}");
+    s.run("cat /tmp/line").await.expect("o\n", "", 0);
 }
 
 async fn full_screen_programs_work(at: At) {

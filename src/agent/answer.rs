@@ -13,7 +13,7 @@ use std::{
 /// What an answer holds. It goes with the response to where its body is.
 #[derive(Clone)]
 pub(super) struct Held {
-    _charges: Arc<[Charge; 2]>,
+    _charges: Arc<[Charge; 3]>,
 }
 
 /// The body of an answer that holds something. HTTP/2 asks for its end when there was room for all that is before it.
@@ -23,8 +23,8 @@ pub(super) struct Holding<B> {
 }
 
 impl Held {
-    /// What the two streams of an answer hold.
-    pub(super) fn new(charges: [Charge; 2]) -> Self {
+    /// What the streams of an answer hold.
+    pub(super) fn new(charges: [Charge; 3]) -> Self {
         Self { _charges: Arc::new(charges) }
     }
 

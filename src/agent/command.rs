@@ -16,6 +16,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio_util::sync::CancellationToken;
 
 /// Time between INT, TERM and KILL unless the client says otherwise.
 const KILL_GRACE: Duration = Duration::from_millis(500);
@@ -43,6 +44,8 @@ pub(super) struct Spec {
     pub(super) grace: Duration,
     /// Where its standard input comes from.
     pub(super) input: Input,
+    /// Whether its client can answer questions, for as long as it has not ended its input.
+    pub(super) answers: Answers,
     /// Its terminal, when it runs on one.
     pub(super) pty: Option<Pty>,
     /// Where its output goes.
@@ -61,11 +64,22 @@ pub(super) enum Input {
     Whole(Bytes),
 }
 
+/// Whether the client can answer what a program asks on the session's terminal, where ssh asks for passwords.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Answers {
+    /// It has no way to.
+    Never,
+    /// It has one, but did not say that it would use it.
+    Briefly,
+    /// It streams input.
+    Streamed,
+}
+
 /// The terminal of a command.
 pub(super) struct Pty {
     /// Its size.
     pub(super) size: TerminalSize,
-    /// `TERM`, when it is not the session's.
+    /// `TERM`, when the client has said it.
     pub(super) term: Option<String>,
 }
 
@@ -104,6 +118,8 @@ pub(super) struct Command {
     ongoing: Mutex<Option<Ongoing>>,
     control: mpsc::Sender<Control>,
     input: mpsc::UnboundedSender<QueuedInput>,
+    /// Cancelled when input came that nothing wanted.
+    input_refused: CancellationToken,
     /// Has a permit for each byte that may still be queued.
     input_room: Arc<Semaphore>,
 }
@@ -149,8 +165,13 @@ impl Spec {
         let duration = |d: Option<prost_types::Duration>| d.and_then(|d| Duration::try_from(d).ok());
         let pty = start.pty.take().map(|pty| Pty {
             size: pty.size.unwrap_or(TerminalSize { rows: 24, columns: 80 }),
-            term: (!pty.term.is_empty() && pty.term != super::environment::TERM).then_some(pty.term),
+            term: (!pty.term.is_empty()).then_some(pty.term),
         });
+        let answers = match &whole_input {
+            Some(_) => Answers::Never,
+            None if start.stdin || pty.is_some() => Answers::Streamed,
+            None => Answers::Briefly,
+        };
         let input = match whole_input {
             Some(bytes) if !bytes.is_empty() => Input::Whole(bytes),
             // `Run` has no stream, so that nothing would ever follow what is here.
@@ -163,6 +184,7 @@ impl Spec {
             timeout: duration(start.timeout),
             grace: duration(start.kill_grace).unwrap_or(KILL_GRACE),
             input,
+            answers,
             pty,
             log,
             loan: None,
@@ -199,7 +221,8 @@ impl Command {
         let shown = text.trim_end_matches(char::REPLACEMENT_CHARACTER).to_owned();
         let (phase, ongoing) = (Mutex::new(Phase::Queued), Mutex::new(Some(ongoing)));
         let log = Arc::clone(&spec.log);
-        let command = Self { id, session_id, log, shown, phase, ongoing, control, input, input_room };
+        let input_refused = CancellationToken::new();
+        let command = Self { id, session_id, log, shown, phase, ongoing, control, input, input_refused, input_room };
         Job { command: Arc::new(command), spec, control: control_inbox, input: input_inbox }
     }
 
@@ -264,6 +287,21 @@ impl Command {
         };
         // The receiver is gone when the command is over: then nobody reads it.
         let _ = self.input.send(queued);
+    }
+
+    /// Input came that nothing wanted: the call that sends it is told.
+    pub(super) fn refuse_input(&self) {
+        self.input_refused.cancel();
+    }
+
+    /// Waits until input came that nothing wanted.
+    pub(super) fn input_refused(&self) -> impl Future<Output = ()> + Send + 'static {
+        self.input_refused.clone().cancelled_owned()
+    }
+
+    /// Whether that is so.
+    pub(super) fn input_is_refused(&self) -> bool {
+        self.input_refused.is_cancelled() && self.exited().is_none()
     }
 
     /// Its number in its session.

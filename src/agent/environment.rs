@@ -2,8 +2,12 @@
 
 use std::{collections::BTreeMap, ffi::OsString};
 
-/// `TERM` of every session: what most terminals and all our clients speak. Programs print colours only on a terminal.
-pub(super) const TERM: &str = "xterm-256color";
+/// `TERM` of every session whose user has not set it. Commands have no terminal, and with this even those programs say so
+/// that look at nothing else: git does not open an editor that nobody could use.
+pub(super) const TERM: &str = "dumb";
+
+/// `TERM` of a command on a terminal, where the session has no other: what most terminals and all our clients speak.
+pub(super) const TERMINAL: &str = "xterm-256color";
 
 /// What is read of the list of users, in bytes.
 const MOST_USERS: u64 = 16 << 20;

@@ -12,6 +12,19 @@ use tokio::time::Instant;
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 const LOOK_FOR: Duration = Duration::from_millis(100);
 
+/// How long input without a standard input to go to waits for a program that reads it on the terminal.
+const WANTED_WITHIN: Duration = Duration::from_secs(1);
+
+/// What became of a piece of input.
+pub(super) enum Taken {
+    /// It, or a part of it, was typed on the terminal.
+    Typed,
+    /// There is nobody who reads the terminal, and nothing else that it could be for.
+    Unwanted,
+    /// Anything else.
+    Otherwise,
+}
+
 /// The way of a command's input.
 pub(super) struct Feed {
     fifo: Option<InputFifo>,
@@ -22,6 +35,8 @@ pub(super) struct Feed {
     to_terminal: bool,
     ended: bool,
     question: Question,
+    /// Whether the terminal had the last output when the input came that has nowhere else to go.
+    spoken: bool,
 }
 
 /// What is known of whether a program asks on the terminal, while its standard input is something else.
@@ -46,7 +61,7 @@ impl Feed {
             Input::Whole(bytes) => (Some(InputFifo::create(directory)?), bytes, true),
         };
         let typed = pty || fifo.is_none();
-        Ok(Self { fifo, pty, typed, pending, to_terminal: pty, ended, question: Question::None })
+        Ok(Self { fifo, pty, typed, pending, to_terminal: pty, ended, question: Question::None, spoken: false })
     }
 
     /// What the shell opens as standard input.
@@ -65,7 +80,7 @@ impl Feed {
 
     /// A program has written to the terminal, and may wait for an answer there.
     pub(super) fn terminal_spoke(&mut self) {
-        if !self.typed && !matches!(self.question, Question::Looking { .. }) {
+        if !matches!(self.question, Question::Looking { .. }) {
             self.question = Question::Asked;
         }
     }
@@ -83,9 +98,15 @@ impl Feed {
             InputPiece::Data(_) if self.ended && !self.typed => {}
             InputPiece::Data(data) => {
                 self.pending = data;
-                self.to_terminal = self.typed;
+                self.to_terminal = self.pty;
                 let now = Instant::now();
                 match self.question {
+                    _ if self.pty => {}
+                    // Whether a program has asked is told by its output alone when it does not block in a read.
+                    _ if self.typed => {
+                        self.spoken = matches!(self.question, Question::Asked);
+                        self.question = Question::Looking { next: now, until: now + WANTED_WITHIN };
+                    }
                     Question::Asked => self.question = Question::Looking { next: now, until: now + LOOK_FOR },
                     // Now and then one look, without a wait: the program may have come to its question since.
                     Question::Unread { at } if now - at >= LOOK_FOR => {
@@ -110,13 +131,13 @@ impl Feed {
     }
 
     /// Writes what is pending; pending for ever when there is nothing to do. May be cancelled without loss.
-    pub(super) async fn advance(&mut self, terminal: &Terminal) {
+    pub(super) async fn advance(&mut self, terminal: &Terminal) -> Taken {
         // The shell waits for a writer before it runs anything.
         if let Some(fifo) = self.fifo.as_mut().filter(|fifo| !fifo.is_open()) {
             if fifo.opened().await.is_err() {
                 self.fifo = None;
             }
-            return;
+            return Taken::Otherwise;
         }
         if let Question::Looking { next, until } = self.question {
             tokio::time::sleep_until(next).await;
@@ -124,21 +145,33 @@ impl Feed {
             if is_read(terminal) {
                 self.to_terminal = true;
                 self.question = Question::Asked;
-            } else if now >= until {
-                self.question = Question::Unread { at: now };
-            } else {
+            } else if now < until {
                 self.question = Question::Looking { next: now + LOOK_EVERY, until };
+            } else if !self.typed {
+                self.question = Question::Unread { at: now };
+            } else if self.spoken {
+                self.to_terminal = true;
+                self.question = Question::None;
+            } else {
+                self.question = Question::None;
+                self.pending.clear();
+                return Taken::Unwanted;
             }
-            return;
+            return Taken::Otherwise;
         }
         if self.to_terminal && !self.pending.is_empty() {
             match terminal.write(&self.pending).await {
                 Ok(written) => self.pending.advance(written),
                 Err(_) => self.pending.clear(),
             }
-            return;
+            return Taken::Typed;
         }
         let Some(fifo) = &mut self.fifo else { return std::future::pending().await };
+        if fifo.is_closed() {
+            self.pending.clear();
+            fifo.help().await;
+            return Taken::Otherwise;
+        }
         if self.pending.is_empty() && !self.ended {
             return std::future::pending().await;
         }
@@ -152,10 +185,11 @@ impl Feed {
             // Written to the end and closed by the client, or nobody reads any more: what comes now is dropped.
             Err(_) => {
                 self.pending.clear();
-                self.fifo = None;
+                fifo.close();
                 self.ended = true;
             }
         }
+        Taken::Otherwise
     }
 }
 

@@ -1,18 +1,20 @@
 //! One command while it runs: its pipes, its input, its time, and the signals that end it.
 
 mod pipes;
+mod questions;
 
 use super::{
-    command::{Command, Control, Job, Pty},
+    command::{Command, Control, InputPiece, Job, Pty},
     escalation::Escalation,
-    input::Feed,
+    input::{Feed, Taken},
     leftovers,
     output::Log,
-    shell::{self, Call, Event, Fifo, Holder, Moment, ReadEnd, Report, Saved, Shell},
+    shell::{self, Call, Event, Fifo, Holder, Moment, ReadEnd, Report, Saved, Shell, Term},
     signals::Signals,
 };
 use crate::api::v1::{Exited, Stream, exited::Reason};
 use bytes::Bytes;
+use questions::Questions;
 use std::{io, path::PathBuf, sync::Arc, time::Duration};
 use tokio::{sync::mpsc, time::Instant};
 
@@ -33,6 +35,9 @@ pub(super) struct Running {
     output: Option<Fifo>,
     error: Option<Fifo>,
     feed: Feed,
+    questions: Questions,
+    /// When to look at them again, before the usual time.
+    questions_at: Option<Instant>,
     control: mpsc::Receiver<Control>,
     input: mpsc::UnboundedReceiver<super::command::QueuedInput>,
     tag: u64,
@@ -117,6 +122,7 @@ impl Running {
             }
             None => (Some(shell.pipe("out")?), Some(shell.pipe("err")?)),
         };
+        let questions = Questions::new(spec.answers, &shell.terminal);
         shell.forget_own_output();
         let tag = {
             let place = |fifo: &Option<Fifo>| {
@@ -128,7 +134,10 @@ impl Running {
                 output: &place(&output),
                 error: &place(&error),
                 last_status,
-                term: spec.pty.as_ref().and_then(|pty| pty.term.as_deref()),
+                term: spec
+                    .pty
+                    .as_ref()
+                    .map(|pty| pty.term.as_deref().map_or(Term::Usual(super::environment::TERMINAL), Term::Asked)),
                 leave: direct,
             };
             shell.run(&spec.text, &call)?
@@ -148,6 +157,8 @@ impl Running {
             output,
             error,
             feed,
+            questions,
+            questions_at: None,
             control,
             input,
             tag,
@@ -224,12 +235,21 @@ impl Running {
                     }
                 },
                 Some(queued) = self.input.recv(), if self.feed.wants_more() => {
+                    let ended = matches!(queued.piece, InputPiece::End);
                     if let Some(signal) = self.feed.signal(&queued.piece, &shell.terminal) {
                         self.signals.typed(signal, shell);
                     }
                     self.feed.take(queued.piece, &shell.terminal);
+                    if ended && !self.pty {
+                        self.input_ended(&shell.terminal);
+                    }
                 }
-                () = self.feed.advance(&shell.terminal) => {}
+                taken = self.feed.advance(&shell.terminal) => match taken {
+                    Taken::Typed => self.questions.answered(),
+                    Taken::Unwanted => self.command.refuse_input(),
+                    Taken::Otherwise => {}
+                },
+                () = until(self.questions_at) => self.look_for_questions(&shell.terminal),
                 // A shell that saves a large state waits for us to read it.
                 state = shell.keeper.next() => if let Ok(Some(state)) = state { *saved = Some(state) },
                 () = until(next_step) => {
@@ -241,6 +261,7 @@ impl Running {
                     look_at = Some(Instant::now() + LOOK_AFTER);
                     holder.wake();
                     self.look_for_report(shell);
+                    self.look_for_questions(&shell.terminal);
                 }
             }
         }

@@ -139,8 +139,10 @@ impl AgentService for Service {
             return Err(Error::invalid("start", "the first message must be start").into());
         };
         let Started { command, follower } = self.sessions.start(start, None).await?;
-        tokio::spawn(listen(pieces, command));
-        Ok(Response::new(Box::pin(follower.into_stream().map(Ok))))
+        let answers = follower.into_stream().map(Ok).take_until(command.input_refused());
+        tokio::spawn(listen(pieces, Arc::clone(&command)));
+        let refused = async move { command.input_is_refused().then(|| Err(unwanted_input().into())) };
+        Ok(Response::new(Box::pin(answers.chain(futures_util::stream::once(refused).filter_map(std::future::ready)))))
     }
 
     async fn run(&self, request: Request<v1::RunRequest>) -> Result<Response<v1::RunResponse>, Status> {
@@ -149,17 +151,20 @@ impl AgentService for Service {
         let budget = self.sessions.budget();
         let Started { command, follower } = self.sessions.start(start, Some(stdin)).await?;
         let bound = usize::try_from(max_output_bytes).ok().filter(|bytes| *bytes > 0).unwrap_or(RUN_OUTPUT);
-        let (mut stdout, mut stderr) = (Collected::new(bound, budget), Collected::new(bound, budget));
+        let collected = || Collected::new(bound, budget);
+        let (mut stdout, mut stderr, mut terminal) = (collected(), collected(), collected());
         let command_id = command.id.clone();
         let exited = follower
             .collect(|output| match output.stream() {
                 v1::Stream::Stdout => stdout.take(&output.data),
                 v1::Stream::Stderr => stderr.take(&output.data),
-                v1::Stream::Terminal | v1::Stream::Unspecified => {}
+                v1::Stream::Terminal => terminal.take(&output.data),
+                v1::Stream::Unspecified => {}
             })
             .await;
         let (stdout, stdout_truncated, stdout_truncated_at, for_stdout) = stdout.finish();
         let (stderr, stderr_truncated, stderr_truncated_at, for_stderr) = stderr.finish();
+        let (terminal, terminal_truncated, terminal_truncated_at, for_terminal) = terminal.finish();
         let mut response = Response::new(v1::RunResponse {
             command_id,
             stdout,
@@ -169,8 +174,11 @@ impl AgentService for Service {
             stderr_truncated,
             stdout_truncated_at,
             stderr_truncated_at,
+            terminal,
+            terminal_truncated,
+            terminal_truncated_at,
         });
-        response.extensions_mut().insert(Held::new([for_stdout, for_stderr]));
+        response.extensions_mut().insert(Held::new([for_stdout, for_stderr, for_terminal]));
         Ok(response)
     }
 
@@ -237,6 +245,12 @@ impl AgentService for Service {
 fn too_many_watchers() -> Error {
     let message = "the sandbox's agent has no room for another watcher; end one, or give the sandbox more memory";
     Error::exhausted(Reason::SandboxOutOfResources, message)
+}
+
+fn unwanted_input() -> Error {
+    let message = "no program reads it: the command was started without stdin, so that its standard input is empty, and \
+                   nothing asks on its terminal; start it with stdin, or with pty";
+    Error::invalid("stdin", message)
 }
 
 /// Passes on what the client says after the start. How its stream ends means nothing: the command goes on.

@@ -37,6 +37,7 @@ pub(super) async fn run_answer(
             exited: Some(stopped()),
             stdout_truncated: true,
             stderr_truncated: true,
+            terminal_truncated: true,
             ..RunResponse::default()
         })),
         result => answer(reached, result).await,

@@ -126,6 +126,7 @@ impl From<RunResponse> for Finished {
             command_id: r.command_id,
             stdout: r.stdout.to_vec(),
             stderr: r.stderr.to_vec(),
+            terminal: r.terminal.to_vec(),
             exited: r.exited.expect("Run answers with `exited`"),
             truncated: (
                 r.stdout_truncated.then_some(r.stdout_truncated_at),

@@ -62,8 +62,16 @@ impl Directory {
     }
 
     /// Makes a FIFO, in the place of whatever has its name.
+    ///
+    /// Every user may open it: a program that runs as another one (`su`) has it as its output, and opens it again by
+    /// `/dev/stdout`. Nobody else gets that far, because the directory is closed to other users, and so is what `/proc` says
+    /// of another user's descriptors.
     pub(super) fn make_fifo(&self, name: &str) -> io::Result<()> {
-        let make = || rustix::fs::mknodat(&self.fd, name, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0);
+        let make = || {
+            rustix::fs::mknodat(&self.fd, name, FileType::Fifo, EVERYBODY, 0)?;
+            // The agent's mask of file modes has taken its part away.
+            rustix::fs::chmodat(&self.fd, name, EVERYBODY, AtFlags::empty())
+        };
         self.private.all().with_room(|| match make() {
             Err(Errno::EXIST) => {
                 directories::put_away(self.fd.as_fd(), name)?;
@@ -106,3 +114,7 @@ impl Directory {
         let _ = rustix::fs::unlinkat(&self.fd, name, AtFlags::empty());
     }
 }
+
+/// Mode of what every user may read and write.
+const EVERYBODY: Mode =
+    Mode::RUSR.union(Mode::WUSR).union(Mode::RGRP).union(Mode::WGRP).union(Mode::ROTH).union(Mode::WOTH);

@@ -25,7 +25,7 @@ mod sys;
 mod terminal;
 mod text;
 
-pub(crate) use dialect::Call;
+pub(crate) use dialect::{Call, Term};
 pub(crate) use directories::{Directories, Private, read_file};
 pub(crate) use directory::Directory;
 pub(crate) use fifo::{Fifo, InputFifo, LARGE_READ, Read, ReadEnd, write};
@@ -34,7 +34,7 @@ pub(crate) use launch::{Launch, LaunchError};
 pub(crate) use loan::{Asked, Before, Loan, MOST_KEPT};
 pub(crate) use processes::{
     Halt, Image, Moment, Processes, descendants_since, group_has_members, group_members, halted, image, minds,
-    reads_terminal, reap,
+    reads_terminal, reap, waits_for_terminal,
 };
 pub(crate) use reports::{Keeper, Report, Reports, Saved};
 pub(crate) use sys::{kill, kill_group, protect};

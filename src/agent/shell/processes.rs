@@ -248,9 +248,52 @@ pub(crate) fn minds(pid: i32, signal: i32) -> bool {
     (set("SigCgt:") | set("SigPnd:") | set("ShdPnd:")) >> (signal - 1) & 1 == 1
 }
 
-/// Whether a process is blocked reading from a terminal: what it wants next is typed by somebody.
+/// Whether a process is blocked reading from a terminal: what it wants next is typed by somebody. Busybox waits until it can
+/// read, for its standard input and for nothing else.
 pub(crate) fn reads_terminal(pid: i32) -> bool {
-    reads(pid).is_some_and(|file| file.as_os_str() == "/dev/tty" || file.starts_with("/dev/pts"))
+    match call(pid) {
+        Some((libc::SYS_read, [fd, _])) => is_terminal(&fd.to_string(), pid),
+        Some((number, [_, 1])) if POLLS.contains(&number) => is_terminal("0", pid),
+        Some(_) | None => false,
+    }
+}
+
+/// Whether a process reads from a terminal, or waits with one open until it can read from some file.
+pub(crate) fn waits_for_terminal(pid: i32) -> bool {
+    reads_terminal(pid) || call(pid).is_some_and(|(number, _)| WAITS.contains(&number)) && has_terminal(pid)
+}
+
+/// The calls that wait for a number of files, which is their second argument.
+#[cfg(target_arch = "x86_64")]
+const POLLS: &[i64] = &[libc::SYS_poll, libc::SYS_ppoll];
+#[cfg(target_arch = "aarch64")]
+const POLLS: &[i64] = &[libc::SYS_ppoll];
+
+/// The calls that wait for one of several files.
+#[cfg(target_arch = "x86_64")]
+const WAITS: &[i64] = &[
+    libc::SYS_poll,
+    libc::SYS_select,
+    libc::SYS_epoll_wait,
+    libc::SYS_ppoll,
+    libc::SYS_pselect6,
+    libc::SYS_epoll_pwait,
+];
+#[cfg(target_arch = "aarch64")]
+const WAITS: &[i64] = &[libc::SYS_ppoll, libc::SYS_pselect6, libc::SYS_epoll_pwait];
+
+/// Whether a process has a terminal open.
+fn has_terminal(pid: i32) -> bool {
+    let Ok(open) = fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
+    open.take(MOST_FILES).flatten().any(|entry| entry.file_name().to_str().is_some_and(|fd| is_terminal(fd, pid)))
+}
+
+/// Open files of one process that are looked at.
+const MOST_FILES: usize = 1024;
+
+fn is_terminal(fd: &str, pid: i32) -> bool {
+    let file = fs::read_link(format!("/proc/{pid}/fd/{fd}"));
+    file.is_ok_and(|file| file.as_os_str() == "/dev/tty" || file.starts_with("/dev/pts"))
 }
 
 /// What a process has open as its standard output.
@@ -260,14 +303,17 @@ pub(super) fn output(pid: i32) -> Option<PathBuf> {
 
 /// What a process is blocked reading from, if it is.
 pub(super) fn reads(pid: i32) -> Option<PathBuf> {
+    let (_, [fd, _]) = call(pid).filter(|(number, _)| *number == libc::SYS_read)?;
+    fs::read_link(format!("/proc/{pid}/fd/{fd}")).ok()
+}
+
+/// The system call that a process is blocked in, if it is, and its first two arguments.
+fn call(pid: i32) -> Option<(i64, [u64; 2])> {
     let call = fs::read_to_string(format!("/proc/{pid}/syscall")).ok()?;
     let mut words = call.split(' ');
-    let (number, descriptor) = (words.next()?, words.next()?);
-    if number.parse() != Ok(libc::SYS_read) {
-        return None;
-    }
-    let fd = u32::from_str_radix(descriptor.strip_prefix("0x")?, 16).ok()?;
-    fs::read_link(format!("/proc/{pid}/fd/{fd}")).ok()
+    let number = words.next()?.parse().ok()?;
+    let mut argument = || u64::from_str_radix(words.next()?.strip_prefix("0x")?, 16).ok();
+    Some((number, [argument()?, argument()?]))
 }
 
 /// Whether what `/proc` calls an open file is the other end of this pipe.

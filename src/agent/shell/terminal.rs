@@ -5,7 +5,7 @@ use super::{fifo::ReadEnd, sys};
 use crate::api::v1::TerminalSize;
 use rustix::{
     fs::{Mode, OFlags},
-    termios::{LocalModes, OptionalActions, QueueSelector, SpecialCodeIndex, Termios, Winsize},
+    termios::{InputModes, LocalModes, OptionalActions, QueueSelector, SpecialCodeIndex, Termios, Winsize},
 };
 use std::{
     io,
@@ -34,12 +34,16 @@ impl Terminal {
         rustix::pty::unlockpt(&master)?;
         let name = rustix::pty::ptsname(&master, Vec::new())?;
         let device = rustix::fs::open(&name, OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty())?;
-        let modes = rustix::termios::tcgetattr(&device)?;
+        let mut modes = rustix::termios::tcgetattr(&device)?;
+        // What is typed is UTF-8, so that one backspace takes back one character.
+        modes.input_modes |= InputModes::IUTF8;
+        rustix::termios::tcsetattr(&device, OptionalActions::Now, &modes)?;
         let writer = rustix::io::fcntl_dupfd_cloexec(&master, 0)?;
         let reader = ReadEnd::new(master)?;
         let terminal =
             Self { reader, writer: sys::watch(writer)?, device, path: name.to_string_lossy().into_owned(), modes };
         terminal.resize(&TerminalSize { rows: 24, columns: 80 });
+        terminal.set_answerable(false);
         Ok(terminal)
     }
 
@@ -57,6 +61,34 @@ impl Terminal {
     pub(crate) fn reset(&self) {
         let _ = rustix::termios::tcflush(&self.device, QueueSelector::IFlush);
         let _ = rustix::termios::tcsetattr(&self.device, OptionalActions::Now, &self.modes);
+    }
+
+    /// Has a read wait for what is typed, or return at once with nothing, which programs take for the end of their input:
+    /// a question that nobody can answer must not be waited for. Whatever else the user or a program has set stays as it is.
+    pub(crate) fn set_answerable(&self, answerable: bool) {
+        let Ok(mut modes) = rustix::termios::tcgetattr(&self.device) else { return };
+        if answerable != is_at_its_end(&modes) {
+            return;
+        }
+        modes.local_modes.set(LocalModes::ICANON, answerable);
+        modes.special_codes[SpecialCodeIndex::VMIN] = answerable.into();
+        modes.special_codes[SpecialCodeIndex::VTIME] = 0;
+        let _ = rustix::termios::tcflush(&self.device, QueueSelector::IFlush);
+        let _ = rustix::termios::tcsetattr(&self.device, OptionalActions::Now, &modes);
+    }
+
+    /// Ends the wait of a program for what is typed, as by typing the end of input. A program that has set the terminal up to
+    /// read single keys gets that key; then, with the terminal at its end, it is told that nothing follows.
+    pub(crate) fn end_a_wait(&self) {
+        let Ok(mut modes) = rustix::termios::tcgetattr(&self.device) else { return };
+        let _ = rustix::termios::tcflush(&self.device, QueueSelector::IFlush);
+        if is_at_its_end(&modes) {
+            // A program that waits until it can read is told so only by a terminal that gives lines.
+            modes.local_modes.insert(LocalModes::ICANON);
+            let _ = rustix::termios::tcsetattr(&self.device, OptionalActions::Now, &modes);
+        }
+        let _ = rustix::io::write(self.writer.get_ref(), &[modes.special_codes[SpecialCodeIndex::VEOF]]);
+        self.finish_typing();
     }
 
     /// Gives it a size; programs in the foreground are told by WINCH.
@@ -100,4 +132,10 @@ impl Terminal {
     pub(crate) fn foreground(&self) -> Option<i32> {
         sys::foreground_group(self.writer.get_ref().as_fd())
     }
+}
+
+fn is_at_its_end(modes: &Termios) -> bool {
+    !modes.local_modes.contains(LocalModes::ICANON)
+        && modes.special_codes[SpecialCodeIndex::VMIN] == 0
+        && modes.special_codes[SpecialCodeIndex::VTIME] == 0
 }

@@ -1,6 +1,7 @@
 //! How a shell is given a command, and reports its end.
 
 use super::{ABORTED, COMMAND, Dialect, LEAVE, RETURN, STATUS};
+use crate::agent::environment::TERM as DUMB;
 
 impl Dialect {
     /// Lines that run the command file.
@@ -9,8 +10,15 @@ impl Dialect {
         let Call { input, output, error, last_status, term, leave } = call;
         // `$?` of the user's text is the status of the user's last command. Under `set -e` only the right side counts.
         let status = if *last_status == 0 { String::new() } else { format!("{builtin} . {directory}/{RETURN} || ") };
-        let term = term.map(|term| format!("TERM={term} ")).unwrap_or_default();
-        let source = format!("{status}{term}{builtin} . {directory}/{COMMAND} <{input} >|{output} 2>|{error}");
+        let (found, term) = match term {
+            None => (String::new(), String::new()),
+            Some(Term::Asked(term)) => (String::new(), format!("TERM={term} ")),
+            Some(Term::Usual(term)) => (
+                format!("{FOUND}=${{TERM-{DUMB}}}; {FOUND}=${{{FOUND}#{DUMB}}}; "),
+                format!("TERM=${{{FOUND}:-{term}}} "),
+            ),
+        };
+        let source = format!("{found}{status}{term}{builtin} . {directory}/{COMMAND} <{input} >|{output} 2>|{error}");
         let then =
             if *leave { format!("{builtin} . {directory}/{LEAVE}") } else { self.report_command(tag, directory) };
         match self {
@@ -59,10 +67,22 @@ pub(crate) struct Call<'a> {
     /// `$?` that the command should find.
     pub(crate) last_status: i32,
     /// `TERM` for this command alone.
-    pub(crate) term: Option<&'a str>,
+    pub(crate) term: Option<Term<'a>>,
     /// Whether the shell ends after it, with its status, instead of reporting.
     pub(crate) leave: bool,
 }
+
+/// `TERM` of a command on a terminal. Both are words that need no quotes.
+#[derive(Clone, Copy)]
+pub(crate) enum Term<'a> {
+    /// What its client says.
+    Asked(&'a str),
+    /// What the user has set in the session, and this when that is only what says that there is no terminal.
+    Usual(&'a str),
+}
+
+/// Variable that has what is left of `TERM` without [`DUMB`]. A user sees it in `set`.
+const FOUND: &str = "SANDSHELL_TERM";
 
 /// Variable that is 1 while a command runs, in shells whose INT trap is ours. A user sees it in `set`.
 const RUNNING: &str = "SANDSHELL_RUNNING";

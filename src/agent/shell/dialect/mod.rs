@@ -11,7 +11,7 @@ mod startup;
 use super::{directory::Directory, quoting};
 use std::path::Path;
 
-pub(crate) use call::Call;
+pub(crate) use call::{Call, Term};
 pub(super) use loan::{Errand, WAS, Was};
 
 /// A family of shells.
