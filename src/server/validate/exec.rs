@@ -59,6 +59,9 @@ fn check_start(checks: &mut Checks, start: &ExecStart) {
     }
     if let Some(pty) = &start.pty {
         checks.text("start.pty.term", &pty.term, MAX_TERM);
+        // It becomes a word of a shell's line.
+        let plain = pty.term.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-._".contains(&byte));
+        checks.check(plain, "start.pty.term", "must be the name of a terminal: letters, digits, +, -, . and _");
         if let Some(size) = &pty.size {
             terminal_size(checks, "start.pty.size", size);
         }
@@ -143,7 +146,7 @@ mod tests {
             env: [("1A".into(), "B".into())].into(),
             timeout: Some(Duration { seconds: 0, nanos: 999_999 }),
             kill_grace: Some(Duration { seconds: 61, nanos: 0 }),
-            pty: Some(Pty { size: Some(TerminalSize { rows: 0, columns: 65536 }), term: String::new() }),
+            pty: Some(Pty { size: Some(TerminalSize { rows: 0, columns: 65536 }), term: "x; y".into() }),
             max_log_bytes: 1,
             if_busy: 9,
             request_id: "é".repeat(129),
@@ -156,6 +159,7 @@ mod tests {
                 "start.command",
                 "start.timeout",
                 "start.kill_grace",
+                "start.pty.term",
                 "start.pty.size.rows",
                 "start.pty.size.columns",
                 "start.max_log_bytes",
