@@ -15,6 +15,8 @@ use std::{
 const INSIDE: &[&str] = &[
     "a_directory_removed_by_hand",
     "an_ordinary_user_can_serve",
+    "files_may_have_any_owner",
+    "files_move_as_on_one_disk",
     "isolation_holds",
     "limits_hold",
     "programs_see_their_limits",

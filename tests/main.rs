@@ -50,6 +50,8 @@ mod every_method_answers;
 mod every_method_asks_who_calls;
 mod exit_codes_are_the_shells_own;
 mod fifty_kills_lose_nothing;
+mod files_may_have_any_owner;
+mod files_move_as_on_one_disk;
 mod input_reaches_the_command;
 mod isolation_holds;
 mod keys_work_beside_a_running_server;

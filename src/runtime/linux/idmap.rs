@@ -1,7 +1,7 @@
 //! Showing host files inside a sandbox as if its own ids owned them, without changing one file.
 
 use super::{
-    slots::{IDS, root_id},
+    slots::{COMMON, IDS, root_id},
     sys,
 };
 use rustix::{
@@ -19,7 +19,7 @@ use std::{
 /// Which ids a sandbox has.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Ids {
-    /// A slot's range: root and everybody else.
+    /// A slot's range, root and every usual user, and the ids above that all sandboxes have in common.
     Range(u32),
     /// Only root, which is this user of the host.
     Own(u32, u32),
@@ -29,16 +29,27 @@ impl Ids {
     /// Writes the maps of a process's new user namespace.
     pub(super) fn write(self, pid: rustix::process::Pid) -> io::Result<()> {
         let path = |file| format!("/proc/{}/{file}", pid.as_raw_pid());
-        let (uid, gid, count) = match self {
-            Self::Range(slot) => (root_id(slot), root_id(slot), IDS),
+        match self {
+            Self::Range(slot) => {
+                let own = format!("0 {} {IDS}\n", root_id(slot));
+                let (first, count) = COMMON;
+                let all = format!("{own}{IDS} {first} {count}\n");
+                for file in ["uid_map", "gid_map"] {
+                    match fs::write(path(file), &all) {
+                        // The server runs where it has not all ids itself.
+                        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => fs::write(path(file), &own)?,
+                        other => other?,
+                    }
+                }
+                Ok(())
+            }
             Self::Own(uid, gid) => {
                 // Only who cannot drop groups may map a group of their own.
                 fs::write(path("setgroups"), "deny")?;
-                (uid, gid, 1)
+                fs::write(path("uid_map"), format!("0 {uid} 1"))?;
+                fs::write(path("gid_map"), format!("0 {gid} 1"))
             }
-        };
-        fs::write(path("uid_map"), format!("0 {uid} {count}"))?;
-        fs::write(path("gid_map"), format!("0 {gid} {count}"))
+        }
     }
 }
 

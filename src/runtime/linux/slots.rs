@@ -7,8 +7,13 @@ use std::{io, path::PathBuf};
 /// The first host id of slot 0. From here up to 2^31 nothing else on a Linux host is known to take ids: systemd's
 /// containers end just below, and some programs read ids as signed numbers.
 const FIRST_ID: u32 = 0x7000_0000;
-/// Ids in a sandbox: root, every service's and `nobody`.
+/// Ids that a sandbox has for itself: root, every service's and `nobody`.
 pub(super) const IDS: u32 = 65_536;
+/// The host's ids for all higher ones, and how many there are. Sandboxes have these in common, because nobody's ids go so far that
+/// each could have its own: they are for files of users who exist elsewhere, as in an archive, and no sandbox reaches the files
+/// or processes of another one. No system gives ids to users above 2^31; the last ones, in which some numbers have a meaning,
+/// are left out.
+pub(super) const COMMON: (u32, u32) = (0x8000_0000 + IDS, 0xffff_0000 - 0x8000_0000 - IDS);
 /// Slots of a data directory: up to systemd's "foreign" range at 0x7ffe_0000.
 const SLOTS: u32 = (0x7ffe_0000 - FIRST_ID) / IDS;
 
@@ -43,5 +48,13 @@ mod tests {
     fn ids_of_the_last_slot_stay_below_the_foreign_range() {
         assert_eq!(root_id(0), FIRST_ID);
         assert!(root_id(SLOTS - 1) + IDS <= 0x7ffe_0000);
+    }
+
+    #[test]
+    fn common_ids_are_above_those_of_all_slots_and_below_the_special_ones() {
+        let (first, count) = COMMON;
+        assert!(first > root_id(SLOTS - 1) + IDS && first.checked_add(count).is_some_and(|end| end <= 0xffff_0000));
+        // Inside they end where numbers read as signed would be negative.
+        assert!(IDS + count <= 0x8000_0000);
     }
 }

@@ -114,8 +114,10 @@ impl Tree<'_> {
             // The layer's own directory is what the sandbox sees as this directory.
             rustix::fs::chown(upper, Some(Uid::from_raw(owner)), Some(Gid::from_raw(owner)))?;
         }
-        let own = if self.owner.is_none() { ",userxattr" } else { "" };
-        let options = CString::new(format!("lowerdir={LOWER},upperdir={upper},workdir={work}{own}"))?;
+        // With root, directories of the lower layer can be renamed: the upper one then notes where its content is. Nobody inside
+        // can write such notes, which without root they could.
+        let notes = if self.owner.is_none() { "userxattr" } else { "redirect_dir=on" };
+        let options = CString::new(format!("lowerdir={LOWER},upperdir={upper},workdir={work},{notes}"))?;
         Ok(mount(c"overlay", target, c"overlay", MountFlags::NODEV, options.as_c_str())?)
     }
 }
