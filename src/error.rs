@@ -66,6 +66,20 @@ pub enum Error {
         /// What is wrong and what to do.
         message: String,
     },
+    /// The time that the caller gave is over.
+    #[error("{message}")]
+    DeadlineExceeded {
+        /// What was not finished.
+        message: String,
+    },
+    /// Another error, and the command that it is about.
+    #[error("{error}")]
+    About {
+        /// Which command.
+        command_id: String,
+        /// What is wrong.
+        error: Box<Error>,
+    },
     /// Anything else. The client reads a fixed text and the request id; the log has the cause.
     #[error("{context}")]
     Internal {
@@ -95,6 +109,8 @@ pub enum Kind {
     Session,
     /// A command.
     Command,
+    /// A process of a session.
+    Process,
     /// An image.
     Image,
     /// A tenant.
@@ -179,6 +195,27 @@ impl Error {
         Self::Exhausted { reason, message: message.into(), retry_after: Some(Duration::from_secs(5)) }
     }
 
+    /// The time of a call is over before its command was. `cancelled` tells whether the command ends with the call.
+    pub fn still_running(command_id: impl Into<String>, cancelled: bool) -> Self {
+        let command_id = command_id.into();
+        let message = if cancelled {
+            format!(
+                "the call was not finished within the time that it was given; command \"{command_id}\" is cancelled with it"
+            )
+        } else {
+            format!(
+                "the call was not finished within the time that it was given; command \"{command_id}\" goes on: Attach has \
+                 its output, and so has a call that repeats this one with the same request_id"
+            )
+        };
+        Self::DeadlineExceeded { message }.about(command_id)
+    }
+
+    /// The same error, which says which command it is about.
+    pub fn about(self, command_id: impl Into<String>) -> Self {
+        Self::About { command_id: command_id.into(), error: Box::new(self) }
+    }
+
     /// The server is being stopped.
     pub fn stopping() -> Self {
         let message = "the server is stopping; use another or try again when it is back".to_owned();
@@ -212,6 +249,7 @@ impl fmt::Display for Kind {
             Self::Command => "command",
             Self::Image => "image",
             Self::Tenant => "tenant",
+            Self::Process => "process",
             Self::Key => "key",
         })
     }

@@ -14,6 +14,7 @@ in_every_runtime!(
     any_number_at_once_keeps_the_limit,
     direct_executions_count_as_long_as_they_run,
     a_place_is_free_as_soon_as_its_session_is_over,
+    a_repeated_call_finds_what_the_first_has_made,
 );
 
 /// A server whose default tenant may have so many sessions.
@@ -128,4 +129,26 @@ async fn a_place_is_free_as_soon_as_its_session_is_over(runtime: Runtime) {
         let session = open(&server, &sandbox).await.expect("the execution is over");
         close(&server, session).await;
     }
+}
+
+async fn a_repeated_call_finds_what_the_first_has_made(runtime: Runtime) {
+    let server = limited(runtime, "2");
+    let sandbox = create_sandbox(&server, runtime.request()).await;
+    let mut sessions = server.connect().await.sessions;
+    let request = v1::CreateSessionRequest { request_id: token(), ..sandbox.ask_session() };
+    let first = sessions.create_session(request.clone()).await.expect("there is room").into_inner();
+    let start = ExecStart { request_id: token(), ..cat(&sandbox) };
+    let running = Running::try_start(&sandbox.clients, start.clone()).await.expect("there is room");
+    too_many(open(&server, &sandbox).await);
+    // Whoever does not know whether the first call has arrived is answered as if it had been the only one.
+    let again = sessions.create_session(request.clone()).await.expect("the same session").into_inner();
+    assert_eq!(again.session_id, first.session_id);
+    let again = Running::try_start(&sandbox.clients, start.clone()).await.expect("the same command");
+    assert_eq!(again.got.command_id, running.got.command_id);
+    // What nobody has asked for before is refused as ever, and its id is free then.
+    let new = v1::CreateSessionRequest { request_id: token(), ..request };
+    too_many(sessions.create_session(new.clone()).await);
+    too_many(Running::try_start(&sandbox.clients, ExecStart { request_id: token(), ..start }).await);
+    close(&server, first).await;
+    sessions.create_session(new).await.expect("there is room");
 }

@@ -128,6 +128,13 @@ async fn each_does_what_it_is_for(on: Runtime) {
     assert_eq!((stats.sessions, stats.running_commands, stats.commands), (1, 1, 2));
     assert!(stats.memory_bytes.is_some_and(|bytes| bytes > 0), "{stats:?}");
 
+    let request = v1::ListProcessesRequest { session_id: session_id.clone(), ..Default::default() };
+    let listed = call!(sessions.list_processes, "SessionService/ListProcesses", request).processes;
+    let sleeping = listed.iter().find(|process| process.command == "sleep 1000").expect("what runs");
+    assert_eq!((&sleeping.command_id, sleeping.foreground), (&command_id, true));
+    let (pid, signal) = (sleeping.pid, libc::SIGCONT);
+    let request = v1::SignalProcessRequest { session_id: session_id.clone(), pid, signal, ..Default::default() };
+    assert_eq!(call!(sessions.signal_process, "SessionService/SignalProcess", request).signalled, 1);
     let request = v1::AttachRequest { command_id: command_id.clone(), ..Default::default() };
     let mut attached = call!(sessions.attach, "SessionService/Attach", request);
     read_until(&mut attached, "/usr\n").await;

@@ -4,6 +4,7 @@
 mod kit;
 
 mod a_busy_session_queues;
+mod a_call_need_not_wait_for_its_command;
 mod a_cancelled_call_leaves_nothing;
 mod a_command_always_ends;
 mod a_command_may_have_its_own_variables_and_directory;
@@ -61,6 +62,7 @@ mod many_sessions_mix_nothing;
 mod mistakes_keep_state;
 mod one_sandbox_leaves_the_rest_to_others;
 mod output_never_costs_the_sandbox;
+mod processes_of_a_session_are_known;
 mod programs_cannot_harm_the_agent;
 mod programs_see_their_limits;
 mod python_clients_work;

@@ -3,7 +3,7 @@
 use super::{
     activity::Ongoing,
     output::{Budget, Charge, Log},
-    shell::Loan,
+    shell::{Loan, Moment},
 };
 use crate::{
     api::v1::{self, Exited, TerminalSize},
@@ -12,14 +12,20 @@ use crate::{
 };
 use bytes::Bytes;
 use std::{
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
     time::{Duration, SystemTime},
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 /// Time between INT, TERM and KILL unless the client says otherwise.
-const KILL_GRACE: Duration = Duration::from_millis(500);
+pub(super) const KILL_GRACE: Duration = Duration::from_millis(500);
+
+/// A terminal's size unless the client says otherwise.
+pub(super) const DEFAULT_SIZE: TerminalSize = TerminalSize { rows: 24, columns: 80 };
 
 /// How much of a command's text is kept to be shown.
 const SHOWN_TEXT: usize = 4096;
@@ -50,6 +56,8 @@ pub(super) struct Spec {
     pub(super) pty: Option<Pty>,
     /// Where its output goes.
     pub(super) log: Arc<Log>,
+    /// Whether both outputs are one.
+    pub(super) merge: bool,
     /// What it has of its own in a session, and the charge for it.
     pub(super) loan: Option<Box<(Loan, Charge)>>,
 }
@@ -114,6 +122,12 @@ pub(super) struct Command {
     /// The beginning of its text.
     shown: String,
     phase: Mutex<Phase>,
+    /// Device and number of the pipes that only what it has started can have open: of both outputs.
+    pipes: Mutex<[Option<(u64, u64)>; 2]>,
+    /// Calls that started it, or repeat its start, and wait for its end.
+    starters: AtomicUsize,
+    /// Where complaints about it belong: its standard error, or the one stream of both outputs.
+    error_stream: v1::Stream,
     /// Taken when it is over.
     ongoing: Mutex<Option<Ongoing>>,
     control: mpsc::Sender<Control>,
@@ -146,8 +160,8 @@ pub(super) struct Job {
 
 enum Phase {
     Queued,
-    Running(SystemTime),
-    Over(SystemTime, Exited),
+    Running(SystemTime, Moment),
+    Over(SystemTime, Option<(Moment, Moment)>, Exited),
 }
 
 impl Spec {
@@ -164,7 +178,7 @@ impl Spec {
         let log = Log::new(budget, asked_log).ok_or_else(full)?;
         let duration = |d: Option<prost_types::Duration>| d.and_then(|d| Duration::try_from(d).ok());
         let pty = start.pty.take().map(|pty| Pty {
-            size: pty.size.unwrap_or(TerminalSize { rows: 24, columns: 80 }),
+            size: pty.size.unwrap_or(DEFAULT_SIZE),
             term: (!pty.term.is_empty()).then_some(pty.term),
         });
         let answers = match &whole_input {
@@ -187,6 +201,7 @@ impl Spec {
             answers,
             pty,
             log,
+            merge: start.merge_stderr,
             loan: None,
         })
     }
@@ -221,8 +236,21 @@ impl Command {
         let shown = text.trim_end_matches(char::REPLACEMENT_CHARACTER).to_owned();
         let (phase, ongoing) = (Mutex::new(Phase::Queued), Mutex::new(Some(ongoing)));
         let log = Arc::clone(&spec.log);
-        let input_refused = CancellationToken::new();
-        let command = Self { id, session_id, log, shown, phase, ongoing, control, input, input_refused, input_room };
+        let command = Self {
+            id,
+            session_id,
+            log,
+            shown,
+            phase,
+            pipes: Mutex::default(),
+            starters: AtomicUsize::new(0),
+            error_stream: if spec.merge { v1::Stream::Stdout } else { v1::Stream::Stderr },
+            ongoing,
+            control,
+            input,
+            input_refused: CancellationToken::new(),
+            input_room,
+        };
         Job { command: Arc::new(command), spec, control: control_inbox, input: input_inbox }
     }
 
@@ -231,7 +259,7 @@ impl Command {
         let mut phase = lock(&self.phase);
         let waits = matches!(*phase, Phase::Queued);
         if waits {
-            *phase = Phase::Running(SystemTime::now());
+            *phase = Phase::Running(SystemTime::now(), Moment::now());
         }
         waits
     }
@@ -242,7 +270,7 @@ impl Command {
         if !matches!(*phase, Phase::Queued) {
             return false;
         }
-        *phase = Phase::Over(SystemTime::now(), exited);
+        *phase = Phase::Over(SystemTime::now(), None, exited);
         drop(phase);
         lock(&self.ongoing).take();
         self.log.set_over();
@@ -252,11 +280,12 @@ impl Command {
     /// It is over.
     pub(super) fn set_over(&self, exited: Exited) {
         let mut phase = lock(&self.phase);
-        let started = match &*phase {
-            Phase::Running(at) | Phase::Over(at, _) => *at,
-            Phase::Queued => SystemTime::now(),
+        let (started, turn) = match &*phase {
+            Phase::Running(at, began) => (*at, Some((*began, Moment::now()))),
+            Phase::Over(at, turn, _) => (*at, *turn),
+            Phase::Queued => (SystemTime::now(), None),
         };
-        *phase = Phase::Over(started, exited);
+        *phase = Phase::Over(started, turn, exited);
         drop(phase);
         lock(&self.ongoing).take();
         self.log.set_over();
@@ -265,9 +294,48 @@ impl Command {
     /// How it ended, when it has.
     pub(super) fn exited(&self) -> Option<Exited> {
         match &*lock(&self.phase) {
-            Phase::Over(_, exited) => Some(exited.clone()),
-            Phase::Queued | Phase::Running(_) => None,
+            Phase::Over(_, _, exited) => Some(exited.clone()),
+            Phase::Queued | Phase::Running(..) => None,
         }
+    }
+
+    /// A call waits for its end.
+    pub(super) fn starter_came(&self) {
+        self.starters.fetch_add(1, Relaxed);
+    }
+
+    /// A call waits no more. Whether others do.
+    pub(super) fn starter_left(&self) -> bool {
+        self.starters.fetch_sub(1, Relaxed) > 1
+    }
+
+    /// Whether a call that started it, or repeats its start, waits for its end.
+    pub(super) fn has_starters(&self) -> bool {
+        self.starters.load(Relaxed) > 0
+    }
+
+    /// Adds to its standard error.
+    pub(super) fn complain(&self, text: impl Into<Bytes>) {
+        self.log.append(self.error_stream, text.into());
+    }
+
+    /// Whether the session's shell was in its turn at this moment.
+    pub(super) fn had_its_turn_at(&self, moment: Moment) -> bool {
+        match &*lock(&self.phase) {
+            Phase::Running(_, began) => *began <= moment,
+            Phase::Over(_, Some((began, over)), _) => *began <= moment && moment <= *over,
+            Phase::Queued | Phase::Over(_, None, _) => false,
+        }
+    }
+
+    /// One of its outputs is written to this pipe from now on, or to none any more.
+    pub(super) fn set_pipe(&self, stream: v1::Stream, pipe: Option<(u64, u64)>) {
+        lock(&self.pipes)[usize::from(stream == v1::Stream::Stderr)] = pipe;
+    }
+
+    /// The pipes that only what it has started can have open.
+    pub(super) fn pipes(&self) -> impl Iterator<Item = (u64, u64)> + use<> {
+        lock(&self.pipes).into_iter().flatten()
     }
 
     /// Says something to it, and waits while much that was said before waits for its turn. False when it is over.
@@ -314,8 +382,8 @@ impl Command {
         use v1::command::State;
         let (state, start_time, exited) = match &*lock(&self.phase) {
             Phase::Queued => (State::Queued, None, None),
-            Phase::Running(at) => (State::Running, Some(*at), None),
-            Phase::Over(at, exited) => (State::Exited, Some(*at), Some(exited.clone())),
+            Phase::Running(at, _) => (State::Running, Some(*at), None),
+            Phase::Over(at, _, exited) => (State::Exited, Some(*at), Some(exited.clone())),
         };
         let [stdout, stderr, terminal] = self.log.end().map(|bytes| bytes as i64);
         v1::Command {

@@ -127,6 +127,7 @@ impl Driver {
         self.session.update(|known| {
             known.queued -= 1;
             known.state = State::Busy;
+            known.running = Some(command.id.as_str().into());
         });
         let loan = job.spec.loan.take();
         let mut before = None;
@@ -234,6 +235,7 @@ impl Driver {
                 && self.give_back(had, stop).await);
         self.session.update(|known| {
             known.state = if goes_on { State::Idle } else { State::Closed };
+            known.running = None;
             if !goes_on {
                 known.shell_pid = 0;
             }
@@ -245,12 +247,15 @@ impl Driver {
 
     /// A command that could not be given to the shell ends with a message, as one that cannot be executed.
     fn not_started(&mut self, command: &Arc<Command>, error: &dyn std::fmt::Display) -> Turn {
-        command.log.append(Stream::Stderr, format!("sandshell: cannot run the command: {error}\n").into());
+        command.complain(format!("sandshell: cannot run the command: {error}\n"));
         // A shell that takes no lines has ended. Its holder may have been kept from saying so.
         self.holder.wake();
         let mut exited = self.session.known().never_ran(Reason::Exited);
         exited.exit_code = 126;
-        self.session.update(|known| known.state = State::Idle);
+        self.session.update(|known| {
+            known.state = State::Idle;
+            known.running = None;
+        });
         command.set_over(exited);
         Turn::Next
     }
@@ -367,10 +372,7 @@ impl Driver {
         };
         match restarted {
             Ok((shell, holder)) => {
-                self.session.update(|known| {
-                    known.generation += 1;
-                    known.shell_pid = shell.pid;
-                });
+                self.session.update(|known| known.next_shell(shell.pid, holder.name()));
                 self.shell = shell;
                 self.earlier.push(std::mem::replace(&mut self.holder, holder));
                 true
@@ -389,6 +391,7 @@ impl Driver {
     async fn close(mut self, mut inbox: Inbox, reason: Reason) {
         self.session.update(|known| {
             known.state = State::Closed;
+            known.running = None;
             known.shell_pid = 0;
         });
         let exited = self.session.known().never_ran(reason);

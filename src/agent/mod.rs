@@ -5,6 +5,7 @@
 mod activity;
 mod answer;
 mod arrival;
+mod asked;
 mod command;
 pub mod config;
 mod driver;
@@ -19,6 +20,7 @@ mod oom;
 mod opening;
 mod output;
 mod peers;
+mod programs;
 mod request_ids;
 mod running;
 mod service;
@@ -26,6 +28,7 @@ mod session;
 mod sessions;
 mod shell;
 mod signals;
+mod starter;
 mod starts;
 
 use config::AgentConfig;

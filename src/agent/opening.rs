@@ -12,6 +12,7 @@ use super::{
     session::{About, Session},
     sessions::Sessions,
     shell::{Launch, LaunchError},
+    starts::not_known,
 };
 use crate::{
     api::v1::{CreateSessionRequest, OnShellExit, exited::Reason as ExitReason},
@@ -23,6 +24,9 @@ use std::{
     time::{Duration, SystemTime},
 };
 use tokio_util::sync::CancellationToken;
+
+/// The shell of a session unless the client says otherwise.
+pub(super) const DEFAULT_SHELL: &str = "/bin/sh";
 
 /// How a session is to be.
 pub(super) struct Wanted {
@@ -71,9 +75,20 @@ pub(super) async fn of_no_use<T>(caller_lost: &CancellationToken, claimed: Optio
 }
 
 impl Sessions {
-    /// Opens a session, or finds the one that this request has opened before.
-    pub(super) async fn create(self: &Arc<Self>, mut request: CreateSessionRequest) -> Result<Arc<Session>> {
+    /// Opens a session, or finds the one that this request has opened before; only that with `only_known`.
+    pub(super) async fn create(
+        self: &Arc<Self>,
+        mut request: CreateSessionRequest,
+        only_known: bool,
+    ) -> Result<Arc<Session>> {
         self.check_sandbox(&request.sandbox_id)?;
+        // What is not said is what is said of the default, also when the request is repeated.
+        if request.on_shell_exit() == OnShellExit::Unspecified {
+            request.set_on_shell_exit(OnShellExit::Restart);
+        }
+        if request.shell.is_empty() {
+            request.shell = DEFAULT_SHELL.to_owned();
+        }
         let request_id = std::mem::take(&mut request.request_id);
         let env = std::mem::take(&mut request.env);
         let claimed = if request_id.is_empty() {
@@ -81,13 +96,14 @@ impl Sessions {
         } else {
             match self.session_ids.claim(&request_id, fingerprint(&request, &env, ())).await? {
                 Claim::Known(number) => return self.numbered(number).ok_or_else(|| was_closed(&request_id)),
+                Claim::New(_) if only_known => return Err(not_known()),
                 Claim::New(claimed) => Some(claimed),
             }
         };
-        let on_shell_exit = match request.on_shell_exit() {
-            OnShellExit::Unspecified => OnShellExit::Restart,
-            other => other,
-        };
+        if only_known && claimed.is_none() {
+            return Err(not_known());
+        }
+        let on_shell_exit = request.on_shell_exit();
         let wanted = Wanted {
             shell: request.shell,
             env: env.into_iter().collect(),
@@ -137,7 +153,7 @@ impl Sessions {
     ) -> Result<(u64, Arc<Session>)> {
         let (number, _place) = self.reserve(wanted.direct)?;
         let name = if wanted.direct { format!("d{number}") } else { number.to_string() };
-        let shell = if wanted.shell.is_empty() { "/bin/sh" } else { &wanted.shell };
+        let shell = if wanted.shell.is_empty() { DEFAULT_SHELL } else { &wanted.shell };
         let directory = if wanted.directory.is_empty() { &self.config.working_directory } else { &wanted.directory };
         let mut violations = Vec::new();
         if !wanted.directory.is_empty() && !Path::new(directory).is_dir() {
@@ -184,7 +200,7 @@ impl Sessions {
             on_shell_exit: wanted.on_shell_exit,
             create_time: SystemTime::now(),
         };
-        let (session, inbox) = Session::new(about, directory, running.pid, self.activity().clone());
+        let (session, inbox) = Session::new(about, directory, (running.pid, holder.name()), self.activity().clone());
         let driver = Driver {
             session: Arc::clone(&session),
             launch,

@@ -120,6 +120,8 @@ impl Running {
                 shell.terminal.resize(size);
                 (None, None)
             }
+            // Opened twice by the shell, it is still one pipe.
+            None if spec.merge => (Some(shell.pipe("out")?), None),
             None => (Some(shell.pipe("out")?), Some(shell.pipe("err")?)),
         };
         let questions = Questions::new(spec.answers, &shell.terminal);
@@ -132,7 +134,7 @@ impl Running {
             let call = Call {
                 input: &input,
                 output: &place(&output),
-                error: &place(&error),
+                error: &place(if spec.merge { &output } else { &error }),
                 last_status,
                 term: spec
                     .pty
@@ -143,8 +145,9 @@ impl Running {
             shell.run(&spec.text, &call)?
         };
         for (fifo, stream) in [(&output, Stream::Stdout), (&error, Stream::Stderr)] {
-            if fifo.is_some() {
+            if let Some(fifo) = fifo {
                 command.log.pipe_opened(stream);
+                command.set_pipe(stream, Some(fifo.identity()));
             }
         }
         Ok(Self {

@@ -4,8 +4,10 @@ use super::{
     PROTOCOL_VERSION,
     answer::Held,
     arrival::Arriving,
+    asked,
     command::{Command, Control, InputPiece, no_room},
     output::{Collected, Follower},
+    programs,
     sessions::Sessions,
     starts::Started,
 };
@@ -15,14 +17,14 @@ use crate::{
             ActivityRequest, ActivityResponse, HelloRequest, HelloResponse, StopRequest, StopResponse,
             agent_service_server::{AgentService, AgentServiceServer},
         },
-        v1::{self, ExecRequest, ExecResponse, exec_request::Request as Piece},
+        v1::{self, ExecRequest, ExecResponse, exec_request::Request as Piece, exec_response::Response as Said},
     },
     error::{Error, Reason},
     rpc::{paging, transport},
 };
 use futures_util::StreamExt;
-use std::{io, pin::Pin, sync::Arc};
-use tokio::net::UnixStream;
+use std::{io, pin::Pin, sync::Arc, time::Duration};
+use tokio::{net::UnixStream, time::Instant};
 use tonic::{Request, Response, Status, Streaming, body::Body};
 
 type Answers = Pin<Box<dyn futures_util::Stream<Item = Result<ExecResponse, Status>> + Send>>;
@@ -100,7 +102,8 @@ impl AgentService for Service {
         &self,
         request: Request<v1::CreateSessionRequest>,
     ) -> Result<Response<v1::Session>, Status> {
-        let session = self.sessions.create(request.into_inner()).await?;
+        let only_known = asked::only_known(request.metadata());
+        let session = self.sessions.create(request.into_inner(), only_known).await?;
         Ok(Response::new(session.describe()))
     }
 
@@ -114,9 +117,10 @@ impl AgentService for Service {
     ) -> Result<Response<v1::ListSessionsResponse>, Status> {
         let request = request.into_inner();
         let all = self.sessions.list(&request.sandbox_id)?;
-        let page = paging::page(all, request.page_size, &request.page_token)?;
+        let page =
+            paging::page(all, request.page_size, &request.page_token)?.map(|session| session.describe()).fitting();
         Ok(Response::new(v1::ListSessionsResponse {
-            sessions: page.items.iter().map(|session| session.describe()).collect(),
+            sessions: page.items,
             next_page_token: page.next_token,
             total_size: page.total,
         }))
@@ -134,34 +138,56 @@ impl AgentService for Service {
     }
 
     async fn exec(&self, request: Request<Streaming<ExecRequest>>) -> Result<Response<Answers>, Status> {
+        let only_known = asked::only_known(request.metadata());
         let mut pieces = request.into_inner();
         let Some(ExecRequest { request: Some(Piece::Start(start)) }) = pieces.message().await? else {
             return Err(Error::invalid("start", "the first message must be start").into());
         };
-        let Started { command, follower } = self.sessions.start(start, None).await?;
-        let answers = follower.into_stream().map(Ok).take_until(command.input_refused());
+        let Started { command, follower, mut starter } = self.sessions.start(start, None, only_known).await?;
+        let answers = follower.into_stream().map(move |message| {
+            if matches!(message.response, Some(Said::Exited(_))) {
+                starter.answered();
+            }
+            Ok(message)
+        });
+        let answers = answers.take_until(command.input_refused());
         tokio::spawn(listen(pieces, Arc::clone(&command)));
         let refused = async move { command.input_is_refused().then(|| Err(unwanted_input().into())) };
         Ok(Response::new(Box::pin(answers.chain(futures_util::stream::once(refused).filter_map(std::future::ready)))))
     }
 
     async fn run(&self, request: Request<v1::RunRequest>) -> Result<Response<v1::RunResponse>, Status> {
-        let v1::RunRequest { start, stdin, max_output_bytes } = request.into_inner();
+        let began = Instant::now();
+        let (only_known, within) = (asked::only_known(request.metadata()), asked::answer_within(request.metadata()));
+        let v1::RunRequest { start, stdin, max_output_bytes, wait } = request.into_inner();
         let start = start.ok_or_else(|| Error::invalid("start", "is required"))?;
+        let cancelled = start.cancel_on_disconnect;
+        let wait = wait.and_then(|wait| Duration::try_from(wait).ok());
         let budget = self.sessions.budget();
-        let Started { command, follower } = self.sessions.start(start, Some(stdin)).await?;
+        let Started { command, mut follower, mut starter } =
+            self.sessions.start(start, Some(stdin), only_known).await?;
         let bound = usize::try_from(max_output_bytes).ok().filter(|bytes| *bytes > 0).unwrap_or(RUN_OUTPUT);
         let collected = || Collected::new(bound, budget);
         let (mut stdout, mut stderr, mut terminal) = (collected(), collected(), collected());
         let command_id = command.id.clone();
-        let exited = follower
-            .collect(|output| match output.stream() {
-                v1::Stream::Stdout => stdout.take(&output.data),
-                v1::Stream::Stderr => stderr.take(&output.data),
-                v1::Stream::Terminal => terminal.take(&output.data),
-                v1::Stream::Unspecified => {}
-            })
-            .await;
+        let collecting = follower.collect(|output| match output.stream() {
+            v1::Stream::Stdout => stdout.take(&output.data),
+            v1::Stream::Stderr => stderr.take(&output.data),
+            v1::Stream::Terminal => terminal.take(&output.data),
+            v1::Stream::Unspecified => {}
+        });
+        // No wait is longer than the time that the caller has.
+        let limit = [wait, within].into_iter().flatten().min();
+        let exited = match limit.and_then(|limit| began.checked_add(limit)) {
+            None => collecting.await,
+            Some(limit) => match tokio::time::timeout_at(limit, collecting).await {
+                Ok(exited) => exited,
+                Err(_) if wait == Some(limit - began) => None,
+                Err(_) => return Err(Error::still_running(command_id, cancelled).into()),
+            },
+        };
+        starter.answered();
+        let [stdout_offset, stderr_offset, terminal_offset] = follower.reached().map(|offset| offset as i64);
         let (stdout, stdout_truncated, stdout_truncated_at, for_stdout) = stdout.finish();
         let (stderr, stderr_truncated, stderr_truncated_at, for_stderr) = stderr.finish();
         let (terminal, terminal_truncated, terminal_truncated_at, for_terminal) = terminal.finish();
@@ -177,6 +203,9 @@ impl AgentService for Service {
             terminal,
             terminal_truncated,
             terminal_truncated_at,
+            stdout_offset,
+            stderr_offset,
+            terminal_offset,
         });
         response.extensions_mut().insert(Held::new([for_stdout, for_stderr, for_terminal]));
         Ok(response)
@@ -202,8 +231,9 @@ impl AgentService for Service {
         let commands = self.sessions.get(&request.session_id)?.commands();
         let numbered = commands.into_iter().map(|command| (command.number(), command)).collect();
         let page = paging::page(numbered, request.page_size, &request.page_token)?;
+        let page = page.map(|command| command.describe()).fitting();
         Ok(Response::new(v1::ListCommandsResponse {
-            commands: page.items.iter().map(|command| command.describe()).collect(),
+            commands: page.items,
             next_page_token: page.next_token,
             total_size: page.total,
         }))
@@ -224,6 +254,31 @@ impl AgentService for Service {
             return Err(Error::WrongState { reason: Reason::CommandExited, message }.into());
         }
         Ok(Response::new(v1::SignalCommandResponse {}))
+    }
+
+    async fn list_processes(
+        &self,
+        request: Request<v1::ListProcessesRequest>,
+    ) -> Result<Response<v1::ListProcessesResponse>, Status> {
+        let request = request.into_inner();
+        let (session, only) = self.sessions.of_processes(&request.session_id, &request.command_id)?;
+        let page = (request.page_size, request.page_token.as_str());
+        let page = programs::list(&session, only.as_deref(), self.sessions.budget(), page).await?;
+        Ok(Response::new(v1::ListProcessesResponse {
+            processes: page.items,
+            next_page_token: page.next_token,
+            total_size: page.total,
+        }))
+    }
+
+    async fn signal_process(
+        &self,
+        request: Request<v1::SignalProcessRequest>,
+    ) -> Result<Response<v1::SignalProcessResponse>, Status> {
+        let request = request.into_inner();
+        let (session, _) = self.sessions.of_processes(&request.session_id, &request.command_id)?;
+        let signalled = programs::signal(&session, &request).await?;
+        Ok(Response::new(v1::SignalProcessResponse { signalled: signalled as i32 }))
     }
 
     async fn get_activity(&self, _: Request<ActivityRequest>) -> Result<Response<ActivityResponse>, Status> {

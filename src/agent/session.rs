@@ -11,6 +11,8 @@
 use super::{
     activity::{Activity, OpenSession},
     command::{Command, Job, Spec},
+    programs::Programs,
+    shell::HolderName,
 };
 use crate::{
     api::v1::{self, Exited, IfBusy, OnShellExit, exited::Reason as ExitReason, session::State},
@@ -38,6 +40,8 @@ pub(super) struct Session {
     known: Mutex<Known>,
     commands: Mutex<Commands>,
     activity: Activity,
+    /// The processes that clients were shown.
+    pub(super) programs: Programs,
     jobs: mpsc::UnboundedSender<Job>,
     stop: watch::Sender<Option<ExitReason>>,
     ended: watch::Receiver<bool>,
@@ -72,6 +76,10 @@ pub(super) struct Known {
     pub(super) shell_pid: i32,
     /// Commands that wait.
     pub(super) queued: usize,
+    /// The command that runs.
+    pub(super) running: Option<Arc<str>>,
+    /// The holders of its shells, below which all of its processes are: those that live, and perhaps others.
+    pub(super) holders: Vec<HolderName>,
 }
 
 /// The commands of a session.
@@ -95,14 +103,28 @@ pub(super) struct Inbox {
 
 impl Session {
     /// A session whose shell has started.
-    pub(super) fn new(about: About, directory: PathBuf, shell_pid: i32, activity: Activity) -> (Arc<Self>, Inbox) {
+    pub(super) fn new(
+        about: About,
+        directory: PathBuf,
+        (shell_pid, holder): (i32, HolderName),
+        activity: Activity,
+    ) -> (Arc<Self>, Inbox) {
         let (jobs, jobs_inbox) = mpsc::unbounded_channel();
         let (stop, stop_inbox) = watch::channel(None);
         let (ended_sender, ended) = watch::channel(false);
-        let known = Known { state: State::Idle, generation: 1, directory, shell_pid, queued: 0 };
+        let known = Known {
+            state: State::Idle,
+            generation: 1,
+            directory,
+            shell_pid,
+            queued: 0,
+            running: None,
+            holders: vec![holder],
+        };
         let (known, commands) = (Mutex::new(known), Mutex::default());
         let _open = activity.open_session();
-        let session = Self { about, known, commands, activity, jobs, stop, ended };
+        let programs = Programs::default();
+        let session = Self { about, known, commands, activity, programs, jobs, stop, ended };
         (Arc::new(session), Inbox { jobs: jobs_inbox, stop: stop_inbox, ended: ended_sender, _open })
     }
 
@@ -117,10 +139,19 @@ impl Session {
             );
         }
         if if_busy == IfBusy::Refuse && (known.state == State::Busy || known.queued > 0) {
-            return refuse(
+            let running = known.running.as_deref().map(|id| format!(" command \"{id}\"")).unwrap_or_default();
+            let refused = refuse(
                 Reason::SessionBusy,
-                format!("session \"{}\" runs a command; wait for it, cancel it, or queue with if_busy", self.about.id),
+                format!(
+                    "session \"{}\" is busy{}; wait for it, cancel it, or queue with if_busy",
+                    self.about.id,
+                    if running.is_empty() { " with commands that wait".to_owned() } else { format!(" with{running}") }
+                ),
             );
+            return match known.running.as_deref() {
+                Some(id) => refused.map_err(|error| error.about(id)),
+                None => refused,
+            };
         }
         if known.queued >= MOST_QUEUED {
             return Err(Error::exhausted(
@@ -205,11 +236,21 @@ impl Session {
             on_shell_exit: self.about.on_shell_exit.into(),
             shell_pid: known.shell_pid,
             queued_commands: known.queued as i32,
+            running_command_id: known.running.map(|id| id.to_string()).unwrap_or_default(),
         }
     }
 }
 
 impl Known {
+    /// Another shell takes the place of one that has ended.
+    pub(super) fn next_shell(&mut self, pid: i32, holder: HolderName) {
+        self.generation += 1;
+        self.shell_pid = pid;
+        // What earlier shells have started may live on below their holders.
+        self.holders.retain(|holder| holder.pid().is_some());
+        self.holders.push(holder);
+    }
+
     /// The end of a command that never had its turn.
     pub(super) fn never_ran(&self, reason: ExitReason) -> Exited {
         Exited {

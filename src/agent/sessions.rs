@@ -117,8 +117,25 @@ impl Sessions {
         lock(&self.table).open.get(&number).cloned()
     }
 
+    /// A session, or the direct execution, that a request about processes names, and the command if it names one.
+    pub(super) fn of_processes(
+        &self,
+        session_id: &str,
+        command_id: &str,
+    ) -> Result<(Arc<Session>, Option<Arc<Command>>)> {
+        if command_id.is_empty() {
+            return Ok((self.get(session_id)?, None));
+        }
+        let (session, command) = self.session_and_command(command_id)?;
+        Ok((session, Some(command)))
+    }
+
     /// A command by its id.
     pub(super) fn command(&self, id: &str) -> Result<Arc<Command>> {
+        self.session_and_command(id).map(|(_, command)| command)
+    }
+
+    fn session_and_command(&self, id: &str) -> Result<(Arc<Session>, Arc<Command>)> {
         let unknown = || Error::not_found(Kind::Command, id);
         let (session, number) = self.name(id).and_then(|name| name.split_once('/')).ok_or_else(unknown)?;
         let session = match session.strip_prefix('d') {
@@ -129,7 +146,9 @@ impl Sessions {
             }
             None => session.parse().ok().and_then(|number| self.numbered(number)),
         };
-        session.ok_or_else(unknown)?.command(number, id)
+        let session = session.ok_or_else(unknown)?;
+        let command = session.command(number, id)?;
+        Ok((session, command))
     }
 
     /// Ends a command that still waits for its turn. False when it does not.

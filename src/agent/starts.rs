@@ -1,15 +1,16 @@
 //! How a command is started: in a session, or directly in a fresh shell.
 
 use super::{
-    command::{Command, Spec, loan},
-    opening::{Unheard, Wanted, of_no_use},
+    command::{Command, DEFAULT_SIZE, KILL_GRACE, Spec, loan},
+    opening::{DEFAULT_SHELL, Unheard, Wanted, of_no_use},
     output::Follower,
     request_ids::{Claim, Claimed, fingerprint},
     sessions::Sessions,
+    starter::{Starter, WhenLost},
 };
 use crate::{
     api::v1::{ExecStart, IfBusy, OnShellExit, exec_start::Target},
-    error::{Error, Result, Violation},
+    error::{Error, Reason, Result, Violation},
 };
 use bytes::Bytes;
 use std::sync::Arc;
@@ -19,34 +20,46 @@ use std::sync::Arc;
 pub(super) struct Started {
     pub(super) command: Arc<Command>,
     pub(super) follower: Follower,
+    /// The call.
+    pub(super) starter: Starter,
 }
 
 impl Started {
-    fn now(command: Arc<Command>) -> Self {
-        Self { follower: Follower::starter(Arc::clone(&command)), command }
+    fn now(command: Arc<Command>, sessions: &Arc<Sessions>, when_lost: WhenLost) -> Self {
+        let starter = Starter::new(Arc::clone(&command), sessions, when_lost);
+        Self { follower: Follower::starter(Arc::clone(&command)), command, starter }
     }
 
-    fn before(command: Arc<Command>) -> Self {
-        Self { follower: Follower::returning(Arc::clone(&command)), command }
+    fn before(command: Arc<Command>, sessions: &Arc<Sessions>, when_lost: WhenLost) -> Self {
+        let starter = Starter::new(Arc::clone(&command), sessions, when_lost);
+        Self { follower: Follower::returning(Arc::clone(&command)), command, starter }
     }
 }
 
 impl Sessions {
-    /// Starts a command, or finds the one that this request has started before.
-    pub(super) async fn start(self: &Arc<Self>, mut start: ExecStart, input: Option<Bytes>) -> Result<Started> {
+    /// Starts a command, or finds the one that this request has started before; only that with `only_known`.
+    pub(super) async fn start(
+        self: &Arc<Self>,
+        mut start: ExecStart,
+        input: Option<Bytes>,
+        only_known: bool,
+    ) -> Result<Started> {
+        let when_lost = WhenLost { cancel: start.cancel_on_disconnect, repeatable: !start.request_id.is_empty() };
         let request_id = std::mem::take(&mut start.request_id);
         let claimed = if request_id.is_empty() {
             None
         } else {
-            let env = std::mem::take(&mut start.env);
             // No input is the same as an empty one, and `Run` implies `stdin`.
-            let content = fingerprint(&start, &env, input.as_ref().filter(|input| !input.is_empty()));
-            start.env = env;
+            let content = content(&mut start, input.as_ref().filter(|input| !input.is_empty()));
             match self.command_ids.claim(&request_id, content).await? {
-                Claim::Known(command) => return Ok(Started::before(command)),
+                Claim::Known(command) => return Ok(Started::before(command, self, when_lost)),
+                Claim::New(_) if only_known => return Err(not_known()),
                 Claim::New(claimed) => Some(claimed),
             }
         };
+        if only_known && claimed.is_none() {
+            return Err(not_known());
+        }
         let target = start.target.take();
         let if_busy = if start.if_busy() == IfBusy::Refuse { IfBusy::Refuse } else { IfBusy::Queue };
         // Asked for before a shell is started for it.
@@ -60,11 +73,11 @@ impl Sessions {
                 if let Some(claimed) = claimed {
                     claimed.fulfil(Arc::clone(&command));
                 }
-                Ok(Started::now(command))
+                Ok(Started::now(command, self, when_lost))
             }
             Some(Target::SandboxId(id)) => {
                 self.check_sandbox(&id)?;
-                self.start_directly(start, spec, claimed).await
+                self.start_directly(start, spec, claimed, when_lost).await
             }
             None => Err(Error::invalid("start.target", "set session_id or sandbox_id")),
         }
@@ -77,6 +90,7 @@ impl Sessions {
         mut start: ExecStart,
         spec: Spec,
         claimed: Option<Claimed<Arc<Command>>>,
+        when_lost: WhenLost,
     ) -> Result<Started> {
         let wanted = Wanted {
             shell: std::mem::take(&mut start.shell),
@@ -93,7 +107,7 @@ impl Sessions {
                 let (_, session) = sessions.open(wanted, of_no_use).await.map_err(under_start)?;
                 let unheard = Unheard::of(Arc::clone(&session), &sessions);
                 let command = session.submit(spec, IfBusy::Queue)?;
-                let started = Started::now(Arc::clone(&command));
+                let started = Started::now(Arc::clone(&command), &sessions, when_lost);
                 let unheard = match claimed {
                     Some(claimed) => {
                         claimed.fulfil(command);
@@ -108,6 +122,33 @@ impl Sessions {
         unheard.and_then(Unheard::keep);
         Ok(started)
     }
+}
+
+/// What stands for all that is in a start but its id. What is not said is what is said of the default.
+fn content(start: &mut ExecStart, input: Option<&Bytes>) -> u64 {
+    // The text may be long, and is not copied.
+    let (env, text) = (std::mem::take(&mut start.env), std::mem::take(&mut start.command));
+    let mut rest = start.clone();
+    if rest.if_busy() == IfBusy::Unspecified {
+        rest.set_if_busy(IfBusy::Queue);
+    }
+    if rest.kill_grace.is_none() {
+        rest.kill_grace = KILL_GRACE.try_into().ok();
+    }
+    if matches!(rest.target, Some(Target::SandboxId(_))) && rest.shell.is_empty() {
+        rest.shell = DEFAULT_SHELL.to_owned();
+    }
+    if let Some(pty) = &mut rest.pty {
+        pty.size.get_or_insert(DEFAULT_SIZE);
+    }
+    let content = fingerprint(&rest, &env, (&text, input));
+    (start.env, start.command) = (env, text);
+    content
+}
+
+/// What a caller is told who may only learn what an earlier call has become. The server says why.
+pub(super) fn not_known() -> Error {
+    Error::exhausted(Reason::TooManySessions, "the tenant has as many sessions as it may")
 }
 
 /// A direct execution's fields are those of its start.

@@ -53,6 +53,27 @@ pub(super) struct Place {
     credentials: Credentials,
 }
 
+/// A server whose sandboxes somebody else has made.
+#[derive(Debug, clap::Args)]
+pub(super) struct Remote {
+    /// Server to use, as http://HOST:PORT or https://HOST:PORT
+    #[arg(long, value_name = "URL", env = "SANDSHELL_SERVER")]
+    server: String,
+    #[command(flatten)]
+    credentials: Credentials,
+}
+
+impl Remote {
+    /// Connects.
+    pub(super) async fn connect(&self) -> Result<Client, CliError> {
+        connect(&with_scheme(&self.server), &self.credentials).await
+    }
+}
+
+fn with_scheme(url: &str) -> String {
+    if url.contains("://") { url.to_owned() } else { format!("http://{url}") }
+}
+
 /// What a [`Place`] needs before there are threads.
 pub(super) enum Prepared {
     /// A server elsewhere.
@@ -88,8 +109,7 @@ impl Place {
     /// Starts the private runtime if one is needed, and makes a path absolute.
     pub(super) fn prepare(&mut self) -> Result<Prepared, CliError> {
         if let Some(url) = &self.server {
-            let url = if url.contains("://") { url.clone() } else { format!("http://{url}") };
-            return Ok(Prepared::Named(url, Box::new(self.credentials.clone())));
+            return Ok(Prepared::Named(with_scheme(url), Box::new(self.credentials.clone())));
         }
         // It lives as long as this command.
         let mut policy = Policy { lifetimes: Lifetimes::unlimited(), ..Policy::default() };

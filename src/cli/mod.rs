@@ -14,6 +14,7 @@ mod janitor;
 mod key;
 mod launch;
 mod log;
+mod processes;
 mod run;
 mod serve;
 mod shell;
@@ -48,6 +49,10 @@ enum Command {
     Run(run::Args),
     /// Open an interactive shell in a sandbox.
     Shell(shell::Args),
+    /// List the processes of a session or of a command.
+    Ps(processes::PsArgs),
+    /// Send a signal to a process of a session.
+    Kill(processes::KillArgs),
     /// Make, list and revoke API keys.
     Key(key::Args),
     /// List tenants and set their limits.
@@ -78,6 +83,8 @@ pub fn main() -> ExitCode {
         Command::Serve(args) => serve::main(args).map(|()| ExitCode::SUCCESS),
         Command::Run(args) => run::main(args),
         Command::Shell(args) => shell::main(args),
+        Command::Ps(args) => processes::ps(&args).map(|()| ExitCode::SUCCESS),
+        Command::Kill(args) => processes::kill(&args).map(|()| ExitCode::SUCCESS),
         Command::Doctor(args) => doctor::main(&args),
         Command::Janitor(args) => janitor::main(&args),
         Command::Key(args) => key::main(args).map(|()| ExitCode::SUCCESS),

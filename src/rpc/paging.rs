@@ -8,6 +8,10 @@ const DEFAULT_SIZE: usize = 100;
 /// Most items of a page.
 const MOST: usize = 1000;
 
+/// What the messages of a page may take together. Clients of gRPC refuse answers of more than 4 MiB unless they are told
+/// otherwise.
+const MOST_BYTES: usize = 3 << 20 | 1 << 19;
+
 /// One page.
 pub struct Page<T> {
     /// Its items.
@@ -16,7 +20,37 @@ pub struct Page<T> {
     pub next_token: String,
     /// Items of all pages.
     pub total: i32,
+    /// The key of each item.
+    keys: Vec<u64>,
 }
+
+impl<T> Page<T> {
+    /// The same page of something else.
+    pub fn map<U>(self, describe: impl FnMut(T) -> U) -> Page<U> {
+        let Self { items, next_token, total, keys } = self;
+        Page { items: items.into_iter().map(describe).collect(), next_token, total, keys }
+    }
+}
+
+impl<M: prost::Message> Page<M> {
+    /// As much of it as fits into an answer, and one item at least; the next page begins behind that.
+    pub fn fitting(mut self) -> Self {
+        let mut bytes = 0;
+        let fits = |item: &&M| {
+            bytes += item.encoded_len() + MOST_OF_A_FIELD;
+            bytes <= MOST_BYTES
+        };
+        let fitting = self.items.iter().take_while(fits).count().max(1);
+        if fitting < self.items.len() {
+            self.items.truncate(fitting);
+            self.next_token = token(self.keys[fitting - 1]);
+        }
+        self
+    }
+}
+
+/// What the number and the length of a field take at the most.
+const MOST_OF_A_FIELD: usize = 8;
 
 /// Cuts a page out of items in the order of their keys.
 ///
@@ -30,15 +64,19 @@ pub fn page<T>(items: Vec<(u64, T)>, page_size: i32, page_token: &str) -> Result
     let after = parse_token(page_token).ok_or_else(|| Error::invalid("page_token", BAD_TOKEN))?;
     let total = items.len() as i32;
     let mut rest = items.into_iter().filter(|(key, _)| *key > after).peekable();
-    let mut page = Vec::new();
-    let mut last = 0;
+    let (mut page, mut keys) = (Vec::new(), Vec::new());
     while page.len() < size {
         let Some((key, item)) = rest.next() else { break };
-        last = key;
+        keys.push(key);
         page.push(item);
     }
-    let next_token = if rest.peek().is_some() { format!("p{}", base36(last)) } else { String::new() };
-    Ok(Page { items: page, next_token, total })
+    let last = keys.last().filter(|_| rest.peek().is_some());
+    let next_token = last.map_or_else(String::new, |last| token(*last));
+    Ok(Page { items: page, next_token, total, keys })
+}
+
+fn token(last: u64) -> String {
+    format!("p{}", base36(last))
 }
 
 /// What is wrong with a token that we have not given.
@@ -83,6 +121,26 @@ mod tests {
         assert_eq!(second.items, [40, 45]);
         let third = page(items(&[1, 40, 45, 50]), 2, &second.next_token).unwrap();
         assert_eq!((third.items, third.next_token), (vec![50], String::new()));
+    }
+
+    #[test]
+    fn a_page_fits_into_an_answer() {
+        let items = (1..=1000_u64).map(|key| (key, "x".repeat(8000))).collect::<Vec<_>>();
+        let (mut token, mut got) = (String::new(), 0);
+        loop {
+            let page = page(items.clone(), 1000, &token).unwrap().map(|item| item).fitting();
+            let bytes: usize = page.items.iter().map(prost::Message::encoded_len).sum();
+            assert!(bytes <= super::MOST_BYTES && page.total == 1000 && !page.items.is_empty());
+            got += page.items.len();
+            if page.next_token.is_empty() {
+                break;
+            }
+            token = page.next_token;
+        }
+        assert_eq!(got, 1000);
+        let huge = page(vec![(1, "x".repeat(5 << 20)), (2, String::new())], 0, "").unwrap().fitting();
+        assert_eq!(huge.items.len(), 1);
+        assert_eq!(page(vec![(1, String::new()), (2, String::new())], 0, &huge.next_token).unwrap().items, [""]);
     }
 
     #[test]

@@ -10,6 +10,9 @@ use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
 /// `ErrorInfo.domain` of every error.
 const DOMAIN: &str = "sandshell";
 
+/// What `ErrorInfo.metadata` calls the command that an error is about.
+const COMMAND_ID: &str = "command_id";
+
 /// When to try again what the server could not do for a while.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
@@ -30,11 +33,19 @@ const MAX_PART: usize = 512;
 impl From<Error> for Status {
     fn from(error: Error) -> Self {
         let mut details = ErrorDetails::new();
+        let mut metadata = HashMap::new();
+        let error = match error {
+            Error::About { command_id, error } => {
+                metadata.insert(COMMAND_ID.to_owned(), bounded(&command_id));
+                *error
+            }
+            error => error,
+        };
         let (code, reason, message) = match error {
             Error::Invalid(violations) => return invalid(violations),
             error => describe(error, &mut details),
         };
-        details.set_error_info(reason, DOMAIN, HashMap::new());
+        details.set_error_info(reason, DOMAIN, metadata);
         Status::with_error_details(code, bounded(&message), details)
     }
 }
@@ -80,6 +91,9 @@ fn describe(error: Error, details: &mut ErrorDetails) -> (Code, &'static str, St
     let message = error.to_string();
     match error {
         Error::Invalid(_) => (Code::InvalidArgument, "INVALID_ARGUMENT", message),
+        Error::DeadlineExceeded { .. } => (Code::DeadlineExceeded, "DEADLINE_EXCEEDED", message),
+        // Nothing makes one of another one.
+        Error::About { error, .. } => describe(*error, details),
         Error::NotFound { kind, .. } => (Code::NotFound, not_found_reason(kind), message),
         Error::WrongState { reason, .. } => (Code::FailedPrecondition, reason_name(reason), message),
         Error::Exhausted { reason, retry_after, .. } => {
@@ -167,6 +181,7 @@ fn not_found_reason(kind: Kind) -> &'static str {
         Kind::Sandbox => "SANDBOX_NOT_FOUND",
         Kind::Session => "SESSION_NOT_FOUND",
         Kind::Command => "COMMAND_NOT_FOUND",
+        Kind::Process => "PROCESS_NOT_FOUND",
         Kind::Image => "IMAGE_NOT_FOUND",
         Kind::Tenant => "TENANT_NOT_FOUND",
         Kind::Key => "KEY_NOT_FOUND",
@@ -229,6 +244,7 @@ mod tests {
             (Error::not_found(Kind::Sandbox, "s"), Code::NotFound, "SANDBOX_NOT_FOUND"),
             (Error::not_found(Kind::Session, "s"), Code::NotFound, "SESSION_NOT_FOUND"),
             (Error::not_found(Kind::Command, "s"), Code::NotFound, "COMMAND_NOT_FOUND"),
+            (Error::not_found(Kind::Process, "7"), Code::NotFound, "PROCESS_NOT_FOUND"),
             (Error::not_found(Kind::Image, "s"), Code::NotFound, "IMAGE_NOT_FOUND"),
             (Error::not_found(Kind::Tenant, "s"), Code::NotFound, "TENANT_NOT_FOUND"),
             (Error::not_found(Kind::Key, "s"), Code::NotFound, "KEY_NOT_FOUND"),

@@ -20,3 +20,9 @@ pub const MAX_FRAME_BYTES: u32 = 256 << 10;
 
 /// The newest protocol between server and agent. An agent serves it and all before it.
 pub const PROTOCOL_VERSION: u32 = 1;
+
+/// Metadata of a call to the agent: milliseconds within which the caller must have an answer.
+pub const ANSWER_WITHIN: &str = "sandshell-answer-within";
+
+/// Metadata of a call to the agent: only what an earlier call with the same `request_id` has made is wanted.
+pub const ONLY_KNOWN: &str = "sandshell-only-known";

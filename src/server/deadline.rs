@@ -6,6 +6,7 @@ use std::{
     task::{Context, Poll},
     time::Duration,
 };
+use tokio::time::Instant;
 use tonic::{Status, body::Body};
 use tower::{Layer, Service};
 
@@ -15,6 +16,26 @@ const HEADER: &str = "grpc-timeout";
 const AHEAD: Duration = Duration::from_millis(5);
 /// More digits than gRPC allows.
 const TOO_MANY_DIGITS: usize = 9;
+
+/// How much sooner an agent must answer, so that its answer is here before that; of a short time, a fifth.
+const AHEAD_OF_AGENT: Duration = Duration::from_millis(20);
+
+/// When a call with a deadline is answered, finished or not: an extension of the request.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct AnswerBy(pub(super) Instant);
+
+impl AnswerBy {
+    /// Of a request, when its caller has said so.
+    pub(super) fn of<T>(request: &tonic::Request<T>) -> Option<Self> {
+        request.extensions().get().copied()
+    }
+
+    /// How soon an agent that is asked now must answer.
+    pub(super) fn within(self) -> Duration {
+        let left = self.0.saturating_duration_since(Instant::now());
+        left - AHEAD_OF_AGENT.min(left / 5)
+    }
+}
 
 /// Puts [`Deadline`] around a service.
 #[derive(Debug, Clone, Copy)]
@@ -46,11 +67,13 @@ where
         self.0.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        let deadline = timeout(request.headers());
-        let answer = self.0.call(request);
-        let Some(deadline) = deadline else { return Either::Left(answer) };
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let Some(deadline) = timeout(request.headers()) else { return Either::Left(self.0.call(request)) };
         let budget = deadline - AHEAD.min(deadline / 10);
+        if let Some(by) = Instant::now().checked_add(budget) {
+            request.extensions_mut().insert(AnswerBy(by));
+        }
+        let answer = self.0.call(request);
         Either::Right(Box::pin(async move {
             // What the call was doing is dropped, and leaves nothing behind.
             tokio::time::timeout(budget, answer).await.unwrap_or_else(|_| {
@@ -82,7 +105,7 @@ fn timeout(headers: &HeaderMap) -> Option<Duration> {
 mod tests {
     use super::*;
     use std::convert::Infallible;
-    use tokio::time::{Instant, sleep};
+    use tokio::time::sleep;
     use tower::{ServiceExt, service_fn};
 
     async fn answered_in(given: &str, takes: Duration) -> (Option<tonic::Code>, Duration) {

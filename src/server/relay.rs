@@ -1,6 +1,6 @@
 //! Passes what an agent says on to a client. The agent is not trusted: what it says is bounded, and its metadata dropped.
 
-use super::streams::OpenStream;
+use super::{deadline::AnswerBy, streams::OpenStream};
 use crate::{
     api::v1::{ExecResponse, Exited, RunResponse, exec_response, exited},
     error::{Error, Reason},
@@ -16,7 +16,7 @@ use std::{
     pin::Pin,
     task::{Context, Poll, ready},
 };
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::Sleep};
 use tonic::{Code, Response, Status, Streaming};
 
 /// The agent's answer to a call, as the client gets it.
@@ -96,6 +96,12 @@ pub(super) struct Relay {
     input: Option<oneshot::Sender<()>>,
     /// Ends the call when the server stops and the sandbox goes on.
     server_stops: Pin<Box<dyn Future<Output = ()> + Send>>,
+    /// The command, as soon as it is known.
+    command_id: String,
+    /// Whether the command ends with the call.
+    cancelled: bool,
+    /// The caller's own time.
+    deadline: Option<Pin<Box<Sleep>>>,
     _watching: Watching,
     _stream: OpenStream,
 }
@@ -117,6 +123,9 @@ impl Relay {
             violation: Fuse::terminated(),
             input: None,
             server_stops,
+            command_id: String::new(),
+            cancelled: false,
+            deadline: None,
             _watching,
             _stream: stream,
         }
@@ -125,6 +134,17 @@ impl Relay {
     /// A relay of a call that has input; see [`super::stdin`].
     pub(super) fn with_input(self, violation: Fuse<oneshot::Receiver<Status>>, input: oneshot::Sender<()>) -> Self {
         Self { violation, input: Some(input), ..self }
+    }
+
+    /// A relay whose caller has so much time. `cancelled` tells whether the command ends with the call.
+    pub(super) fn until(self, by: Option<AnswerBy>, command_id: String, cancelled: bool) -> Self {
+        let deadline = by.map(|AnswerBy(at)| Box::pin(tokio::time::sleep_until(at)));
+        Self { deadline, command_id, cancelled, ..self }
+    }
+
+    /// An error that names the command.
+    fn about(&self, error: Error) -> Status {
+        if self.command_id.is_empty() { error.into() } else { error.about(self.command_id.clone()).into() }
     }
 
     /// What follows when the agent's stream ended, by an error or without one.
@@ -168,11 +188,19 @@ impl Stream for Relay {
             if this.server_stops.as_mut().poll(cx).is_ready() {
                 this.state = State::Closed;
                 this.input = None;
-                return Poll::Ready(Some(Err(Error::stopping().into())));
+                return Poll::Ready(Some(Err(this.about(Error::stopping()))));
+            }
+            if this.deadline.as_mut().is_some_and(|deadline| deadline.as_mut().poll(cx).is_ready()) {
+                this.state = State::Closed;
+                this.input = None;
+                return Poll::Ready(Some(Err(Error::still_running(this.command_id.clone(), this.cancelled).into())));
             }
             let last = match ready!(this.agent.poll_next_unpin(cx)) {
                 Some(Ok(message)) => {
                     this.exited |= matches!(message.response, Some(exec_response::Response::Exited(_)));
+                    if let Some(exec_response::Response::Started(started)) = &message.response {
+                        this.command_id.clone_from(&started.command_id);
+                    }
                     return Poll::Ready(Some(Ok(message)));
                 }
                 Some(Err(status)) => this.end(Some(status)),

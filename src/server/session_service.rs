@@ -2,6 +2,7 @@
 
 use super::{
     auth::caller,
+    deadline::AnswerBy,
     relay::{Relay, answer, run_answer},
     stdin::Stdin,
     streams::Streams,
@@ -10,15 +11,17 @@ use super::{
 use crate::{
     api::v1::{
         AttachRequest, CloseSessionRequest, CloseSessionResponse, Command, CreateSessionRequest, ExecRequest,
-        GetCommandRequest, GetSessionRequest, ListCommandsRequest, ListCommandsResponse, ListSessionsRequest,
-        ListSessionsResponse, RunRequest, RunResponse, Session, SignalCommandRequest, SignalCommandResponse,
+        ExecStart, GetCommandRequest, GetSessionRequest, ListCommandsRequest, ListCommandsResponse,
+        ListProcessesRequest, ListProcessesResponse, ListSessionsRequest, ListSessionsResponse, RunRequest,
+        RunResponse, Session, SignalCommandRequest, SignalCommandResponse, SignalProcessRequest, SignalProcessResponse,
         exec_start::Target, session_service_server::SessionService,
     },
     error::{Error, Kind},
+    rpc::transport::{ANSWER_WITHIN, ONLY_KNOWN},
     sandbox::{Reached, Sandboxes, SessionPlace, link::AgentClient},
     tenant::Caller,
 };
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Code, Request, Response, Status, Streaming, metadata::MetadataValue};
 use tracing::Span;
 
 /// The service over the agents of all sandboxes, and the streams that are open.
@@ -42,16 +45,50 @@ impl Service {
         }
     }
 
-    /// The place that a direct execution takes among the tenant's sessions, as long as the call lasts.
-    async fn place(
-        &self,
-        caller: &Caller,
-        target: Option<&Target>,
-        reached: &Reached,
-    ) -> Result<Option<SessionPlace>, Status> {
-        match target {
-            Some(Target::SandboxId(_)) => Ok(Some(self.0.session_place(caller, reached).await?)),
-            Some(Target::SessionId(_)) | None => Ok(None),
+    /// The place that a start takes among the tenant's sessions, as long as the call lasts: a direct execution has one.
+    async fn place(&self, caller: &Caller, start: &ExecStart, reached: &Reached) -> Result<Place, Status> {
+        match start.target {
+            Some(Target::SandboxId(_)) => self.one_more(caller, reached, &start.request_id).await,
+            Some(Target::SessionId(_)) | None => Ok(Place::NotNeeded),
+        }
+    }
+
+    /// A place for one more session. When there is none, a call that may be the repetition of an earlier one goes on without:
+    /// only its agent knows.
+    async fn one_more(&self, caller: &Caller, reached: &Reached, request_id: &str) -> Result<Place, Status> {
+        match self.0.session_place(caller, reached).await {
+            Ok(place) => Ok(Place::Taken { _place: place }),
+            Err(full) if !request_id.is_empty() => Ok(Place::Full(full)),
+            Err(full) => Err(full.into()),
+        }
+    }
+}
+
+/// What a call that may open a session has among those that its tenant may have.
+enum Place {
+    /// It opens none.
+    NotNeeded,
+    /// A place, for as long as the call lasts.
+    Taken { _place: SessionPlace },
+    /// None, and what its caller is told unless it repeats an earlier call.
+    Full(Error),
+}
+
+impl Place {
+    /// A message to the agent, which is told whether it may open something.
+    fn ask<T>(&self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        if let Self::Full(_) = self {
+            request.metadata_mut().insert(ONLY_KNOWN, MetadataValue::from_static("1"));
+        }
+        request
+    }
+
+    /// What the agent has answered, as it is for the caller.
+    fn judge<T>(self, answer: Result<T, Status>) -> Result<T, Status> {
+        match (self, answer) {
+            (Self::Full(full), Err(status)) if status.code() == Code::ResourceExhausted => Err(full.into()),
+            (_, answer) => answer,
         }
     }
 }
@@ -62,8 +99,9 @@ impl SessionService for Service {
         let (caller, request) = (caller(&request), request.into_inner());
         validate::create_session(&request)?;
         let (reached, mut agent) = self.agent(&caller, Kind::Sandbox, &request.sandbox_id).await?;
-        let _place = self.0.session_place(&caller, &reached).await?;
-        answer(&reached, agent.create_session(request).await).await
+        let place = self.one_more(&caller, &reached, &request.request_id).await?;
+        let created = agent.create_session(place.ask(request)).await;
+        place.judge(answer(&reached, created).await)
     }
 
     async fn get_session(&self, request: Request<GetSessionRequest>) -> Result<Response<Session>, Status> {
@@ -96,31 +134,40 @@ impl SessionService for Service {
     type ExecStream = Relay;
 
     async fn exec(&self, request: Request<Streaming<ExecRequest>>) -> Result<Response<Relay>, Status> {
+        let by = AnswerBy::of(&request);
         let (caller, mut client) = (caller(&request), request.into_inner());
         let stream = self.1.open(&caller)?;
         let start = Stdin::start(&mut client).await?;
         validate::start(&start)?;
         let (reached, mut agent) = self.target(&caller, start.target.as_ref()).await?;
-        let _place = self.place(&caller, start.target.as_ref(), &reached).await?;
+        let place = self.place(&caller, &start, &reached).await?;
+        let cancelled = start.cancel_on_disconnect;
         let (stdin, (mut violation, input)) = Stdin::new(start, client);
         let call = tokio::select! {
             biased;
-            call = agent.exec(stdin) => call,
+            call = agent.exec(place.ask(stdin)) => call,
             Ok(status) = &mut violation => return Err(status),
         };
-        let output = answer(&reached, call).await?.into_inner();
-        Ok(Response::new(Relay::new(output, reached, stream).with_input(violation, input)))
+        let output = place.judge(answer(&reached, call).await)?.into_inner();
+        let relay = Relay::new(output, reached, stream).with_input(violation, input);
+        Ok(Response::new(relay.until(by, String::new(), cancelled)))
     }
 
     async fn run(&self, request: Request<RunRequest>) -> Result<Response<RunResponse>, Status> {
+        let by = AnswerBy::of(&request);
         let (caller, request) = (caller(&request), request.into_inner());
         validate::run(&request)?;
-        let target = request.start.as_ref().and_then(|start| start.target.as_ref());
-        let (reached, mut agent) = self.target(&caller, target).await?;
-        let _place = self.place(&caller, target, &reached).await?;
+        let start = request.start.as_ref().ok_or_else(|| Error::invalid("start", "is required"))?;
+        let (reached, mut agent) = self.target(&caller, start.target.as_ref()).await?;
+        let place = self.place(&caller, start, &reached).await?;
+        let mut request = place.ask(request);
+        if let Some(by) = by {
+            let millis = u64::try_from(by.within().as_millis()).unwrap_or(u64::MAX);
+            request.metadata_mut().insert(ANSWER_WITHIN, millis.into());
+        }
         tokio::select! {
             biased;
-            answer = agent.run(request) => run_answer(&reached, answer).await,
+            answer = agent.run(request) => place.judge(run_answer(&reached, answer).await),
             // The command goes on; with the same request_id the next server gives its answer.
             () = reached.server_stops() => Err(Error::stopping().into()),
         }
@@ -129,13 +176,15 @@ impl SessionService for Service {
     type AttachStream = Relay;
 
     async fn attach(&self, request: Request<AttachRequest>) -> Result<Response<Relay>, Status> {
+        let by = AnswerBy::of(&request);
         let (caller, request) = (caller(&request), request.into_inner());
         validate::attach(&request)?;
         let stream = self.1.open(&caller)?;
         let (reached, _) = self.agent(&caller, Kind::Command, &request.command_id).await?;
         let mut agent = reached.watcher().await?;
+        let command_id = request.command_id.clone();
         let output = answer(&reached, agent.attach(request).await).await?.into_inner();
-        Ok(Response::new(Relay::new(output, reached, stream)))
+        Ok(Response::new(Relay::new(output, reached, stream).until(by, command_id, false)))
     }
 
     async fn get_command(&self, request: Request<GetCommandRequest>) -> Result<Response<Command>, Status> {
@@ -164,4 +213,31 @@ impl SessionService for Service {
         let (reached, mut agent) = self.agent(&caller, Kind::Command, &request.command_id).await?;
         answer(&reached, agent.signal_command(request).await).await
     }
+
+    async fn list_processes(
+        &self,
+        request: Request<ListProcessesRequest>,
+    ) -> Result<Response<ListProcessesResponse>, Status> {
+        let (caller, request) = (caller(&request), request.into_inner());
+        validate::list_processes(&request)?;
+        let (kind, id) = whose_processes(&request.session_id, &request.command_id);
+        let (reached, mut agent) = self.agent(&caller, kind, id).await?;
+        answer(&reached, agent.list_processes(request).await).await
+    }
+
+    async fn signal_process(
+        &self,
+        request: Request<SignalProcessRequest>,
+    ) -> Result<Response<SignalProcessResponse>, Status> {
+        let (caller, request) = (caller(&request), request.into_inner());
+        validate::signal_process(&request)?;
+        let (kind, id) = whose_processes(&request.session_id, &request.command_id);
+        let (reached, mut agent) = self.agent(&caller, kind, id).await?;
+        answer(&reached, agent.signal_process(request).await).await
+    }
+}
+
+/// What a checked request about processes names.
+fn whose_processes<'a>(session_id: &'a str, command_id: &'a str) -> (Kind, &'a str) {
+    if command_id.is_empty() { (Kind::Session, session_id) } else { (Kind::Command, command_id) }
 }

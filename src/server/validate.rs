@@ -7,7 +7,8 @@ mod session;
 pub(super) use exec::{StdinRules, run, start};
 pub(super) use sandbox::{create_sandbox, delete_sandbox, get_sandbox, list_sandboxes, sandbox_id, update_sandbox};
 pub(super) use session::{
-    attach, close_session, create_session, get_command, get_session, list_commands, list_sessions, signal_command,
+    attach, close_session, create_session, get_command, get_session, list_commands, list_processes, list_sessions,
+    signal_command, signal_process,
 };
 
 use crate::error::{Error, Result, Violation};

@@ -128,8 +128,14 @@ impl Follower {
         }
     }
 
-    /// Reads to the end, gives every piece of output to `take`, and returns how the command ended.
-    pub(in crate::agent) async fn collect(mut self, mut take: impl FnMut(Output)) -> Option<Exited> {
+    /// Where each stream goes on.
+    pub(in crate::agent) fn reached(&self) -> Offsets {
+        self.cursor.want
+    }
+
+    /// Reads to the end, gives every piece of output to `take`, and returns how the command ended. May be cancelled without
+    /// loss.
+    pub(in crate::agent) async fn collect(&mut self, mut take: impl FnMut(Output)) -> Option<Exited> {
         while let Some(response) = self.next(usize::MAX).await {
             match response {
                 Response::Output(output) => take(output),

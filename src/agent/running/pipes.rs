@@ -51,6 +51,7 @@ impl Running {
             };
             if ended {
                 fifo.take().into_iter().for_each(|pipe| shell.take_back(pipe));
+                self.command.set_pipe(stream, None);
                 self.command.log.pipe_closed(stream);
             } else {
                 self.command.log.expect(stream, coming);
@@ -74,7 +75,7 @@ impl Running {
             self.command.log.append(Stream::Terminal, [output, error].concat().into());
         } else {
             self.command.log.append(Stream::Stdout, output.into());
-            self.command.log.append(Stream::Stderr, error.into());
+            self.command.complain(error);
         }
     }
 
@@ -82,12 +83,13 @@ impl Running {
     pub(in crate::agent) fn leave_background(&mut self) {
         for (fifo, stream) in [(self.output.take(), Stream::Stdout), (self.error.take(), Stream::Stderr)] {
             let Some(fifo) = fifo else { continue };
-            let log = Arc::clone(&self.command.log);
+            let command = Arc::clone(&self.command);
             tokio::spawn(async move {
-                while let Ok(Some(data)) = next_output(&fifo.reader, &log).await {
-                    log.append(stream, data);
+                while let Ok(Some(data)) = next_output(&fifo.reader, &command.log).await {
+                    command.log.append(stream, data);
                 }
-                log.pipe_closed(stream);
+                command.set_pipe(stream, None);
+                command.log.pipe_closed(stream);
             });
         }
     }

@@ -283,6 +283,11 @@ impl Fifo {
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
+
+    /// Its device and number, which its writers see.
+    pub(crate) fn identity(&self) -> (u64, u64) {
+        (self.nature.device, self.nature.number)
+    }
 }
 
 impl Drop for Fifo {

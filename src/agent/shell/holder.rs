@@ -30,8 +30,23 @@ const MOST_STOPS: usize = 20;
 /// A holder and, through it, one shell. When it is dropped, everything that descends from it is ended.
 pub(crate) struct Holder {
     pid: i32,
+    number: u64,
     events: Arc<AsyncFd<OwnedFd>>,
     ended: bool,
+}
+
+/// Which holder, for as long as it lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct HolderName {
+    pid: i32,
+    number: u64,
+}
+
+impl HolderName {
+    /// Its process id, if it lives.
+    pub(crate) fn pid(self) -> Option<i32> {
+        processes::holder_lives(self.pid, self.number).then_some(self.pid)
+    }
 }
 
 /// What a holder reports.
@@ -53,8 +68,13 @@ impl Holder {
         // Nothing may fail once it runs, or nobody would know of it.
         let events = Arc::new(sys::watch(events)?);
         let pid = sys::fork_holder(image, &descriptors)?;
-        processes::holder_started(pid);
-        Ok(Self { pid, events, ended: false })
+        let number = processes::holder_started(pid);
+        Ok(Self { pid, number, events, ended: false })
+    }
+
+    /// Which one it is, for those who look at what descends from it.
+    pub(crate) fn name(&self) -> HolderName {
+        HolderName { pid: self.pid, number: self.number }
     }
 
     /// The next event; may be cancelled. Pending for ever after `Gone`.
@@ -151,7 +171,7 @@ impl Drop for Holder {
         if !self.ended
             && let Ok(runtime) = tokio::runtime::Handle::try_current()
         {
-            let mut rest = Self { pid: self.pid, events: Arc::clone(&self.events), ended: false };
+            let mut rest = Self { pid: self.pid, number: self.number, events: Arc::clone(&self.events), ended: false };
             runtime.spawn(async move { rest.end().await });
         }
     }

@@ -5,6 +5,7 @@
 //! and each command has FIFOs of its own for what it prints. A command's text is never part of a line: it is written to
 //! a file that the line sources.
 
+mod census;
 mod dialect;
 mod directories;
 mod directory;
@@ -25,11 +26,12 @@ mod sys;
 mod terminal;
 mod text;
 
+pub(crate) use census::{Looked, Member, argument_text, census, is_own, output_files, send};
 pub(crate) use dialect::{Call, Term};
 pub(crate) use directories::{Directories, Private, read_file};
 pub(crate) use directory::Directory;
 pub(crate) use fifo::{Fifo, InputFifo, LARGE_READ, Read, ReadEnd, write};
-pub(crate) use holder::{Event, Holder};
+pub(crate) use holder::{Event, Holder, HolderName};
 pub(crate) use launch::{Launch, LaunchError};
 pub(crate) use loan::{Asked, Before, Loan, MOST_KEPT};
 pub(crate) use processes::{

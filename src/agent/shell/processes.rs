@@ -11,11 +11,15 @@ use std::{
     fs, io,
     os::fd::OwnedFd,
     path::{Path, PathBuf},
-    sync::Mutex,
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
 };
 
 /// Holders that live: the only processes that should be children of the agent.
-static HOLDERS: Mutex<Option<HashSet<i32>>> = Mutex::new(None);
+/// Each has a number of its own, because process ids are used again.
+static HOLDERS: Mutex<Option<HashMap<i32, u64>>> = Mutex::new(None);
 
 /// A copy of its parent that is older than this, in ticks of 10 ms, is a subshell and not about to execute something.
 const YOUNG_TICKS: u64 = 50;
@@ -57,14 +61,22 @@ impl Process {
     }
 }
 
-/// A holder was started.
-pub(super) fn holder_started(pid: i32) {
-    lock(&HOLDERS).get_or_insert_default().insert(pid);
+/// A holder was started. Returns a number that no other has.
+pub(super) fn holder_started(pid: i32) -> u64 {
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    let number = LAST.fetch_add(1, Relaxed) + 1;
+    lock(&HOLDERS).get_or_insert_default().insert(pid, number);
+    number
+}
+
+/// Whether this very holder lives.
+pub(super) fn holder_lives(pid: i32, number: u64) -> bool {
+    lock(&HOLDERS).as_ref().and_then(|holders| holders.get(&pid)) == Some(&number)
 }
 
 /// Whether a child of the agent is a holder.
 pub(super) fn is_holder(pid: i32) -> bool {
-    lock(&HOLDERS).as_ref().is_some_and(|holders| holders.contains(&pid))
+    lock(&HOLDERS).as_ref().is_some_and(|holders| holders.contains_key(&pid))
 }
 
 /// Whether the agent has children that are no holders.
@@ -202,8 +214,8 @@ pub(crate) fn descendants_since(ancestor: i32, since: Moment) -> Vec<i32> {
 }
 
 /// A time as the kernel notes it of processes.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Moment(u64);
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Moment(pub(super) u64);
 
 impl Moment {
     /// The present one.
@@ -342,7 +354,7 @@ fn children(parent: i32) -> io::Result<Option<HashSet<i32>>> {
 }
 
 /// Whether an error of reading `/proc` says that the process is not there.
-fn is_gone(error: &io::Error) -> bool {
+pub(super) fn is_gone(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ESRCH)
 }
 

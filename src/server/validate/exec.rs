@@ -24,6 +24,9 @@ pub(in crate::server) fn run(request: &RunRequest) -> Result<()> {
         }
         None => checks.wrong("start", "is required"),
     }
+    if let Some(wait) = &request.wait {
+        span(&mut checks, "wait", wait, 0, 30 * DAYS, "0 to 30 days");
+    }
     checks.range("max_output_bytes", request.max_output_bytes, 0, MAX_RUN_OUTPUT);
     checks.finish()
 }

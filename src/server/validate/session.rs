@@ -4,7 +4,8 @@ use super::{Checks, MAX_PATH};
 use crate::{
     api::v1::{
         AttachRequest, CloseSessionRequest, CreateSessionRequest, GetCommandRequest, GetSessionRequest,
-        ListCommandsRequest, ListSessionsRequest, OnShellExit, SignalCommandRequest,
+        ListCommandsRequest, ListProcessesRequest, ListSessionsRequest, OnShellExit, SignalCommandRequest,
+        SignalProcessRequest,
     },
     error::Result,
 };
@@ -71,6 +72,26 @@ pub(in crate::server) fn signal_command(request: &SignalCommandRequest) -> Resul
     checks.required("command_id", &request.command_id);
     checks.range("signal", request.signal.into(), 0, 64);
     checks.finish()
+}
+
+pub(in crate::server) fn list_processes(request: &ListProcessesRequest) -> Result<()> {
+    let mut checks = Checks::default();
+    one_of(&mut checks, &request.session_id, &request.command_id);
+    checks.page(request.page_size, crate::rpc::paging::is_token(&request.page_token));
+    checks.finish()
+}
+
+pub(in crate::server) fn signal_process(request: &SignalProcessRequest) -> Result<()> {
+    let mut checks = Checks::default();
+    one_of(&mut checks, &request.session_id, &request.command_id);
+    checks.check(request.pid > 0, "pid", "is required: the id of a process, as ListProcesses gives it");
+    checks.range("signal", request.signal.into(), 0, 64);
+    checks.finish()
+}
+
+fn one_of(checks: &mut Checks, session_id: &str, command_id: &str) {
+    let one = session_id.is_empty() != command_id.is_empty();
+    checks.check(one, "session_id", "give one of session_id and command_id");
 }
 
 #[cfg(test)]

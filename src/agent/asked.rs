@@ -1,0 +1,17 @@
+//! What the server asks of the agent beside a client's message, as metadata of the call. An agent of an earlier version
+//! ignores it.
+
+use crate::rpc::transport::{ANSWER_WITHIN, ONLY_KNOWN};
+use std::time::Duration;
+use tonic::metadata::MetadataMap;
+
+/// Whether only what an earlier call with the same `request_id` has made is wanted, and nothing new.
+pub(super) fn only_known(metadata: &MetadataMap) -> bool {
+    metadata.contains_key(ONLY_KNOWN)
+}
+
+/// How soon the caller must have an answer.
+pub(super) fn answer_within(metadata: &MetadataMap) -> Option<Duration> {
+    let millis = metadata.get(ANSWER_WITHIN)?.to_str().ok()?.parse().ok()?;
+    Some(Duration::from_millis(millis))
+}

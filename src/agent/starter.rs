@@ -1,0 +1,61 @@
+//! The call that started a command, and what becomes of the command when that call is lost.
+
+use super::{
+    command::{Command, Control},
+    sessions::Sessions,
+};
+use std::{sync::Arc, time::Duration};
+
+/// How long a command goes on whose call was lost and may be repeated.
+const TAKEN_UP_WITHIN: Duration = Duration::from_secs(5);
+
+/// What a call asks for in case that it is lost.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct WhenLost {
+    /// Whether the command is cancelled then.
+    pub(super) cancel: bool,
+    /// Whether the call can be repeated: it had a `request_id`.
+    pub(super) repeatable: bool,
+}
+
+/// The call that started a command, or that repeats its start, until it is answered. When this is dropped before, the call
+/// was lost.
+pub(super) struct Starter {
+    command: Arc<Command>,
+    sessions: Arc<Sessions>,
+    when_lost: WhenLost,
+}
+
+impl Starter {
+    /// A call that waits for this command.
+    pub(super) fn new(command: Arc<Command>, sessions: &Arc<Sessions>, when_lost: WhenLost) -> Self {
+        command.starter_came();
+        Self { command, sessions: Arc::clone(sessions), when_lost }
+    }
+
+    /// It has its answer: nothing that happens to it now matters to the command.
+    pub(super) fn answered(&mut self) {
+        self.when_lost.cancel = false;
+    }
+}
+
+impl Drop for Starter {
+    fn drop(&mut self) {
+        let others = self.command.starter_left();
+        // Without a runtime the agent itself ends.
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        if !self.when_lost.cancel || others || self.command.exited().is_some() {
+            return;
+        }
+        let (command, sessions, repeatable) =
+            (Arc::clone(&self.command), Arc::clone(&self.sessions), self.when_lost.repeatable);
+        runtime.spawn(async move {
+            if repeatable {
+                tokio::time::sleep(TAKEN_UP_WITHIN).await;
+            }
+            if !command.has_starters() && !sessions.cancel_waiting(&command) {
+                command.say(Control::Cancel).await;
+            }
+        });
+    }
+}
