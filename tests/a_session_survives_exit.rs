@@ -51,7 +51,7 @@ async fn the_new_shell_is_where_the_old_one_was(at: At) {
     got.expect_shell_exit(3, 0, 2);
     assert_eq!(got.exited.working_directory, "/tmp/a b");
     s.run("pwd; echo \"$A\"; echo \"${E-unset}$C\"; echo \"[$B]\"").await.expect(
-        "/tmp/a b\n1 $x\n\"q\"\nlate\n[]\n",
+        "/tmp/a b\n1 $x\n\"q\"\nlate\n[unexported]\n",
         "",
         0,
     );

@@ -7,7 +7,7 @@ use super::{
     oom::OomCounter,
     running::{Running, ShellEnd, Verdict, next_output},
     session::{Inbox, Session},
-    shell::{Before, Event, Holder, Launch, LaunchError, ReadEnd, Report, Saved, Shell},
+    shell::{Before, Event, Holder, Launch, LaunchError, NotRestored, ReadEnd, Report, Saved, Shell},
 };
 use crate::api::v1::{Exited, OnShellExit, Stream, exited::Reason, session::State};
 use std::{pin::Pin, sync::Arc, time::Duration};
@@ -315,6 +315,7 @@ impl Driver {
             working_directory: known.directory.to_string_lossy().into_owned(),
             shell_exited: ended_shell.is_some() && !direct,
             generation: known.generation,
+            not_restored: ended_shell.map_or_else(Vec::new, |_| known.not_restored.to_vec()),
         }
     }
 
@@ -358,8 +359,9 @@ impl Driver {
         let mut launch = self.launch.clone();
         launch.login = false;
         if self.saved.is_some() {
-            // What was saved is all there was; what the user has unset must not come back.
-            launch.environment.clear();
+            // What was saved is all there was; what the user has unset must not come back. Names that no shell has as a
+            // variable cannot have been unset.
+            launch.environment.retain(|name, _| !is_shell_name(name));
         }
         let directory = self.session.known().directory;
         if let Some(saved) = &mut self.saved {
@@ -367,12 +369,19 @@ impl Driver {
         }
         let restarted = match launch.start(&directory, self.saved.as_ref(), stopped(stop)).await {
             // A state that no shell can start from must not end the session.
-            Err(_) if self.saved.take().is_some() => self.launch.start(&directory, None, stopped(stop)).await,
+            Err(_) if self.saved.take().is_some() => {
+                let mut started = self.launch.start(&directory, None, stopped(stop)).await;
+                if let Ok((shell, _)) = &mut started {
+                    shell.not_restored = NotRestored::everything();
+                }
+                started
+            }
             other => other,
         };
         match restarted {
             Ok((shell, holder)) => {
-                self.session.update(|known| known.next_shell(shell.pid, holder.name()));
+                let not_restored = shell.not_restored.clone().told().into();
+                self.session.update(|known| known.next_shell(shell.pid, holder.name(), not_restored));
                 self.shell = shell;
                 self.earlier.push(std::mem::replace(&mut self.holder, holder));
                 true
@@ -440,6 +449,13 @@ async fn wait_for_stop(stop: &mut watch::Receiver<Option<Reason>>) -> Reason {
         // Nobody can use the session any more.
         Err(_) => Reason::Cancelled,
     }
+}
+
+/// Whether a shell takes an environment variable with this name for one of its own.
+fn is_shell_name(name: &str) -> bool {
+    let mut bytes = name.bytes();
+    bytes.next().is_some_and(|first| first.is_ascii_alphabetic() || first == b'_')
+        && bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
 fn report_failed_restart(session: &str, error: &LaunchError) {

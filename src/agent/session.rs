@@ -80,6 +80,8 @@ pub(super) struct Known {
     pub(super) running: Option<Arc<str>>,
     /// The holders of its shells, below which all of its processes are: those that live, and perhaps others.
     pub(super) holders: Vec<HolderName>,
+    /// What the shell did not get back of the one before it.
+    pub(super) not_restored: Arc<[String]>,
 }
 
 /// The commands of a session.
@@ -120,6 +122,7 @@ impl Session {
             queued: 0,
             running: None,
             holders: vec![holder],
+            not_restored: Arc::default(),
         };
         let (known, commands) = (Mutex::new(known), Mutex::default());
         let _open = activity.open_session();
@@ -237,15 +240,17 @@ impl Session {
             shell_pid: known.shell_pid,
             queued_commands: known.queued as i32,
             running_command_id: known.running.map(|id| id.to_string()).unwrap_or_default(),
+            not_restored: known.not_restored.to_vec(),
         }
     }
 }
 
 impl Known {
     /// Another shell takes the place of one that has ended.
-    pub(super) fn next_shell(&mut self, pid: i32, holder: HolderName) {
+    pub(super) fn next_shell(&mut self, pid: i32, holder: HolderName, not_restored: Arc<[String]>) {
         self.generation += 1;
         self.shell_pid = pid;
+        self.not_restored = not_restored;
         // What earlier shells have started may live on below their holders.
         self.holders.retain(|holder| holder.pid().is_some());
         self.holders.push(holder);

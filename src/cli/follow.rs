@@ -132,6 +132,15 @@ pub(super) fn exit_code(end: &End) -> u8 {
     u8::try_from(exited.exit_code).unwrap_or(u8::MAX)
 }
 
+/// Says what a new shell could not be given back, if the command has ended the one before it.
+pub(super) fn say_not_restored(end: &End) {
+    if let End::Exited(exited) = end
+        && !exited.not_restored.is_empty()
+    {
+        eprintln!("sandshell: the new shell could not be given back: {}", exited.not_restored.join(", "));
+    }
+}
+
 /// The signals that end `run` and `shell`.
 pub(super) struct Signals {
     interrupt: Signal,

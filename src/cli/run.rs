@@ -4,7 +4,7 @@ use super::{
     client::{Client, Place},
     creation,
     error::CliError,
-    follow::{Signals, exit_code, follow, is_last},
+    follow::{Signals, exit_code, follow, is_last, say_not_restored},
     log::{self, LogFormat},
 };
 use crate::api::v1::{
@@ -89,6 +89,7 @@ async fn commands(
         let requests = tokio_stream::once(ExecRequest { request: Some(Request::Start(start)) });
         let end = follow(&mut sessions, requests, current, false).await?;
         code = exit_code(&end);
+        say_not_restored(&end);
         if is_last(&end) {
             break;
         }

@@ -185,6 +185,27 @@ impl Session {
         }
     }
 
+    /// Waits until the idle shell has saved its state. It prints much more then than the end of a command takes.
+    pub async fn settled(&self) {
+        const MORE_THAN_A_REPORT: u64 = 500;
+        let pid = self.get().await.shell_pid;
+        let watcher = self.sandbox.session("").await;
+        let written = |got: Finished| -> u64 {
+            let of_line = |line: &str| line.strip_prefix("wchar: ").and_then(|n| n.parse().ok());
+            got.out().lines().find_map(of_line).unwrap_or_else(|| panic!("/proc/{pid}/io: {got:?}"))
+        };
+        let before = written(self.run(format!("/bin/cat /proc/{pid}/io")).await);
+        let mut last = before;
+        within::until("an idle shell to save its state", async || {
+            let now = written(watcher.run(format!("/bin/cat /proc/{pid}/io")).await);
+            let is_over = now > before + MORE_THAN_A_REPORT && now == last;
+            last = now;
+            is_over
+        })
+        .await;
+        watcher.close().await;
+    }
+
     /// What the server says of it now.
     pub async fn get(&self) -> v1::Session {
         let request = v1::GetSessionRequest { session_id: self.id.clone() };

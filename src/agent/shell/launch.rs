@@ -1,7 +1,7 @@
 //! How a shell is found and started.
 
 use super::{
-    Event, Holder, Keeper, Private, Report, Reports, Saved, Shell, Terminal,
+    Event, Holder, Keeper, NotRestored, Private, Report, Reports, Saved, Shell, Terminal,
     dialect::{self, Dialect},
     fifo::{Fifo, ReadEnd},
     holder,
@@ -133,6 +133,7 @@ impl Launch {
             own_error: ReadEnd::new(own_error)?,
             own_ends,
             spare: Vec::new(),
+            not_restored: NotRestored::default(),
             terminal,
             pid: 0,
             // Random, so that nothing inside can guess a tag and end a command before its time.
@@ -149,23 +150,31 @@ impl Launch {
             Event::Failed(error) => return Err(LaunchError::System("execute the shell", error)),
             Event::Ended(_) | Event::Gone => return Err(LaunchError::Ended),
         }
-        if let Some(saved) = saved {
-            shell.restore(saved).map_err(system("restore the state"))?;
-        }
         let tag = shell.next_tag();
         let mut lines = self.dialect.setup(shell.directory.path());
         if self.login {
             lines += &self.dialect.login();
         }
-        lines += &self.dialect.report(tag, shell.directory.path());
         shell.say(&lines).map_err(system("set the shell up"))?;
+        // Last, so that what the user has set is not set anew.
+        let labels = match saved {
+            Some(saved) => shell.restore(saved).map_err(system("restore the state"))?,
+            None => Vec::new(),
+        };
+        let report = self.dialect.report(tag, shell.directory.path());
+        shell.say(&report).map_err(system("set the shell up"))?;
         loop {
             tokio::select! {
                 report = shell.reports.next() => {
                     if matches!(report.map_err(system("read the shell's report"))?, Report::Done { tag: done, .. } if done == tag) {
+                        if let Some(saved) = saved {
+                            shell.restored(saved, &labels);
+                        }
                         return Ok(());
                     }
                 }
+                // It says which pieces of a state have failed, and there may be many.
+                more = shell.keeper.next() => drop(more.map_err(system("read what the shell says of its state"))?),
                 event = holder.event() => match event.map_err(system("watch the shell"))? {
                     Event::Failed(error) => return Err(LaunchError::System("execute the shell", error)),
                     Event::Started(_) => {}

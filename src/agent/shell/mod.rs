@@ -21,6 +21,7 @@ mod quoting;
 mod records;
 mod reports;
 mod reserve;
+mod saved;
 mod sweep;
 mod sys;
 mod terminal;
@@ -38,7 +39,8 @@ pub(crate) use processes::{
     Halt, Image, Moment, Processes, descendants_since, group_has_members, group_members, halted, image, minds,
     reads_terminal, reap, waits_for_terminal,
 };
-pub(crate) use reports::{Keeper, Report, Reports, Saved};
+pub(crate) use reports::{Report, Reports};
+pub(crate) use saved::{Keeper, NotRestored, Saved};
 pub(crate) use sys::{kill, kill_group, protect};
 pub(crate) use terminal::Terminal;
 
@@ -67,6 +69,8 @@ pub(crate) struct Shell {
     own_ends: [OwnedFd; 2],
     /// Pipes of earlier commands that are as good as new.
     spare: Vec<Fifo>,
+    /// What it did not get back of an earlier shell's state.
+    pub(crate) not_restored: NotRestored,
     /// Its terminal.
     pub(crate) terminal: Terminal,
     /// Its process id.
@@ -196,15 +200,28 @@ impl Shell {
         (all(&self.own_output), error)
     }
 
-    /// Has the shell source what an earlier one saved.
-    fn restore(&self, saved: &Saved) -> io::Result<()> {
-        let mut script = saved.script.clone();
+    /// Has the shell source what an earlier one saved. Returns the names of the pieces of that.
+    fn restore(&self, saved: &Saved) -> io::Result<Vec<String>> {
+        let (mut script, labels) = self.dialect.restore_script(saved, self.directory.path());
         // The saved value may be older than the directory; `cd` would also set OLDPWD.
-        script.extend_from_slice(b"\nPWD=");
+        script.extend_from_slice(b"PWD=");
         script.extend_from_slice(&quoting::quoted(saved.directory.as_os_str().as_bytes()));
         script.push(b'\n');
         self.directory.write(RESTORE, &script)?;
-        self.say(&self.dialect.restore(self.directory.path()))
+        self.say(&self.dialect.restore(self.directory.path()))?;
+        Ok(labels)
+    }
+
+    /// Notes what it did not get back: what was not kept, and what it has just said to have failed.
+    fn restored(&mut self, saved: &Saved, labels: &[String]) {
+        self.directory.remove(RESTORE);
+        self.keeper.take();
+        self.not_restored = saved.lost.clone();
+        for failed in self.keeper.take_failed() {
+            if let Some(label) = labels.get(failed) {
+                self.not_restored.add(label.clone());
+            }
+        }
     }
 
     /// The process group that a signal of the user's is for.

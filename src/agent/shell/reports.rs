@@ -1,19 +1,12 @@
-//! What a shell says back: that a command is over, and the state that a next shell should have.
+//! What a shell says back: that a command is over.
 
-use super::{
-    dialect::{ABORTED, Dialect},
-    fifo::Fifo,
-    records::Records,
-};
+use super::{dialect::ABORTED, fifo::Fifo, records::Records};
 use std::{
     ffi::OsStr,
     fs, io,
     os::unix::{ffi::OsStrExt, fs::MetadataExt},
     path::{Path, PathBuf},
 };
-
-/// State that a shell may save, in bytes. What is larger is not carried over to a next shell.
-const MOST_SAVED: usize = 4 << 20;
 
 /// The longest report: a path, and a tag and a status before it.
 const LONGEST_REPORT: usize = libc::PATH_MAX as usize + 64;
@@ -110,68 +103,5 @@ impl Reports {
             (a.dev(), a.ino()) == (b.dev(), b.ino())
         };
         if claimed.is_absolute() && same(&claimed, &cwd) { claimed } else { link.unwrap_or(claimed) }
-    }
-}
-
-/// The FIFO on which state is saved.
-pub(crate) struct Keeper {
-    pub(super) fifo: Fifo,
-    dialect: Dialect,
-    records: Records,
-}
-
-/// What an ended shell left for the next one.
-#[derive(Debug, Clone)]
-pub(crate) struct Saved {
-    /// Where it was.
-    pub(crate) directory: PathBuf,
-    pub(super) script: Vec<u8>,
-}
-
-impl Keeper {
-    /// Reads from a FIFO.
-    pub(super) fn new(fifo: Fifo, dialect: Dialect) -> Self {
-        Self { fifo, dialect, records: Records::new(MOST_SAVED) }
-    }
-
-    /// Reads from another FIFO from now on.
-    pub(super) fn reads_from(&mut self, fifo: Fifo) {
-        (self.fifo, self.records) = (fifo, Records::new(MOST_SAVED));
-    }
-
-    /// Waits for more of what the shell saves, and returns it when it is whole. May be cancelled without loss.
-    pub(crate) async fn next(&mut self) -> io::Result<Option<Saved>> {
-        tokio::task::consume_budget().await;
-        if let Some(data) = self.fifo.reader.data().await? {
-            self.records.add(&data);
-        }
-        Ok(self.latest())
-    }
-
-    /// Takes what is there, without waiting.
-    pub(crate) fn take(&mut self) -> Option<Saved> {
-        let mut there = Vec::new();
-        self.fifo.reader.take_what_is_there(|data| there.push(data));
-        let mut latest = None;
-        for data in there {
-            self.records.add(&data);
-            latest = self.latest().or(latest);
-        }
-        latest
-    }
-
-    fn latest(&mut self) -> Option<Saved> {
-        let mut latest = None;
-        while let Some(mut record) = self.records.take() {
-            let Some(end) = record.iter().position(|byte| *byte == 1) else { continue };
-            let script = record.split_off(end + 1);
-            record.truncate(end);
-            latest = Some((record, script));
-        }
-        let (directory, script) = latest?;
-        Some(Saved {
-            directory: PathBuf::from(OsStr::from_bytes(&directory)),
-            script: self.dialect.restore_script(&script),
-        })
     }
 }

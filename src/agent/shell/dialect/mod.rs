@@ -5,7 +5,10 @@
 
 mod call;
 mod loan;
+mod names;
+mod pieces;
 mod saver;
+pub(super) mod sections;
 mod startup;
 
 use super::{directory::Directory, quoting};

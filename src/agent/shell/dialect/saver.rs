@@ -1,19 +1,57 @@
 //! How a shell saves what a next one gets back, and how that is restored.
 
-use super::{Dialect, Directory, INTERRUPT_FILE, RESTORE, SAVE_FILE, SAVED, quoting};
+use super::{Dialect, Directory, INTERRUPT_FILE, RESTORE, SAVE_FILE, SAVED, quoting::quoted, sections};
+use crate::agent::shell::saved::{Kind, Saved};
 
 impl Dialect {
     /// The script that an EXIT trap, or we while the shell is idle, source to save what a next shell should have.
+    ///
+    /// It has neither keywords nor unquoted command words, which an alias could take the place of.
     fn save_script(self, directory: &str) -> String {
         let builtin = self.builtin();
-        let list = match self {
-            Self::Posix => "\\command export -p; \\command printf '\\001'; \\command alias",
-            Self::Bash => "\\builtin export -p; \\builtin alias -p; \\builtin declare -f",
-            Self::Zsh => "\\builtin export -p; \\builtin alias -L; \\builtin functions",
+        let listings: &[(u8, &str)] = match self {
+            Self::Posix => &[
+                (sections::EXPORTED, "export -p"),
+                (sections::READONLY, "readonly -p"),
+                (sections::VARIABLES, "set"),
+                (sections::ALIASES, "alias"),
+                (sections::OPTIONS, "set +o"),
+                (sections::TRAPS, "trap"),
+                (sections::UMASK, "umask"),
+            ],
+            Self::Bash => &[
+                (sections::VARIABLES, "declare -p"),
+                (sections::NAMES, "declare -F"),
+                (sections::FUNCTIONS, "declare -f"),
+                (sections::ALIASES, "alias -p"),
+                (sections::OPTIONS, "set +o; \\builtin shopt -p; \\builtin enable -n"),
+                (sections::TRAPS, "trap -p"),
+                (sections::UMASK, "umask"),
+            ],
+            Self::Zsh => &[
+                (sections::VARIABLES, "typeset -p"),
+                // Each name and each body is one word in one line, whatever is in it.
+                (sections::FUNCTIONS, "print -rl -- \"${(@qqqqkv)functions[@]}\""),
+                (sections::ALIASES, "alias -L; \\builtin alias -sL"),
+                (sections::EMULATION, "emulate"),
+                (sections::OPTIONS, "set +o"),
+                (sections::TRAPS, "trap"),
+                (sections::UMASK, "umask"),
+            ],
         };
-        format!(
-            "{{ {builtin} printf '\\000%s\\001' \"${{PWD-}}\"; {list}; {builtin} printf '\\000'; }} >|{directory}/{SAVED} 2>/dev/null\n"
-        )
+        // In bash `command` would find functions of ours only; but the two words mean the same there.
+        let list = if self == Self::Bash { "\\builtin" } else { builtin };
+        let mut script = format!("{builtin} printf \"\\000{}%s\" \"${{PWD-}}\"", char::from(sections::DIRECTORY));
+        for (letter, command) in listings {
+            script += &format!("; {builtin} printf \"\\000{}\"; {list} {command}", char::from(*letter));
+        }
+        script += &format!(
+            "; {builtin} printf \"\\000{}%s\" \"$#\"; {builtin} printf \"\\000{}%s\" \"$@\"; {builtin} printf \"\\000{}\\000\"",
+            char::from(sections::PARAMETERS),
+            char::from(sections::PARAMETER),
+            char::from(sections::END),
+        );
+        format!("{builtin} eval '{script}' >|{directory}/{SAVED} 2>/dev/null\n")
     }
 
     /// Writes the scripts of the traps.
@@ -35,17 +73,47 @@ impl Dialect {
         format!("{} . {directory}/{RESTORE} >/dev/null 2>&1\n", self.builtin())
     }
 
-    /// Makes a script of what [`Self::save_script`] printed after the directory.
-    pub(in crate::agent::shell) fn restore_script(self, saved: &[u8]) -> Vec<u8> {
-        match self {
-            Self::Bash | Self::Zsh => saved.to_vec(),
-            Self::Posix => {
-                let mut parts = saved.splitn(2, |byte| *byte == 1);
-                let mut script = parts.next().unwrap_or_default().to_vec();
-                script.push(b'\n');
-                script.extend(quoting::alias_commands(parts.next().unwrap_or_default()));
-                script
-            }
+    /// Makes a script of what a shell has saved, and the names of its pieces. Each piece is evaluated alone, so that one
+    /// that fails costs only itself; its number is reported then.
+    pub(in crate::agent::shell) fn restore_script(self, saved: &Saved, directory: &str) -> (Vec<u8>, Vec<String>) {
+        let builtin = self.builtin();
+        let (mut script, mut labels) = (Vec::new(), Vec::new());
+        for (label, code) in self.pieces(saved) {
+            let failed = format!(
+                " || {builtin} printf '\\000{}%s\\000' {} >|{directory}/{SAVED}\n",
+                char::from(sections::FAILED),
+                labels.len()
+            );
+            labels.push(label);
+            script.extend_from_slice(format!("{builtin} eval ").as_bytes());
+            script.extend(quoted(&code));
+            script.extend_from_slice(failed.as_bytes());
         }
+        (script, labels)
+    }
+
+    /// What a section lists, and what each statement in it begins with; any line will do when there are no words.
+    pub(in crate::agent::shell) fn listing(self, letter: u8) -> Option<(Kind, &'static [&'static str])> {
+        let words: &[&str] = match (self, letter) {
+            (Self::Posix, sections::EXPORTED) => return Some((Kind::Exported, &["export "])),
+            (Self::Posix, sections::READONLY) => return Some((Kind::Readonly, &["readonly "])),
+            (Self::Bash, sections::NAMES) => return Some((Kind::Attributes, &["declare -f"])),
+            (Self::Posix, sections::VARIABLES | sections::ALIASES) | (Self::Zsh, sections::FUNCTIONS) => &[],
+            (Self::Bash, sections::VARIABLES) => &["declare "],
+            (Self::Zsh, sections::VARIABLES) => &["typeset ", "export "],
+            (Self::Bash, sections::FUNCTIONS) => &[],
+            (_, sections::ALIASES) => &["alias "],
+            (_, sections::OPTIONS) => &["set ", "shopt ", "enable "],
+            (_, sections::TRAPS) => &["trap -- "],
+            _ => return None,
+        };
+        let kind = match letter {
+            sections::VARIABLES => Kind::Variable,
+            sections::FUNCTIONS => Kind::Function,
+            sections::ALIASES => Kind::Alias,
+            sections::OPTIONS => Kind::Option,
+            _ => Kind::Trap,
+        };
+        Some((kind, words))
     }
 }

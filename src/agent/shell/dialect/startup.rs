@@ -5,7 +5,8 @@ use super::{Dialect, INTERRUPT_FILE, SAVE_FILE};
 impl Dialect {
     /// Lines of a new shell. `directory` is the session's private one.
     pub(in crate::agent::shell) fn setup(self, directory: &str) -> String {
-        let save = format!("{} trap '. {directory}/{SAVE_FILE}' EXIT\n", self.builtin());
+        let builtin = self.builtin();
+        let save = format!("{builtin} trap '{builtin} . {directory}/{SAVE_FILE}' EXIT\n");
         match self {
             // `[ -t … ]`-free and quiet: nothing that a user can see but the two traps, which tell by name what they are.
             Self::Posix => format!(

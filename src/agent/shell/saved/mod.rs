@@ -1,0 +1,83 @@
+//! What a shell saves, so that the next one gets it back.
+//!
+//! ```text
+//! shell ── sections of listings, ended by NUL ──▶ Reader ──▶ Saved: items ──▶ script of pieces ──▶ next shell
+//!          (EXIT trap, or while it is idle)        cuts and bounds              each evaluated alone
+//! ```
+//! Anybody inside can write to the pipe, and a shell may hold more than there is room for. So what is kept has a bound; what
+//! does not fit costs only itself, and is told by name.
+
+mod bodies;
+mod keeper;
+mod not_restored;
+mod reader;
+mod statements;
+
+pub(crate) use keeper::Keeper;
+pub(crate) use not_restored::NotRestored;
+
+use std::path::PathBuf;
+
+/// State that is kept of a shell, in bytes.
+pub(super) const MOST_SAVED: usize = 4 << 20;
+
+/// What an ended shell left for the next one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Saved {
+    /// Where it was.
+    pub(crate) directory: PathBuf,
+    pub(super) items: Vec<Item>,
+    /// What was not kept.
+    pub(super) lost: NotRestored,
+}
+
+/// One thing that a shell has saved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Item {
+    pub(super) kind: Kind,
+    /// As the shell lists it.
+    pub(super) text: Vec<u8>,
+}
+
+/// What an item is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Kind {
+    /// A variable that programs see, with its value and attributes.
+    Exported,
+    /// That a variable may not be changed, with its value.
+    Readonly,
+    /// Any other variable.
+    Variable,
+    /// A function.
+    Function,
+    /// Attributes of a function.
+    Attributes,
+    /// An alias.
+    Alias,
+    /// An option of the shell.
+    Option,
+    /// What is done on a signal.
+    Trap,
+    /// The file mode creation mask.
+    Umask,
+    /// Which shell zsh takes itself for.
+    Emulation,
+    /// A positional parameter.
+    Parameter,
+}
+
+/// A thing in a listing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Found {
+    /// All of it.
+    Whole(Vec<u8>),
+    /// Its beginning: it is longer than what may be kept.
+    TooLong(Vec<u8>),
+}
+
+impl Item {
+    /// What it counts of what may be kept.
+    fn cost(&self) -> usize {
+        self.text.len() + size_of::<Self>()
+    }
+}
