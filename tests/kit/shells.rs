@@ -153,7 +153,7 @@ macro_rules! in_every_shell {
     };
 }
 
-/// Makes a test of each function on each runtime: `isolation_holds::docker::capabilities_are_few`.
+/// Makes a test of each function on each runtime: `limits_hold::docker::processes_are_counted`.
 #[macro_export]
 macro_rules! in_every_runtime {
     ($($name:ident),* $(,)?) => {
