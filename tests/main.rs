@@ -62,6 +62,7 @@ mod limits_hold;
 mod many_sessions_mix_nothing;
 mod mistakes_keep_state;
 mod one_sandbox_leaves_the_rest_to_others;
+mod our_lines_are_invisible;
 mod output_never_costs_the_sandbox;
 mod processes_of_a_session_are_known;
 mod programs_cannot_harm_the_agent;

@@ -316,6 +316,7 @@ impl Driver {
             shell_exited: ended_shell.is_some() && !direct,
             generation: known.generation,
             not_restored: ended_shell.map_or_else(Vec::new, |_| known.not_restored.to_vec()),
+            pipe_status: running.pipes.clone(),
         }
     }
 

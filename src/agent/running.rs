@@ -9,7 +9,7 @@ use super::{
     input::{Feed, Taken},
     leftovers,
     output::Log,
-    shell::{self, Call, Event, Fifo, Holder, Moment, ReadEnd, Report, Saved, Shell, Term},
+    shell::{self, Event, Fifo, Holder, Moment, ReadEnd, Report, Saved, Shell, Streams, Term},
     signals::Signals,
 };
 use crate::api::v1::{Exited, Stream, exited::Reason};
@@ -51,6 +51,8 @@ pub(super) struct Running {
     asked_again: u32,
     /// The tag under which a shell that has no reason to owe us a report was asked for `$?`.
     asked: Option<u64>,
+    /// The exit status of each part of its last pipeline, where the shell has told them.
+    pub(super) pipes: Vec<i32>,
 }
 
 /// How a command ended, as far as the shell and we know.
@@ -131,7 +133,7 @@ impl Running {
                 fifo.as_ref().and_then(|f| f.path().to_str()).unwrap_or(shell.terminal.path()).to_owned()
             };
             let input = feed.path(&shell.terminal).to_owned();
-            let call = Call {
+            let streams = Streams {
                 input: &input,
                 output: &place(&output),
                 error: &place(if spec.merge { &output } else { &error }),
@@ -142,7 +144,7 @@ impl Running {
                     .map(|pty| pty.term.as_deref().map_or(Term::Usual(super::environment::TERMINAL), Term::Asked)),
                 leave: direct,
             };
-            shell.run(&spec.text, &call)?
+            shell.run(&spec.text, &streams)?
         };
         for (fifo, stream) in [(&output, Stream::Stdout), (&error, Stream::Stderr)] {
             if let Some(fifo) = fifo {
@@ -170,6 +172,7 @@ impl Running {
             leaves: direct,
             asked_again: 0,
             asked: None,
+            pipes: Vec::new(),
         })
     }
 
@@ -183,15 +186,17 @@ impl Running {
             let next_step = escalation.as_ref().map(Escalation::next).or(deadline);
             tokio::select! {
                 report = shell.reports.next() => match report {
-                    Ok(Report::Done { tag, status, directory }) if tag == self.tag => {
+                    Ok(Report::Done { tag, status, directory, told }) if tag == self.tag => {
                         shell.text_was_run();
+                        self.pipes.clone_from(&told.pipes);
+                        shell.told = told;
                         // A shell that had to be asked again has forgotten its status over the INT, as zsh always does.
-                        let forgotten = self.signals.shell_had() && (self.asked_again > 0 || shell.forgets_interrupts());
-                        let aborted = aborted || status == 0 && forgotten;
+                        let forgotten = (self.asked_again > 0 && status == 0) || shell.has_forgotten(status);
+                        let aborted = aborted || self.signals.shell_had() && forgotten;
                         let status = if aborted { 128 + libc::SIGINT } else { status };
                         return self.verdict(status, Some(directory), escalation, None);
                     }
-                    Ok(Report::Done { tag, status, directory }) if Some(tag) == self.asked => {
+                    Ok(Report::Done { tag, status, directory, .. }) if Some(tag) == self.asked => {
                         // The shell reads our lines, but the report of the command is lost.
                         if aborted || status == 128 + libc::SIGINT {
                             // Something inside has sent it an INT.
@@ -216,7 +221,7 @@ impl Running {
                     };
                     aborted |= shell.reports.say_aborted();
                     // A shell that leaves after its only command says nothing of an INT either.
-                    let forgotten = end.code == 0 && self.signals.shell_had() && shell.forgets_interrupts();
+                    let forgotten = self.signals.shell_had() && shell.has_forgotten(end.code);
                     let interrupted = self.leaves && end.signal == 0 && (aborted || forgotten);
                     let status = if interrupted { 128 + libc::SIGINT } else { end.code };
                     return self.verdict(status, None, escalation, Some(end));

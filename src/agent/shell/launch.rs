@@ -138,6 +138,8 @@ impl Launch {
             pid: 0,
             // Random, so that nothing inside can guess a tag and end a command before its time.
             last_tag: uuid::Uuid::new_v4().as_u64_pair().0,
+            taken: dialect::Taken::default(),
+            told: super::Told::default(),
         };
         Ok((shell, holder))
     }

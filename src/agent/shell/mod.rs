@@ -28,7 +28,8 @@ mod terminal;
 mod text;
 
 pub(crate) use census::{Looked, Member, argument_text, census, is_own, output_files, send};
-pub(crate) use dialect::{Call, Term};
+use dialect::Call;
+pub(crate) use dialect::Term;
 pub(crate) use directories::{Directories, Private, read_file};
 pub(crate) use directory::Directory;
 pub(crate) use fifo::{Fifo, InputFifo, LARGE_READ, Read, ReadEnd, write};
@@ -39,18 +40,42 @@ pub(crate) use processes::{
     Halt, Image, Moment, Processes, descendants_since, group_has_members, group_members, halted, image, minds,
     reads_terminal, reap, waits_for_terminal,
 };
-pub(crate) use reports::{Report, Reports};
+pub(crate) use reports::{Report, Reports, Told};
 pub(crate) use saved::{Keeper, NotRestored, Saved};
 pub(crate) use sys::{kill, kill_group, protect};
 pub(crate) use terminal::Terminal;
 
-use dialect::{Dialect, LEAVE, RESTORE, RETURN, SAVED, STATUS};
+use dialect::{Dialect, LEAVE, RESTORE, RETURN, SAVED, STATUS, Taken};
 use std::{
     io,
     os::{fd::OwnedFd, unix::ffi::OsStrExt},
     sync::Arc,
 };
 use text::TextFile;
+
+/// How the names of all variables of ours begin.
+const OUR_NAMES: &[u8] = b"SANDSHELL_";
+
+/// How a command is to be run, beside its text. Paths are our own and need no quotes.
+pub(crate) struct Streams<'a> {
+    /// Where standard input comes from.
+    pub(crate) input: &'a str,
+    /// Where standard output goes.
+    pub(crate) output: &'a str,
+    /// Where standard error goes.
+    pub(crate) error: &'a str,
+    /// `$?` that the command should find.
+    pub(crate) last_status: i32,
+    /// `TERM` for this command alone.
+    pub(crate) term: Option<Term<'a>>,
+    /// Whether the shell ends after it, with its status, instead of reporting.
+    pub(crate) leave: bool,
+}
+
+/// Whether a text asks for the statuses of a pipeline.
+fn mentions_pipes(text: &[u8]) -> bool {
+    [&b"PIPESTATUS"[..], b"pipestatus"].iter().any(|name| text.windows(name.len()).any(|part| part == *name))
+}
 
 /// A running shell.
 pub(crate) struct Shell {
@@ -76,20 +101,47 @@ pub(crate) struct Shell {
     /// Its process id.
     pub(crate) pid: i32,
     last_tag: u64,
+    /// Words of ours that functions may have as names.
+    taken: Taken,
+    /// What it told with the end of its last command.
+    pub(crate) told: Told,
 }
 
 impl Shell {
     /// Gives the shell a command. Its report comes under the tag that is returned.
-    pub(crate) fn run(&mut self, text: &[u8], call: &Call<'_>) -> io::Result<u64> {
-        self.text.write(&self.directory, text)?;
+    pub(crate) fn run(&mut self, text: &[u8], streams: &Streams<'_>) -> io::Result<u64> {
+        self.taken.note(text);
+        let told = std::mem::take(&mut self.told);
+        let is_whole = self.dialect != Dialect::Posix && dialect::is_surely_whole(text);
+        let call = Call {
+            text,
+            input: streams.input,
+            output: streams.output,
+            error: streams.error,
+            last_status: streams.last_status,
+            term: streams.term,
+            leave: streams.leave,
+            taken: self.taken,
+            knows_last: !told.debug && !told.pipes.is_empty(),
+            pipes: if mentions_pipes(text) { &told.pipes } else { &[] },
+            tells_end: !told.traced && !told.shown && !told.debug && is_whole,
+            traced: told.traced && !told.shown,
+            at_top: told.debug
+                || (told.traced || !is_whole && dialect::needs_top(text)) && !dialect::speaks_at_top(text),
+            in_lines: self.dialect == Dialect::Zsh && dialect::changes_reading(text),
+        };
+        let directory = self.directory.path();
+        self.text.write(&self.directory, &self.dialect.file(&call, directory))?;
         if call.leave {
-            self.directory.write(LEAVE, b"exit\n")?;
+            self.directory.write(LEAVE, self.dialect.leave_script(call.taken).as_bytes())?;
         }
         if call.last_status != 0 {
-            self.directory.write(RETURN, format!("return {}\n", call.last_status).as_bytes())?;
+            let script = self.dialect.return_script(call.last_status, call.taken);
+            self.directory.write(RETURN, script.as_bytes())?;
         }
+        let lines = self.dialect.run(&call, self.last_tag.wrapping_add(1), directory);
         let tag = self.next_tag();
-        self.say(&self.dialect.run(call, tag, self.directory.path()))?;
+        self.say(&lines)?;
         Ok(tag)
     }
 
@@ -137,9 +189,14 @@ impl Shell {
         !self.directory.is_in_place() || !self.reports.fifo.is_there() || !self.keeper.fifo.is_there()
     }
 
-    /// Whether `$?` may be 0 after an INT has aborted what it did itself.
+    /// Whether `$?` may be something else than what an INT leads to after one has aborted what it did itself.
     pub(crate) fn forgets_interrupts(&self) -> bool {
         self.dialect == Dialect::Zsh
+    }
+
+    /// Whether a status is one that it may have then: 2 comes from an INT while it read the text.
+    pub(crate) fn has_forgotten(&self, status: i32) -> bool {
+        self.forgets_interrupts() && matches!(status, 0 | 2)
     }
 
     /// Whether the shell executes a command's text. Before and after it, when it reads our lines, its standard output is
@@ -193,7 +250,8 @@ impl Shell {
             all
         };
         let path = self.directory.path().as_bytes();
-        let ours = |line: &&[u8]| line.windows(path.len()).any(|part| part == path);
+        let has = |line: &[u8], text: &[u8]| line.windows(text.len()).any(|part| part == text);
+        let ours = |line: &&[u8]| has(line, path) || has(line, OUR_NAMES) || has(line, dialect::UNTRACE);
         let error = all(&self.own_error);
         let error: Vec<u8> =
             error.split_inclusive(|byte| *byte == b'\n').filter(|line| !ours(line)).flatten().copied().collect();
@@ -242,7 +300,8 @@ impl Shell {
 
     /// Gives it lines, all or none of them. They are short, and it has read all those before.
     fn say(&self, lines: &str) -> io::Result<()> {
-        let lines = self.dialect.unremembered(lines);
+        let lines = self.dialect.reworded(lines, self.taken);
+        let lines = self.dialect.unremembered(&lines);
         let said = fifo::write_whole(&self.control, lines.as_bytes());
         if said.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WriteZero) {
             // It would take the beginning of a line for all of it.

@@ -8,13 +8,15 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The longest report: a path, and a tag and a status before it.
-const LONGEST_REPORT: usize = libc::PATH_MAX as usize + 64;
+/// The longest report: a path, and before it a tag, a status, options, and up to 4096 bytes of statuses.
+const LONGEST_REPORT: usize = libc::PATH_MAX as usize + 4096 + 256;
 
 /// The status FIFO.
 pub(crate) struct Reports {
     pub(super) fifo: Fifo,
     records: Records,
+    /// Whether what came before a report is a DEBUG trap.
+    debug: bool,
     /// The shell's process id.
     pub(super) pid: i32,
 }
@@ -23,15 +25,43 @@ pub(crate) struct Reports {
 #[derive(Debug)]
 pub(crate) enum Report {
     /// The lines with this tag were run, `$?` was this, and the shell was here.
-    Done { tag: u64, status: i32, directory: PathBuf },
+    Done { tag: u64, status: i32, directory: PathBuf, told: Told },
     /// An INT aborted the command.
     Aborted,
+}
+
+/// What a shell tells beside the end of a command, where it can.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Told {
+    /// The exit status of each part of the command's last pipeline.
+    pub(crate) pipes: Vec<i32>,
+    /// Whether it traces what it runs.
+    pub(crate) traced: bool,
+    /// Whether it shows what it reads.
+    pub(crate) shown: bool,
+    /// Whether it has a DEBUG trap.
+    pub(crate) debug: bool,
+}
+
+/// Parts of a pipeline that are told.
+const MOST_PIPES: usize = 1000;
+
+impl Told {
+    fn parse(flags: &[u8], pipes: &[u8], debug: bool) -> Self {
+        let number = |text: &[u8]| std::str::from_utf8(text).ok()?.parse().ok();
+        let all: Option<Vec<i32>> = match pipes {
+            b"" => None,
+            // Longer ones end in the middle.
+            _ => pipes.split(|byte| *byte == b' ').take(MOST_PIPES).map(number).collect(),
+        };
+        Self { pipes: all.unwrap_or_default(), traced: flags.contains(&b'x'), shown: flags.contains(&b'v'), debug }
+    }
 }
 
 impl Reports {
     /// Reads from a FIFO.
     pub(super) fn new(fifo: Fifo) -> Self {
-        Self { fifo, records: Records::new(LONGEST_REPORT), pid: 0 }
+        Self { fifo, records: Records::new(LONGEST_REPORT), debug: false, pid: 0 }
     }
 
     /// Reads from another FIFO from now on.
@@ -77,17 +107,32 @@ impl Reports {
         loop {
             let record = self.records.take()?;
             // Anything can be written there from inside; what is not a report of ours is nothing.
-            let mut words = record.splitn(3, |byte| *byte == b' ');
-            let (Some(tag), Some(status)) = (words.next(), words.next()) else { continue };
+            let mut parts = record.splitn(2, |byte| *byte == b' ');
+            let (tag, rest) = (parts.next().unwrap_or_default(), parts.next());
             if tag == ABORTED.as_bytes() {
                 return Some(Report::Aborted);
             }
             let parse = |bytes| std::str::from_utf8(bytes).ok();
-            let tag = parse(tag).and_then(|tag| u64::from_str_radix(tag, 16).ok());
-            let status = parse(status).and_then(|status| status.parse().ok());
-            let (Some(tag), Some(status)) = (tag, status) else { continue };
-            let claimed = PathBuf::from(OsStr::from_bytes(words.next().unwrap_or_default()));
-            return Some(Report::Done { tag, status, directory: self.real_directory(claimed) });
+            let number = parse(tag).and_then(|tag| u64::from_str_radix(tag, 16).ok());
+            let (Some(tag), Some(rest)) = (number, rest) else {
+                // What the trap itself prints may be around it.
+                let has = |text: &[u8]| record.windows(text.len()).any(|part| part == text);
+                self.debug |= has(b" DEBUG\n") || has(b"TRAPDEBUG ");
+                continue;
+            };
+            let debug = std::mem::take(&mut self.debug);
+            let end = rest.iter().position(|byte| b" \x01".contains(byte)).unwrap_or(rest.len());
+            let Some(status) = parse(&rest[..end]).and_then(|status| status.parse().ok()) else { continue };
+            let more = rest.get(end + 1..).unwrap_or_default();
+            let (told, directory) = if rest.get(end) == Some(&1) {
+                let mut parts = more.splitn(3, |byte| *byte == 1);
+                let mut part = || parts.next().unwrap_or_default();
+                (Told::parse(part(), part(), debug), part())
+            } else {
+                (Told::default(), more)
+            };
+            let directory = self.real_directory(PathBuf::from(OsStr::from_bytes(directory)));
+            return Some(Report::Done { tag, status, directory, told });
         }
     }
 

@@ -1,7 +1,7 @@
 //! What differs between shells: how they are started, and the lines that we give them.
 //!
 //! Our lines name built-ins in a way that no alias or function of the user's can take over (`\command printf`), and do
-//! nothing but source files: the user's text is never part of a line.
+//! nothing but evaluate files: the user's text is never part of a line.
 
 mod call;
 mod loan;
@@ -10,12 +10,17 @@ mod pieces;
 mod saver;
 pub(super) mod sections;
 mod startup;
+mod taken;
+mod whole;
 
 use super::{directory::Directory, quoting};
 use std::path::Path;
 
-pub(crate) use call::{Call, Term};
+pub(crate) use call::Term;
+pub(super) use call::{Call, UNTRACE};
 pub(super) use loan::{Errand, WAS, Was};
+pub(super) use taken::Taken;
+pub(super) use whole::{changes_reading, is_surely_whole, needs_top, speaks_at_top};
 
 /// A family of shells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! How a shell saves what a next one gets back, and how that is restored.
 
-use super::{Dialect, Directory, INTERRUPT_FILE, RESTORE, SAVE_FILE, SAVED, quoting::quoted, sections};
+use super::{Dialect, Directory, INTERRUPT_FILE, RESTORE, SAVE_FILE, SAVED, call::ABORT, quoting::quoted, sections};
 use crate::agent::shell::saved::{Kind, Saved};
 
 impl Dialect {
@@ -59,6 +59,7 @@ impl Dialect {
         directory.write(SAVE_FILE, self.save_script(directory.path()).as_bytes())?;
         if self == Self::Posix {
             directory.write(INTERRUPT_FILE, self.interrupt_script(directory.path()).as_bytes())?;
+            directory.write(ABORT, self.abort_script(directory.path()).as_bytes())?;
         }
         Ok(())
     }

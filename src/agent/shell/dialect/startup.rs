@@ -6,12 +6,12 @@ impl Dialect {
     /// Lines of a new shell. `directory` is the session's private one.
     pub(in crate::agent::shell) fn setup(self, directory: &str) -> String {
         let builtin = self.builtin();
-        let save = format!("{builtin} trap '{builtin} . {directory}/{SAVE_FILE}' EXIT\n");
+        let save = format!("{builtin} trap '{builtin} \\. {directory}/{SAVE_FILE}' EXIT\n");
         match self {
             // `[ -t … ]`-free and quiet: nothing that a user can see but the two traps, which tell by name what they are.
             Self::Posix => format!(
                 "\\command -v source >/dev/null || \\command eval 'source() {{ {SOURCE}; }}'\n\
-                 \\command trap '. {directory}/{INTERRUPT_FILE}' INT\n{save}"
+                 \\command trap '\\. {directory}/{INTERRUPT_FILE}' INT\n{save}"
             ),
             Self::Bash => format!("\\unset PS1 PS2 HISTFILE\n\\builtin shopt -u checkjobs\n{save}"),
             Self::Zsh => format!("\\builtin unset HISTFILE\nPS1= PS2=\n{save}"),
