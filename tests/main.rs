@@ -8,6 +8,7 @@ mod a_call_need_not_wait_for_its_command;
 mod a_cancelled_call_leaves_nothing;
 mod a_command_always_ends;
 mod a_command_may_have_its_own_variables_and_directory;
+mod a_command_may_run_as_another_user;
 mod a_container_can_be_lost;
 mod a_cut_stream_continues;
 mod a_daemon_is_found_as_docker_finds_it;

@@ -4,6 +4,7 @@ use super::{
     activity::Ongoing,
     output::{Budget, Charge, Log},
     shell::{Loan, Moment},
+    users::User,
 };
 use crate::{
     api::v1::{self, Exited, TerminalSize},
@@ -58,6 +59,8 @@ pub(super) struct Spec {
     pub(super) log: Arc<Log>,
     /// Whether both outputs are one.
     pub(super) merge: bool,
+    /// As whom it runs in a session that belongs to somebody else.
+    pub(super) user: Option<Arc<User>>,
     /// What it has of its own in a session, and the charge for it.
     pub(super) loan: Option<Box<(Loan, Charge)>>,
 }
@@ -202,6 +205,7 @@ impl Spec {
             pty,
             log,
             merge: start.merge_stderr,
+            user: None,
             loan: None,
         })
     }

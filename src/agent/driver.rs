@@ -130,6 +130,9 @@ impl Driver {
             known.running = Some(command.id.as_str().into());
         });
         let loan = job.spec.loan.take();
+        if let Some(user) = job.spec.user.take() {
+            return self.turn_as(&user, job, loan, stop).await;
+        }
         let mut before = None;
         if let Some((loan, _charge)) = loan.as_deref() {
             let lent = tokio::select! {
@@ -246,7 +249,7 @@ impl Driver {
     }
 
     /// A command that could not be given to the shell ends with a message, as one that cannot be executed.
-    fn not_started(&mut self, command: &Arc<Command>, error: &dyn std::fmt::Display) -> Turn {
+    pub(super) fn not_started(&mut self, command: &Arc<Command>, error: &dyn std::fmt::Display) -> Turn {
         command.complain(format!("sandshell: cannot run the command: {error}\n"));
         // A shell that takes no lines has ended. Its holder may have been kept from saying so.
         self.holder.wake();
@@ -261,7 +264,7 @@ impl Driver {
     }
 
     /// As [`Self::not_started`], when the shell ended before the command was given to it.
-    async fn not_started_by_ended_shell(
+    pub(super) async fn not_started_by_ended_shell(
         &mut self,
         command: &Arc<Command>,
         stop: &mut watch::Receiver<Option<Reason>>,
@@ -425,7 +428,7 @@ enum Idle {
 }
 
 /// What a command's turn leads to.
-enum Turn {
+pub(super) enum Turn {
     /// The next command.
     Next,
     /// The end of the session.
@@ -440,11 +443,11 @@ async fn idle_terminal(terminal: &ReadEnd, last: Option<&Command>) -> std::io::R
     }
 }
 
-async fn stopped(stop: &mut watch::Receiver<Option<Reason>>) {
+pub(super) async fn stopped(stop: &mut watch::Receiver<Option<Reason>>) {
     wait_for_stop(stop).await;
 }
 
-async fn wait_for_stop(stop: &mut watch::Receiver<Option<Reason>>) -> Reason {
+pub(super) async fn wait_for_stop(stop: &mut watch::Receiver<Option<Reason>>) -> Reason {
     match stop.wait_for(Option::is_some).await {
         Ok(reason) => reason.unwrap_or(Reason::Cancelled),
         // Nobody can use the session any more.
@@ -453,7 +456,7 @@ async fn wait_for_stop(stop: &mut watch::Receiver<Option<Reason>>) -> Reason {
 }
 
 /// Whether a shell takes an environment variable with this name for one of its own.
-fn is_shell_name(name: &str) -> bool {
+pub(super) fn is_shell_name(name: &str) -> bool {
     let mut bytes = name.bytes();
     bytes.next().is_some_and(|first| first.is_ascii_alphabetic() || first == b'_')
         && bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')

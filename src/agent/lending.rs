@@ -88,6 +88,17 @@ impl Driver {
         self.answer(asked).await.map(|answer| answer.directory)
     }
 
+    /// Has the shell save its state now. False when it ended.
+    pub(super) async fn save_now(&mut self) -> io::Result<bool> {
+        self.shell.repair()?;
+        let over = self.shell.save()?;
+        let answered = self.answer(Asked { done: over, over, printed: None }).await.is_some();
+        if let Some(saved) = self.shell.keeper.take() {
+            self.saved = Some(saved);
+        }
+        Ok(answered)
+    }
+
     /// Waits until the shell is through with a script. `None` when it ended.
     async fn answer(&mut self, asked: Asked) -> Option<Answer> {
         let Asked { done: done_tag, over, printed } = asked;
@@ -107,8 +118,8 @@ impl Driver {
                         Ok(None) | Err(_) => Step::Nothing,
                     },
                     report = self.shell.reports.next() => match report {
-                        Ok(Report::Done { tag, .. }) if tag == done_tag => Step::Done,
                         Ok(Report::Done { tag, directory, .. }) if tag == over => Step::Over(directory),
+                        Ok(Report::Done { tag, .. }) if tag == done_tag => Step::Done,
                         Ok(_) => Step::Nothing,
                         Err(_) => Step::Deaf,
                     },

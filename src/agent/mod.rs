@@ -5,6 +5,7 @@
 mod activity;
 mod answer;
 mod arrival;
+mod as_user;
 mod asked;
 mod command;
 pub mod config;
@@ -30,6 +31,7 @@ mod shell;
 mod signals;
 mod starter;
 mod starts;
+mod users;
 
 use config::AgentConfig;
 pub use peers::Peers;

@@ -13,6 +13,7 @@ use super::{
     sessions::Sessions,
     shell::{Launch, LaunchError},
     starts::not_known,
+    users::User,
 };
 use crate::{
     api::v1::{CreateSessionRequest, OnShellExit, exited::Reason as ExitReason},
@@ -33,6 +34,8 @@ pub(super) struct Wanted {
     pub(super) shell: String,
     pub(super) env: Variables,
     pub(super) directory: String,
+    /// As whom, if not as the agent.
+    pub(super) user: Option<Arc<User>>,
     pub(super) login: bool,
     pub(super) on_shell_exit: OnShellExit,
     pub(super) direct: bool,
@@ -64,6 +67,22 @@ impl Drop for Unheard {
             runtime.spawn(async move { sessions.end(&session).await });
         }
     }
+}
+
+/// The user that a client asks for, if it does, and if the agent can start programs as that one.
+pub(super) fn user(wanted: &str) -> Result<Option<Arc<User>>> {
+    if wanted.is_empty() {
+        return Ok(None);
+    }
+    let user = User::find(wanted).map_err(|unknown| Error::invalid("user", unknown.to_string()))?;
+    match user.can_be() {
+        Ok(()) => Ok(Some(Arc::new(user))),
+        Err(why) => Err(Error::WrongState { reason: Reason::NotSupportedByHost, message: why.to_string() }),
+    }
+}
+
+fn owned((name, value): (&str, &str)) -> (String, String) {
+    (name.to_owned(), value.to_owned())
 }
 
 /// Resolved when a start is of no use any more: its caller is gone, and nobody else can name it.
@@ -108,6 +127,7 @@ impl Sessions {
             shell: request.shell,
             env: env.into_iter().collect(),
             directory: request.working_directory,
+            user: user(&request.user)?,
             login: request.login,
             on_shell_exit,
             direct: false,
@@ -162,7 +182,8 @@ impl Sessions {
                 format!("\"{directory}\" is not a directory in this sandbox"),
             ));
         }
-        let mut environment = environment::compose(shell, &[&self.inherited, &self.config.env, &wanted.env]);
+        let own: Variables = wanted.user.iter().flat_map(|user| user.variables()).map(owned).collect();
+        let mut environment = environment::compose(shell, &[&self.inherited, &self.config.env, &own, &wanted.env]);
         let private = self.directories.session(&name);
         let launch = match Launch::new(shell, environment.clone(), wanted.login, private) {
             Ok(launch) if violations.is_empty() => launch,
@@ -177,6 +198,10 @@ impl Sessions {
             environment.insert("SHELL".into(), shell.clone());
         }
         let launch = launch.with_environment(environment);
+        let launch = match &wanted.user {
+            Some(user) => launch.run_by(user),
+            None => launch,
+        };
         let directory = PathBuf::from(directory);
         let given_up = async {
             tokio::select! {

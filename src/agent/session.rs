@@ -251,7 +251,11 @@ impl Known {
         self.generation += 1;
         self.shell_pid = pid;
         self.not_restored = not_restored;
-        // What earlier shells have started may live on below their holders.
+        self.one_more_holder(holder);
+    }
+
+    /// A shell of the session was started. What earlier ones have started may live on below their holders.
+    pub(super) fn one_more_holder(&mut self, holder: HolderName) {
         self.holders.retain(|holder| holder.pid().is_some());
         self.holders.push(holder);
     }

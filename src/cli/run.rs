@@ -33,6 +33,12 @@ pub(super) struct Args {
     /// Environment of the session; may be repeated
     #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
     env: Vec<(String, String)>,
+    /// As whom: name or number, and :GROUP if wanted
+    #[arg(long, value_name = "USER", default_value = "", hide_default_value = true)]
+    user: String,
+    /// Write what commands print to standard error to standard output, in order
+    #[arg(long)]
+    merge_stderr: bool,
     /// What to run: shell text
     #[arg(required = true, value_name = "COMMAND")]
     commands: Vec<String>,
@@ -78,6 +84,7 @@ async fn commands(
         sandbox_id: sandbox_id.to_owned(),
         shell: args.shell,
         env: HashMap::from_iter(args.env),
+        user: args.user,
         ..CreateSessionRequest::default()
     };
     let session_id = sessions.create_session(request).await?.into_inner().session_id;
@@ -85,7 +92,8 @@ async fn commands(
     let mut code = 0;
     for command in args.commands {
         let target = Some(Target::SessionId(session_id.clone()));
-        let start = ExecStart { target, command, timeout, ..ExecStart::default() };
+        let merge_stderr = args.merge_stderr;
+        let start = ExecStart { target, command, timeout, merge_stderr, ..ExecStart::default() };
         let requests = tokio_stream::once(ExecRequest { request: Some(Request::Start(start)) });
         let end = follow(&mut sessions, requests, current, false).await?;
         code = exit_code(&end);

@@ -20,6 +20,9 @@ const MAX_ENV_STRING: usize = 128 << 10;
 /// Leaves room for arguments below the kernel's usual bound of 2 MiB.
 const MAX_ENV_TOTAL: usize = 1 << 20;
 
+/// A user and a group.
+const MAX_USER: usize = 256;
+
 /// Characters of a `request_id`.
 const MAX_REQUEST_ID: usize = 128;
 
@@ -108,6 +111,16 @@ impl Checks {
                 );
             }
         }
+    }
+
+    /// Name or number of a user, and perhaps of a group.
+    fn user(&mut self, field: &str, value: &str) {
+        self.text(field, value, MAX_USER);
+        self.check(
+            !value.contains('\n') && !value.starts_with(':'),
+            field,
+            "must be a name or a number, and may have :GROUP behind it",
+        );
     }
 
     fn request_id(&mut self, field: &str, value: &str) {

@@ -9,6 +9,7 @@ use super::{directory::Directory, reserve::Reserve};
 use rustix::{
     fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat},
     io::Errno,
+    process::{Gid, Uid},
 };
 use std::{
     io,
@@ -45,6 +46,8 @@ pub(crate) struct Directories {
 pub(crate) struct Private {
     all: Arc<Directories>,
     name: String,
+    /// The user whose shell uses it, if that is not the agent's.
+    owner: Option<(u32, u32)>,
 }
 
 impl Directories {
@@ -74,7 +77,7 @@ impl Directories {
 
     /// A session's place in it. Nothing is made yet.
     pub(crate) fn session(self: &Arc<Self>, name: &str) -> Private {
-        Private { all: Arc::clone(self), name: name.to_owned() }
+        Private { all: Arc::clone(self), name: name.to_owned(), owner: None }
     }
 
     /// Keeps room for the agent, where programs can use it up.
@@ -111,6 +114,29 @@ impl Private {
         &self.all
     }
 
+    /// The same for the shell of another user, who alone gets into it.
+    pub(crate) fn owned_by(self, uid: u32, gid: u32) -> Self {
+        Self { owner: Some((uid, gid)), ..self }
+    }
+
+    /// The place of another shell of the same session, beside the first.
+    pub(crate) fn beside(&self, suffix: &str) -> Self {
+        Self { all: Arc::clone(&self.all), name: format!("{}-{suffix}", self.name), owner: None }
+    }
+
+    /// Gives what was made in it to its owner.
+    pub(super) fn give(&self, made: impl AsFd) -> io::Result<()> {
+        let Some((uid, gid)) = self.owner else { return Ok(()) };
+        Ok(rustix::fs::fchown(made, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?)
+    }
+
+    /// As [`Self::give`], of something by its name.
+    pub(super) fn give_named(&self, directory: impl AsFd, name: &str) -> io::Result<()> {
+        let Some((uid, gid)) = self.owner else { return Ok(()) };
+        let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
+        Ok(rustix::fs::chownat(directory, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)?)
+    }
+
     /// Makes the directory, or takes the one that is there. Whatever else has its name is put away.
     pub(super) fn make(&self) -> io::Result<Arc<Directory>> {
         let base = self.all.base.as_fd();
@@ -121,6 +147,12 @@ impl Private {
             }
             let made = rustix::fs::openat(base, &self.name, OFlags::RDONLY | DIRECTORY, Mode::empty())?;
             rustix::fs::fchmod(&made, Mode::RWXU)?;
+            if self.owner.is_some() {
+                self.give(&made)?;
+                // The way to it. Nobody learns what else is there, or gets into it.
+                let passable = Mode::RWXU.union(Mode::XGRP).union(Mode::XOTH);
+                rustix::fs::chmodat(base, ".", passable, AtFlags::empty())?;
+            }
             Ok(made)
         };
         let made = self.all.with_room(|| {

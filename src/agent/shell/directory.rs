@@ -72,13 +72,14 @@ impl Directory {
             // The agent's mask of file modes has taken its part away.
             rustix::fs::chmodat(&self.fd, name, EVERYBODY, AtFlags::empty())
         };
-        self.private.all().with_room(|| match make() {
+        let made = self.private.all().with_room(|| match make() {
             Err(Errno::EXIST) => {
                 directories::put_away(self.fd.as_fd(), name)?;
                 Ok(make()?)
             }
             other => Ok(other?),
-        })
+        });
+        made.and_then(|()| self.private.give_named(&self.fd, name))
     }
 
     /// Opens a FIFO at one end.
@@ -98,7 +99,9 @@ impl Directory {
             there().or_else(|_| {
                 directories::put_away(self.fd.as_fd(), name)?;
                 let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-                Ok(rustix::fs::openat(&self.fd, name, flags, Mode::RUSR | Mode::WUSR)?)
+                let file = rustix::fs::openat(&self.fd, name, flags, Mode::RUSR | Mode::WUSR)?;
+                self.private.give(&file)?;
+                Ok(file)
             })
         })
     }

@@ -5,10 +5,11 @@ use super::{
     dialect::{self, Dialect},
     fifo::{Fifo, ReadEnd},
     holder,
-    sys::{Descriptors, Image},
+    saved::Kind,
+    sys::{Descriptors, Identity, Image},
     text::TextFile,
 };
-use crate::agent::environment::Variables;
+use crate::agent::{environment::Variables, users::User};
 use std::{
     ffi::CString,
     fs, io,
@@ -17,6 +18,7 @@ use std::{
         unix::{ffi::OsStrExt, fs::PermissionsExt},
     },
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -39,6 +41,8 @@ pub(crate) struct Launch {
     pub(crate) login: bool,
     /// Where the session's private directory is.
     pub(crate) private: Private,
+    /// Whose shell it is, if not the agent's own user's.
+    pub(crate) user: Option<Arc<User>>,
 }
 
 /// Why a shell could not be started.
@@ -73,7 +77,27 @@ impl Launch {
         let dialect = Dialect::of(&target).or_else(|| Dialect::of(&program)).ok_or_else(|| {
             LaunchError::Unknown(format!("\"{shell}\" is not a shell that sessions can use{}", choices(path)))
         })?;
-        Ok(Self { program, dialect, name, environment, login, private })
+        Ok(Self { program, dialect, name, environment, login, private, user: None })
+    }
+
+    /// The same as another user.
+    pub(crate) fn run_by(mut self, user: &Arc<User>) -> Self {
+        self.private = self.private.owned_by(user.uid, user.gid);
+        self.user = Some(Arc::clone(user));
+        self
+    }
+
+    /// What of a shell's state its programs see, without these variables.
+    pub(crate) fn seen_by_programs(&self, saved: Saved, but: &Variables) -> Saved {
+        let Saved { directory, mut items, lost } = saved;
+        items.retain(|item| {
+            let exported = matches!(item.kind, Kind::Exported | Kind::Umask);
+            let label = self.dialect.label(item.kind, &item.text);
+            exported
+                && !label
+                    .is_some_and(|label| label.strip_prefix("variable ").is_some_and(|name| but.contains_key(name)))
+        });
+        Saved { directory, items, lost }
     }
 
     /// The same with another environment.
@@ -117,6 +141,9 @@ impl Launch {
         let (own_error, error) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
         rustix::io::ioctl_fionbio(control.as_fd(), true)?;
         let terminal = Terminal::open()?;
+        if let Some(user) = &self.user {
+            terminal.give(user.uid)?;
+        }
         let (events, report) = holder::report_pipe()?;
         // Kept, so that the pipes never end while they are watched, whatever the user closes.
         let own_ends = [rustix::io::fcntl_dupfd_cloexec(&output, 0)?, rustix::io::fcntl_dupfd_cloexec(&error, 0)?];
@@ -204,6 +231,7 @@ impl Launch {
                 .map(|(name, value)| c(format!("{name}={value}").as_bytes()))
                 .collect::<io::Result<_>>()?,
             directory: c(start_in.as_os_str().as_bytes())?,
+            user: self.user.as_ref().map(|user| Identity { uid: user.uid, gid: user.gid, groups: user.groups.clone() }),
         })
     }
 }

@@ -18,6 +18,18 @@ pub(super) struct Image {
     pub(super) environment: Vec<CString>,
     /// Where it starts.
     pub(super) directory: CString,
+    /// As whom, if not as the agent.
+    pub(super) user: Option<Identity>,
+}
+
+/// The ids of a user.
+pub(super) struct Identity {
+    /// The user's own.
+    pub(super) uid: u32,
+    /// The first group.
+    pub(super) gid: u32,
+    /// The other groups.
+    pub(super) groups: Vec<u32>,
 }
 
 /// Descriptors of a shell and of its holder.
@@ -169,6 +181,15 @@ unsafe fn become_shell(
         let mut none: libc::sigset_t = std::mem::zeroed();
         libc::sigemptyset(&mut none);
         libc::sigprocmask(libc::SIG_SETMASK, &none, std::ptr::null_mut());
+        if let Some(Identity { uid, gid, groups }) = &image.user {
+            // As system calls: the C library would ask other threads to do the same, and there are none.
+            if libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()) < 0
+                || libc::syscall(libc::SYS_setresgid, *gid, *gid, *gid) < 0
+                || libc::syscall(libc::SYS_setresuid, *uid, *uid, *uid) < 0
+            {
+                return;
+            }
+        }
         if libc::chdir(image.directory.as_ptr()) < 0 && libc::chdir(c"/".as_ptr()) < 0 {
             return;
         }

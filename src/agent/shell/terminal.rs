@@ -52,6 +52,11 @@ impl Terminal {
         Ok(rustix::io::fcntl_dupfd_cloexec(&self.device, 0)?)
     }
 
+    /// Gives it to another user, who opens it by its path.
+    pub(super) fn give(&self, uid: u32) -> io::Result<()> {
+        Ok(rustix::fs::fchown(&self.device, Some(rustix::process::Uid::from_raw(uid)), None)?)
+    }
+
     /// Path of the device.
     pub(crate) fn path(&self) -> &str {
         &self.path

@@ -53,6 +53,7 @@ fn check_start(checks: &mut Checks, start: &ExecStart) {
     }
     checks.env("start.env", &start.env);
     checks.directory("start.working_directory", &start.working_directory);
+    checks.user("start.user", &start.user);
     checks.text("start.command", &start.command, MAX_COMMAND);
     if let Some(timeout) = &start.timeout {
         span(checks, "start.timeout", timeout, MILLIS, 30 * DAYS, "1 ms to 30 days");

@@ -18,6 +18,7 @@ pub(in crate::server) fn create_session(request: &CreateSessionRequest) -> Resul
     checks.directory("working_directory", &request.working_directory);
     checks.known::<OnShellExit>("on_shell_exit", request.on_shell_exit);
     checks.request_id("request_id", &request.request_id);
+    checks.user("user", &request.user);
     checks.finish()
 }
 
