@@ -32,7 +32,7 @@ pub(super) fn prepare() {
     LazyLock::force(&LIMITS);
 }
 
-/// Limits this process, and puts its priority back to the usual one: the agent may have a higher one.
+/// Limits this process, and puts its priority and its scheduling back to the usual: the agent may have others.
 ///
 /// # Safety
 /// Only in a freshly forked child, whose parent has called [`prepare`].
@@ -48,10 +48,11 @@ pub(super) unsafe fn apply() {
             }
         }
     }
-    // SAFETY: both calls take numbers only. A priority that is lower than usual was somebody's wish.
+    // SAFETY: the calls take numbers, and the kernel reads one parameter of ours. A priority that is lower than usual was somebody's wish.
     unsafe {
         if libc::getpriority(libc::PRIO_PROCESS, 0) < 0 {
             libc::setpriority(libc::PRIO_PROCESS, 0, 0);
+            libc::sched_setscheduler(0, libc::SCHED_OTHER, &libc::sched_param { sched_priority: 0 });
         }
     }
 }

@@ -168,6 +168,16 @@ pub(super) fn access_files_as(user: rustix::process::Uid) {
     unsafe { libc::setfsuid(user.as_raw()) };
 }
 
+/// From now on this process, and what it starts, takes the processor from nobody in the midst of a turn.
+pub(super) fn run_in_batches() -> io::Result<()> {
+    let none = libc::sched_param { sched_priority: 0 };
+    // SAFETY: the kernel reads one parameter of ours.
+    match unsafe { libc::sched_setscheduler(0, libc::SCHED_BATCH, &none) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 /// Lets the kernel reap this process's children at once.
 pub(super) fn ignore_children() {
     // SAFETY: SIG_IGN is a valid action for SIGCHLD.
