@@ -346,4 +346,18 @@ impl AgentService for FakeAgent {
     ) -> Result<Response<SignalCommandResponse>, Status> {
         Err(Status::unimplemented("fake"))
     }
+
+    async fn list_processes(
+        &self,
+        _: Request<ListProcessesRequest>,
+    ) -> Result<Response<ListProcessesResponse>, Status> {
+        Err(Status::unimplemented("fake"))
+    }
+
+    async fn signal_process(
+        &self,
+        _: Request<SignalProcessRequest>,
+    ) -> Result<Response<SignalProcessResponse>, Status> {
+        Err(Status::unimplemented("fake"))
+    }
 }
