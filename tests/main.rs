@@ -78,6 +78,7 @@ mod sessions_come_and_go;
 mod several_servers_share_a_database;
 mod signals_reach_the_foreground;
 mod silent_connections_keep_nobody_out;
+mod starters_that_take_nothing_cost_little;
 mod state_carries_over;
 mod streams_of_another_user_are_open_to_it;
 mod the_command_line_carries_state;

@@ -46,8 +46,8 @@ const RETRY_AFTER: Duration = Duration::from_millis(500);
 /// A line to one agent: connects when it is first used, and again when the connection was lost.
 pub struct Link {
     client: AgentClient,
-    /// A connection of its own for those who only watch, made when the first of them comes: how much a stream may have
-    /// under way is the same for all of a connection.
+    /// A connection of its own for those who only watch, and for the output of commands beyond the first ones; made when the
+    /// first of them comes. How much a stream may have under way is the same for all of a connection.
     watchers: AgentClient,
     sandbox_id: String,
     /// Counts connections made, so that each is greeted once.

@@ -136,10 +136,13 @@ impl SessionService for Service {
     async fn exec(&self, request: Request<Streaming<ExecRequest>>) -> Result<Response<Relay>, Status> {
         let by = AnswerBy::of(&request);
         let (caller, mut client) = (caller(&request), request.into_inner());
-        let stream = self.1.open(&caller)?;
+        let stream = self.1.open_wide(&caller)?;
         let start = Stdin::start(&mut client).await?;
         validate::start(&start)?;
         let (reached, mut agent) = self.target(&caller, start.target.as_ref()).await?;
+        if !stream.is_wide() {
+            agent = reached.watcher().await?;
+        }
         let place = self.place(&caller, &start, &reached).await?;
         let cancelled = start.cancel_on_disconnect;
         let (stdin, (mut violation, input)) = Stdin::new(start, client);
