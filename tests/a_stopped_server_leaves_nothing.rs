@@ -104,3 +104,30 @@ async fn after_sigterm_with_clients_that_stay(on: Runtime) {
     let status = tokio::task::spawn_blocking(move || server.stop()).await.expect("the server's end");
     assert!(status.success(), "{status}");
 }
+
+/// What was prepared for sandboxes to come goes with the server, however it ends, and also where many processes have to end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn what_was_prepared_goes_with_the_server() {
+    let dir = tempfile::tempdir().expect("a directory for data");
+    let data_dir = dir.path().join("data");
+    let pool = vec!["--runtime-option".to_owned(), "pool=40".to_owned()];
+    let start =
+        || Server::start(Options { data_dir: Some(data_dir.clone()), args: pool.clone(), ..Default::default() });
+    let slots = || std::fs::read_dir(data_dir.join("slots")).expect("slots").count();
+    for crashes in [true, true, false] {
+        let server = start();
+        create_sandbox(&server, v1::CreateSandboxRequest::default()).await.delete().await;
+        within::until("what is prepared", async || slots() >= 40).await;
+        let ended = tokio::task::spawn_blocking(move || {
+            if crashes {
+                server.crash();
+            } else {
+                server.stop();
+            }
+        });
+        ended.await.expect("its end");
+    }
+    let instance = std::fs::read_to_string(data_dir.join("instance")).expect("the name of the control groups");
+    let left = (slots(), host::cgroups_with(&format!("sandshell-{instance}")));
+    assert_eq!(left, (0, vec![]));
+}

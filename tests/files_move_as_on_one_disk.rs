@@ -12,6 +12,7 @@ fn rename(from: &str, to: &str) -> String {
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn directories_of_the_hosts_image_can_be_renamed() {
     let sandbox = Runtime::Linux.sandbox().await;
+    sandbox.run("mkdir -p /usr/local /opt").await.expect("", "", 0);
     let list = async |directory: &str| sandbox.run(&format!("cd {directory} && find . | sort | cksum")).await.out();
     for (from, to) in [("/usr/share/zsh", "/usr/local/zsh"), ("/etc/alternatives", "/opt/alternatives")] {
         let before = list(from).await;
@@ -35,7 +36,7 @@ async fn directories_of_the_hosts_image_can_be_renamed() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn between_the_hosts_programs_and_the_rest_files_are_moved_by_copying() {
     let sandbox = Runtime::Linux.sandbox().await;
-    let text = "mkdir -p /root/made/below && echo content >/root/made/below/file && mv /root/made /usr/local/made && cat /usr/local/made/below/file && ls -d /root/made 2>/dev/null";
+    let text = "mkdir -p /usr/local /root/made/below && echo content >/root/made/below/file && mv /root/made /usr/local/made && cat /usr/local/made/below/file && ls -d /root/made 2>/dev/null";
     sandbox.run(text).await.expect("content\n", "", 2);
     let link = "/usr/bin/python3 -c 'import errno, os; open(\"/root/f\", \"w\")
 try: os.link(\"/root/f\", \"/usr/local/f\")

@@ -1,7 +1,7 @@
 //! Files: the host's are not there, and what is written stays inside.
 
 use super::python;
-use crate::kit::{Runtime, host, token};
+use crate::kit::{Runtime, token};
 use std::fs;
 
 crate::in_every_runtime!(
