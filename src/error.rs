@@ -144,6 +144,10 @@ pub enum Reason {
     NotAllowed,
     /// The sandbox has no room left (processes, memory, files) for what was asked.
     SandboxOutOfResources,
+    /// A start-up file of the user's ends the shell, stops it, replaces it or holds it up.
+    StartUpFileFailed,
+    /// The sandbox lacks something that its shells need.
+    ShellNotStarted,
     /// The message is larger than the server takes.
     MessageTooLarge,
     /// The message was too long on its way.

@@ -3,6 +3,7 @@
 
 mod kit;
 
+mod a_broken_sandbox_says_what_is_missing;
 mod a_busy_session_queues;
 mod a_call_need_not_wait_for_its_command;
 mod a_cancelled_call_leaves_nothing;
@@ -78,6 +79,7 @@ mod sessions_come_and_go;
 mod several_servers_share_a_database;
 mod signals_reach_the_foreground;
 mod silent_connections_keep_nobody_out;
+mod start_up_files_that_go_wrong_are_named;
 mod starters_that_take_nothing_cost_little;
 mod state_carries_over;
 mod streams_of_another_user_are_open_to_it;

@@ -56,7 +56,9 @@ impl Feed {
     /// Prepares the input that `spec` asks for. `directory` is where a FIFO may be made.
     pub(super) fn new(input: Input, pty: bool, directory: &Arc<Directory>) -> io::Result<Self> {
         let (fifo, pending, ended) = match input {
-            Input::Empty => (None, Bytes::new(), false),
+            Input::Empty if pty || null_is_there() => (None, Bytes::new(), false),
+            // Somebody inside has removed or replaced it. Without an input the shell would not run the command.
+            Input::Empty => (Some(InputFifo::create(directory)?), Bytes::new(), true),
             Input::Streamed => (Some(InputFifo::create(directory)?), Bytes::new(), false),
             Input::Whole(bytes) => (Some(InputFifo::create(directory)?), bytes, true),
         };
@@ -191,6 +193,13 @@ impl Feed {
         }
         Taken::Otherwise
     }
+}
+
+/// Whether `/dev/null` is what it should be.
+fn null_is_there() -> bool {
+    let device = rustix::fs::makedev(1, 3);
+    rustix::fs::stat("/dev/null")
+        .is_ok_and(|stat| rustix::fs::FileType::from_raw_mode(stat.st_mode).is_char_device() && stat.st_rdev == device)
 }
 
 /// Whether what runs in the foreground reads its next input from the terminal, as ssh and sudo do for a password even

@@ -247,18 +247,23 @@ impl Sessions {
     }
 
     fn not_launched(&self, error: LaunchError) -> Error {
-        let resources = matches!(&error, LaunchError::System(_, cause) if matches!(
-            cause.raw_os_error(),
-            Some(libc::EAGAIN | libc::ENOMEM | libc::ENOSPC | libc::EMFILE | libc::ENFILE)
-        ));
+        let resources = error.is_of_resources();
         match error {
-            LaunchError::Unknown(message) => Error::invalid("shell", message),
+            LaunchError::Unknown(message) | LaunchError::Restricted(message) => Error::invalid("shell", message),
+            LaunchError::StartUp(why) => Error::WrongState {
+                reason: Reason::StartUpFileFailed,
+                message: format!("{why}; correct that file, or open the session without login"),
+            },
+            LaunchError::Lacking(why) => Error::WrongState { reason: Reason::ShellNotStarted, message: why },
             // Who gave it up does not listen any more, unless everything is being ended.
             LaunchError::GivenUp => self.being_stopped(),
-            error @ (LaunchError::Slow(_) | LaunchError::Ended) => Error::exhausted(
+            error @ (LaunchError::Slow(..) | LaunchError::Ended(..)) if resources => Error::exhausted(
                 Reason::SandboxOutOfResources,
                 format!("{error}: the sandbox may be out of memory, processes or processor time"),
             ),
+            error @ LaunchError::Ended(..) => {
+                Error::WrongState { reason: Reason::ShellNotStarted, message: error.to_string() }
+            }
             error if resources => Error::exhausted(
                 Reason::SandboxOutOfResources,
                 format!("{error}; end something in the sandbox, or give it more resources"),

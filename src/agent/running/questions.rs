@@ -6,10 +6,7 @@
 //! terminal up in its own way.
 
 use super::Running;
-use crate::agent::{
-    command::Answers,
-    shell::{self, Terminal},
-};
+use crate::agent::{command::Answers, shell::Terminal};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -45,7 +42,7 @@ impl Questions {
         if self.answers == Answers::Streamed {
             return None;
         }
-        let asks = is_waited_for(terminal);
+        let asks = terminal.is_waited_for();
         if self.answers == Answers::Briefly {
             self.asked = if asks { self.asked.or(Some(now)) } else { None };
             if self.asked.is_none_or(|asked| now - asked < PATIENCE) {
@@ -73,9 +70,4 @@ impl Running {
         self.questions.answers = Answers::Never;
         self.look_for_questions(terminal);
     }
-}
-
-/// Whether what runs in the foreground waits for what is typed.
-fn is_waited_for(terminal: &Terminal) -> bool {
-    terminal.foreground().is_some_and(|group| shell::group_members(group, 0).into_iter().any(shell::waits_for_terminal))
 }

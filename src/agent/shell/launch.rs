@@ -1,10 +1,10 @@
 //! How a shell is found and started.
 
 use super::{
-    Event, Holder, Keeper, NotRestored, Private, Report, Reports, Saved, Shell, Terminal,
+    Holder, Keeper, NotRestored, Private, Reports, Saved, Shell, Terminal,
     dialect::{self, Dialect},
     fifo::{Fifo, ReadEnd},
-    holder,
+    holder, missing,
     saved::Kind,
     sys::{Descriptors, Identity, Image},
     text::TextFile,
@@ -22,18 +22,12 @@ use std::{
     time::Duration,
 };
 
-/// A shell that does not say that it is ready by then never will.
-const READY_WITHIN: Duration = Duration::from_secs(10);
-
-/// A shell whose user's start-up files run may take longer.
-const LOGIN_READY_WITHIN: Duration = Duration::from_secs(60);
-
 /// How a shell is started.
 #[derive(Debug, Clone)]
 pub(crate) struct Launch {
     /// Its program.
     pub(crate) program: PathBuf,
-    dialect: Dialect,
+    pub(super) dialect: Dialect,
     name: String,
     /// What it starts with.
     pub(crate) environment: Variables,
@@ -54,15 +48,79 @@ pub(crate) enum LaunchError {
     /// The system refused something.
     #[error("{0}: {1}")]
     System(&'static str, #[source] io::Error),
-    /// The shell ended before it was ready.
-    #[error("the shell ended before it was ready")]
-    Ended,
-    /// The shell did not get ready in time.
-    #[error("the shell was not ready within {0:?}")]
-    Slow(Duration),
+    /// The sandbox lacks something that every shell needs.
+    #[error("{0}")]
+    Lacking(String),
+    /// It is a restricted shell, which may not do what a session needs.
+    #[error("{0}")]
+    Restricted(String),
+    /// The shell ended with this wait status before it was ready, and these were its words.
+    #[error("the shell ended before it was ready ({how}){1}", how = show(*.0))]
+    Ended(i32, String),
+    /// The shell did not get ready in time, and these were its words.
+    #[error("the shell was not ready within {0:?}{1}")]
+    Slow(Duration, String),
+    /// A start-up file of the user's kept the shell from getting ready.
+    #[error("{0}")]
+    StartUp(String),
     /// Nobody wants it any more.
     #[error("the start was given up")]
     GivenUp,
+}
+
+impl LaunchError {
+    /// Something has killed the shell and what watches it.
+    pub(super) fn killed() -> Self {
+        Self::Ended(libc::SIGKILL, String::new())
+    }
+
+    /// The program cannot be executed.
+    pub(super) fn not_executed(program: &Path, error: io::Error) -> Self {
+        let shown = program.display();
+        match missing::interpreter(program) {
+            Some(missing) => {
+                Self::Lacking(format!("{shown} cannot be executed, because {} is not there", missing.display()))
+            }
+            None if is_resource(&error) => Self::System("execute the shell", error),
+            None => Self::Lacking(format!("{shown} cannot be executed: {error}")),
+        }
+    }
+
+    /// There is no terminal.
+    fn no_terminal(error: io::Error) -> Self {
+        match error.raw_os_error() {
+            Some(
+                libc::ENOENT | libc::ENOTDIR | libc::ENXIO | libc::ENODEV | libc::ENOTTY | libc::EACCES | libc::EIO,
+            ) => {
+                let needs = "a session needs /dev/ptmx and the terminals in /dev/pts";
+                Self::Lacking(format!("no terminal can be opened ({error}): {needs}"))
+            }
+            _ => Self::System("open a terminal", error),
+        }
+    }
+
+    /// Whether the sandbox has not enough of something that it may get back.
+    pub(crate) fn is_of_resources(&self) -> bool {
+        match self {
+            Self::System(_, cause) => is_resource(cause),
+            Self::Slow(..) => true,
+            Self::Ended(status, _) => libc::WIFSIGNALED(*status),
+            _ => false,
+        }
+    }
+}
+
+fn is_resource(error: &io::Error) -> bool {
+    let code = error.raw_os_error();
+    matches!(code, Some(libc::EAGAIN | libc::ENOMEM | libc::ENOSPC | libc::EMFILE | libc::ENFILE))
+}
+
+fn show(status: i32) -> String {
+    if libc::WIFSIGNALED(status) {
+        format!("signal {}", libc::WTERMSIG(status))
+    } else {
+        format!("exit code {}", libc::WEXITSTATUS(status))
+    }
 }
 
 impl Launch {
@@ -77,7 +135,17 @@ impl Launch {
         let dialect = Dialect::of(&target).or_else(|| Dialect::of(&program)).ok_or_else(|| {
             LaunchError::Unknown(format!("\"{shell}\" is not a shell that sessions can use{}", choices(path)))
         })?;
-        Ok(Self { program, dialect, name, environment, login, private, user: None })
+        let target = target.file_name().unwrap_or_default().to_string_lossy();
+        let restricted = dialect.is_restricted_as(&name) || dialect.is_restricted_as(&target);
+        let launch = Self { program, dialect, name, environment, login, private, user: None };
+        if restricted { Err(launch.restricted()) } else { Ok(launch) }
+    }
+
+    /// Says that this is a restricted shell.
+    pub(super) fn restricted(&self) -> LaunchError {
+        let path = self.environment.get("PATH").map_or("", String::as_str);
+        let (shell, choices) = (self.program.display(), choices(path));
+        LaunchError::Restricted(format!("\"{shell}\" is a restricted shell, which sessions cannot use{choices}"))
     }
 
     /// The same as another user.
@@ -113,12 +181,11 @@ impl Launch {
         saved: Option<&Saved>,
         given_up: impl Future<Output = ()>,
     ) -> Result<(Shell, Holder), LaunchError> {
-        let (mut shell, mut holder) =
-            self.spawn(start_in).map_err(|error| LaunchError::System("start the shell", error))?;
-        let within = if self.login { LOGIN_READY_WITHIN } else { READY_WITHIN };
-        let ready = tokio::time::timeout(within, self.ready(&mut shell, &mut holder, saved));
+        let terminal = Terminal::open().map_err(LaunchError::no_terminal)?;
+        let started = self.spawn(start_in, terminal);
+        let (mut shell, mut holder) = started.map_err(|error| LaunchError::System("start the shell", error))?;
         let outcome = tokio::select! {
-            outcome = ready => outcome.unwrap_or(Err(LaunchError::Slow(within))),
+            outcome = self.ready(&mut shell, &mut holder, saved) => outcome,
             () = given_up => Err(LaunchError::GivenUp),
         };
         match outcome {
@@ -130,7 +197,7 @@ impl Launch {
         }
     }
 
-    fn spawn(&self, start_in: &Path) -> io::Result<(Shell, Holder)> {
+    fn spawn(&self, start_in: &Path, terminal: Terminal) -> io::Result<(Shell, Holder)> {
         let directory = self.private.make()?;
         self.dialect.write_scripts(&directory)?;
         // The FIFOs keep their names for the life of the shell, so their placeholders stay open with the reading ends.
@@ -140,7 +207,6 @@ impl Launch {
         let (own_output, output) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
         let (own_error, error) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
         rustix::io::ioctl_fionbio(control.as_fd(), true)?;
-        let terminal = Terminal::open()?;
         if let Some(user) = &self.user {
             terminal.give(user.uid)?;
         }
@@ -169,48 +235,6 @@ impl Launch {
             told: super::Told::default(),
         };
         Ok((shell, holder))
-    }
-
-    /// Waits until the shell runs, sets it up, and waits until it says so.
-    async fn ready(&self, shell: &mut Shell, holder: &mut Holder, saved: Option<&Saved>) -> Result<(), LaunchError> {
-        let system = |what| move |error| LaunchError::System(what, error);
-        match holder.event().await.map_err(system("watch the shell"))? {
-            Event::Started(pid) => (shell.pid, shell.reports.pid) = (pid, pid),
-            Event::Failed(error) => return Err(LaunchError::System("execute the shell", error)),
-            Event::Ended(_) | Event::Gone => return Err(LaunchError::Ended),
-        }
-        let tag = shell.next_tag();
-        let mut lines = self.dialect.setup(shell.directory.path());
-        if self.login {
-            lines += &self.dialect.login();
-        }
-        shell.say(&lines).map_err(system("set the shell up"))?;
-        // Last, so that what the user has set is not set anew.
-        let labels = match saved {
-            Some(saved) => shell.restore(saved).map_err(system("restore the state"))?,
-            None => Vec::new(),
-        };
-        let report = self.dialect.report(tag, shell.directory.path());
-        shell.say(&report).map_err(system("set the shell up"))?;
-        loop {
-            tokio::select! {
-                report = shell.reports.next() => {
-                    if matches!(report.map_err(system("read the shell's report"))?, Report::Done { tag: done, .. } if done == tag) {
-                        if let Some(saved) = saved {
-                            shell.restored(saved, &labels);
-                        }
-                        return Ok(());
-                    }
-                }
-                // It says which pieces of a state have failed, and there may be many.
-                more = shell.keeper.next() => drop(more.map_err(system("read what the shell says of its state"))?),
-                event = holder.event() => match event.map_err(system("watch the shell"))? {
-                    Event::Failed(error) => return Err(LaunchError::System("execute the shell", error)),
-                    Event::Started(_) => {}
-                    Event::Ended(_) | Event::Gone => return Err(LaunchError::Ended),
-                },
-            }
-        }
     }
 
     fn image(&self, start_in: &Path) -> io::Result<Image> {

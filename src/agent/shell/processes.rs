@@ -52,7 +52,7 @@ pub(super) struct Process {
 
 /// What a process executes: where the kernel has put its program and its stack, which is random for each execution. A
 /// copy of a process shares it until it executes something itself, be it the same program.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Image(u64, u64);
 
 impl Process {

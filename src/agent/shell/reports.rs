@@ -98,6 +98,18 @@ impl Reports {
         aborted
     }
 
+    /// All that has been reported and not taken yet.
+    pub(super) fn there(&mut self) -> Vec<Report> {
+        let mut there = vec![bytes::Bytes::new()];
+        self.fifo.reader.take_what_is_there(|data| there.push(data));
+        let mut reports = Vec::new();
+        for data in there {
+            self.records.add(&data);
+            reports.extend(std::iter::from_fn(|| self.parse()));
+        }
+        reports
+    }
+
     /// Whether nothing was written that has not been read.
     pub(super) fn is_empty(&self) -> bool {
         matches!(rustix::io::ioctl_fionread(self.fifo.reader.as_fd()), Ok(0))

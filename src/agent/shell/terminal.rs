@@ -1,7 +1,7 @@
 //! The terminal of a shell: what job control needs, where programs ask for passwords, and the whole world of a command
 //! that was started with `pty`.
 
-use super::{fifo::ReadEnd, sys};
+use super::{fifo::ReadEnd, processes, sys};
 use crate::api::v1::TerminalSize;
 use rustix::{
     fs::{Mode, OFlags},
@@ -131,6 +131,12 @@ impl Terminal {
                 (code(SpecialCodeIndex::VSUSP), libc::SIGTSTP),
             ]
         })
+    }
+
+    /// Whether what runs in the foreground waits for what is typed.
+    pub(crate) fn is_waited_for(&self) -> bool {
+        let group = self.foreground();
+        group.is_some_and(|group| processes::group_members(group, 0).into_iter().any(processes::waits_for_terminal))
     }
 
     /// Process group in its foreground.

@@ -19,6 +19,7 @@ use std::path::Path;
 pub(crate) use call::Term;
 pub(super) use call::{Call, UNTRACE};
 pub(super) use loan::{Errand, WAS, Was};
+pub(super) use startup::{RESTRICTED, StartUpFile};
 pub(super) use taken::Taken;
 pub(super) use whole::{changes_reading, is_surely_whole, needs_top, speaks_at_top};
 
@@ -64,6 +65,15 @@ impl Dialect {
             }
         }
         arguments
+    }
+
+    /// Whether a shell of this family that is called so restricts itself.
+    pub(super) fn is_restricted_as(self, name: &str) -> bool {
+        match self {
+            Self::Posix => false,
+            Self::Bash => name == "rbash",
+            Self::Zsh => name.starts_with('r'),
+        }
     }
 
     /// The word that makes the next one a built-in, whatever the user has defined, and its errors survivable.

@@ -51,7 +51,7 @@ impl Dialect {
             char::from(sections::PARAMETER),
             char::from(sections::END),
         );
-        format!("{builtin} eval '{script}' >|{directory}/{SAVED} 2>/dev/null\n")
+        format!("{builtin} eval '{script}' >|{directory}/{SAVED} 2>&-\n")
     }
 
     /// Writes the scripts of the traps.
@@ -71,7 +71,7 @@ impl Dialect {
 
     /// Lines that source what an earlier shell saved.
     pub(in crate::agent::shell) fn restore(self, directory: &str) -> String {
-        format!("{} . {directory}/{RESTORE} >/dev/null 2>&1\n", self.builtin())
+        format!("{} . {directory}/{RESTORE}\n", self.builtin())
     }
 
     /// Makes a script of what a shell has saved, and the names of its pieces. Each piece is evaluated alone, so that one

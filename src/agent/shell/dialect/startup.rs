@@ -1,51 +1,74 @@
 //! What a new shell is told before its first command.
 
 use super::{Dialect, INTERRUPT_FILE, SAVE_FILE};
+use crate::agent::shell::readiness::NOTHING;
 
 impl Dialect {
     /// Lines of a new shell. `directory` is the session's private one.
     pub(in crate::agent::shell) fn setup(self, directory: &str) -> String {
         let builtin = self.builtin();
         let save = format!("{builtin} trap '{builtin} \\. {directory}/{SAVE_FILE}' EXIT\n");
+        // A restricted shell could not even report. From the beginning, so that it says nothing else before.
+        let refuse = format!("case $- in *r*) {builtin} exit {RESTRICTED};; esac\n");
         match self {
             // `[ -t … ]`-free and quiet: nothing that a user can see but the two traps, which tell by name what they are.
             Self::Posix => format!(
-                "\\command -v source >/dev/null || \\command eval 'source() {{ {SOURCE}; }}'\n\
+                "\\command -v source || \\command eval 'source() {{ {SOURCE}; }}'\n\
                  \\command trap '\\. {directory}/{INTERRUPT_FILE}' INT\n{save}"
             ),
-            Self::Bash => format!("\\unset PS1 PS2 HISTFILE\n\\builtin shopt -u checkjobs\n{save}"),
-            Self::Zsh => format!("\\builtin unset HISTFILE\nPS1= PS2=\n{save}"),
+            Self::Bash => {
+                format!("{refuse}\\unset PS2 HISTFILE\nPS1={EMPTY_IN_BASH}\n\\builtin shopt -u checkjobs\n{save}")
+            }
+            Self::Zsh => format!("{refuse}\\builtin unset HISTFILE\nPS1={EMPTY_IN_ZSH} PS2=\n{save}"),
         }
     }
 
     /// Lines that read the user's start-up files, as a login shell does. The shell itself would read them with our lines as
     /// their input, and end over a mistake in them.
-    pub(in crate::agent::shell) fn login(self) -> String {
-        let files: &[&[&str]] = match self {
+    pub(in crate::agent::shell) fn login(self, directory: &str) -> Vec<StartUpFile> {
+        let files: &[&'static [&'static str]] = match self {
             Self::Posix => &[&["/etc/profile"], &["~/.profile"]],
             Self::Bash => &[&["/etc/profile"], &["~/.bash_profile", "~/.bash_login", "~/.profile"]],
             Self::Zsh => &[
                 &["/etc/zsh/zshenv"],
-                &["~/.zshenv"],
+                &["${ZDOTDIR:-$HOME}/.zshenv"],
                 &["/etc/zsh/zprofile"],
-                &["~/.zprofile"],
+                &["${ZDOTDIR:-$HOME}/.zprofile"],
                 &["/etc/zsh/zshrc"],
-                &["~/.zshrc"],
+                &["${ZDOTDIR:-$HOME}/.zshrc"],
                 &["/etc/zsh/zlogin"],
-                &["~/.zlogin"],
+                &["${ZDOTDIR:-$HOME}/.zlogin"],
             ],
         };
         let builtin = self.builtin();
-        let read =
-            |file: &&str| format!("if {builtin} test -r {file}; then {builtin} . {file} </dev/null >|/dev/null 2>&1");
+        // What they print is the shell's own words. Both are redirected, so that a file that sends them elsewhere for good does
+        // so for itself alone.
+        let read = |file: &&str| {
+            format!("if {builtin} test -r {file}; then {builtin} . {file} <{directory}/{NOTHING} >&2 2>&1")
+        };
         // Of several, the first that is there.
-        let first = |group: &&[&str]| {
+        let first = |group: &&'static [&'static str]| {
             let branches: Vec<_> = group.iter().map(read).collect();
-            format!("{}; fi\n", branches.join("; el"))
+            StartUpFile { names: group, line: format!("{}; fi\n", branches.join("; el")) }
         };
         files.iter().map(first).collect()
     }
 }
+
+/// Start-up files, of which the first that is there is read, and the line that does so.
+pub(in crate::agent::shell) struct StartUpFile {
+    /// As people write them.
+    pub(in crate::agent::shell) names: &'static [&'static str],
+    /// For the shell.
+    pub(in crate::agent::shell) line: String,
+}
+
+/// Exit code of a restricted shell that was told to end.
+pub(in crate::agent::shell) const RESTRICTED: i32 = 113;
+
+/// Prompts that are set and print nothing: many files that users source go on only where there is one.
+const EMPTY_IN_BASH: &str = "'\\[\\]'";
+const EMPTY_IN_ZSH: &str = "'%(?..)'";
 
 /// `source` for shells that lack it: as bash does, a name without a slash is looked for in `PATH` and then here, and an
 /// absent file is an ordinary error.
