@@ -144,3 +144,33 @@ async fn what_a_sandbox_uses_can_be_asked() {
     let nanos = |stats: &v1::SandboxStats| stats.cpu_time.map(|t| t.seconds * 1_000_000_000 + i64::from(t.nanos));
     assert!(nanos(&ask().await) > nanos(&before), "{before:?}");
 }
+
+crate::in_every_runtime!(the_background_keeps_it_when_asked);
+
+async fn the_background_keeps_it_when_asked(on: crate::kit::Runtime) {
+    let server = Server::start(on.options());
+    let lifetime = Some(Lifetime { ttl: None, idle_timeout: seconds(2) });
+    let usual = CreateSandboxRequest { lifetime, ..on.request() };
+    let kept = CreateSandboxRequest { background_is_activity: true, ..usual.clone() };
+    let (kept, usual) = (create_sandbox(&server, kept).await, create_sandbox(&server, usual).await);
+    assert!(kept.described.background_is_activity && !usual.described.background_is_activity);
+    let session = kept.session("").await;
+    for s in [&session, &usual.session("").await] {
+        s.run("sleep 1000 >/dev/null 2>&1 &").await;
+    }
+    // What is used by its background outlives what is not, and more than one idle time of it.
+    for _ in 0..2 {
+        let other = CreateSandboxRequest { lifetime, ..on.request() };
+        let other = create_sandbox(&server, other).await;
+        other.session("").await.run("sleep 1000 >/dev/null 2>&1 &").await;
+        assert_eq!(states(&other).await.last(), Some(&(State::Deleted, EndReason::Idle)));
+    }
+    let request = GetSandboxRequest { sandbox_id: kept.id.clone() };
+    let now = within("its state", kept.clients.sandboxes.clone().get_sandbox(request))
+        .await
+        .expect("it is there")
+        .into_inner();
+    assert_eq!(now.state(), State::Running);
+    session.run("kill %1 2>/dev/null || kill $!").await;
+    assert_eq!(states(&kept).await.last(), Some(&(State::Deleted, EndReason::Idle)));
+}

@@ -21,6 +21,8 @@ struct Counts {
     ever: u64,
     /// When the last one ended.
     idle_since: Instant,
+    /// Whether something may run in the background; `None` where that does not count.
+    background: Option<bool>,
     /// Sessions that are open or being opened.
     sessions: u32,
     /// Changes so far.
@@ -36,10 +38,12 @@ pub(super) struct Ongoing(Activity);
 pub(super) struct OpenSession(Activity);
 
 impl Activity {
-    /// Nothing has run yet.
-    pub(super) fn new() -> Self {
+    /// Nothing has run yet. With `background`, what commands leave behind counts too.
+    pub(super) fn new(background: bool) -> Self {
         let idle_since = Instant::now();
-        Self(Arc::new(watch::Sender::new(Counts { running: 0, ever: 0, idle_since, sessions: 0, revision: 1 })))
+        let background = background.then_some(false);
+        let counts = Counts { running: 0, ever: 0, idle_since, background, sessions: 0, revision: 1 };
+        Self(Arc::new(watch::Sender::new(counts)))
     }
 
     /// One more command.
@@ -47,6 +51,8 @@ impl Activity {
         self.change(|counts| {
             counts.running += 1;
             counts.ever += 1;
+            // Until that was looked at.
+            counts.background = counts.background.map(|_| true);
         });
         Ongoing(self.clone())
     }
@@ -55,6 +61,27 @@ impl Activity {
     pub(super) fn open_session(&self) -> OpenSession {
         self.change(|counts| counts.sessions += 1);
         OpenSession(self.clone())
+    }
+
+    /// Resolved when no command runs and something may in the background.
+    pub(super) async fn background_is_to_be_looked_at(&self) {
+        let mut counts = self.0.subscribe();
+        // The sender lives as long as this.
+        let _ = counts.wait_for(|counts| counts.running == 0 && counts.background == Some(true)).await;
+    }
+
+    /// Nothing was found in the background, in a look that began when so many commands had been.
+    pub(super) fn no_background(&self, ever: i64) {
+        let unchanged = |counts: &Counts| counts.running == 0 && counts.describe().commands == ever;
+        self.0.send_if_modified(|counts| {
+            let gone = counts.background == Some(true) && unchanged(counts);
+            if gone {
+                counts.background = Some(false);
+                counts.idle_since = Instant::now();
+                counts.revision += 1;
+            }
+            gone
+        });
     }
 
     fn change(&self, change: impl FnOnce(&mut Counts)) {
@@ -87,7 +114,9 @@ impl Counts {
         ActivityResponse {
             running_commands: i64::from(self.running),
             commands: i64::try_from(self.ever).unwrap_or(i64::MAX),
-            idle: (self.running == 0).then(|| self.idle_since.elapsed()).and_then(|idle| idle.try_into().ok()),
+            idle: (self.running == 0 && self.background != Some(true))
+                .then(|| self.idle_since.elapsed())
+                .and_then(|idle| idle.try_into().ok()),
             open_sessions: i64::from(self.sessions),
             revision: self.revision,
         }
@@ -116,7 +145,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn idleness_begins_when_the_last_command_is_over() {
-        let activity = Activity::new();
+        let activity = Activity::new(false);
         let (first, second) = (activity.begin(), activity.begin());
         tokio::time::advance(Duration::from_secs(5)).await;
         drop(first);
@@ -128,8 +157,24 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn what_runs_in_the_background_counts_when_it_is_to() {
+        let activity = Activity::new(true);
+        assert!(activity.now().idle.is_some());
+        drop(activity.begin());
+        activity.background_is_to_be_looked_at().await;
+        assert_eq!((activity.now().running_commands, activity.now().idle), (0, None));
+        // A look that began before another command says nothing of that one.
+        activity.no_background(0);
+        assert_eq!(activity.now().idle, None);
+        tokio::time::advance(Duration::from_secs(5)).await;
+        activity.no_background(1);
+        tokio::time::advance(Duration::from_secs(3)).await;
+        assert_eq!(activity.now().idle.map(|idle| idle.seconds), Some(3));
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn sessions_are_counted_as_long_as_they_are_open_and_are_no_commands() {
-        let activity = Activity::new();
+        let activity = Activity::new(false);
         let mut watch = Box::pin(activity.watch());
         let first = watch.next().await.unwrap();
         let (one, two) = (activity.open_session(), activity.open_session());
@@ -143,7 +188,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn many_short_commands_are_told_as_one_change() {
-        let activity = Activity::new();
+        let activity = Activity::new(false);
         let mut watch = Box::pin(activity.watch());
         assert_eq!(watch.next().await.map(|first| first.commands), Some(0));
         for _ in 0..1000 {

@@ -14,4 +14,7 @@ pub struct AgentConfig {
     pub working_directory: String,
     /// The sandbox's memory limit in bytes, which bounds what the agent keeps of output.
     pub memory_bytes: Option<u64>,
+    /// Whether background processes of sessions count as use of the sandbox.
+    #[serde(default)]
+    pub background_is_activity: bool,
 }

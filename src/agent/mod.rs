@@ -115,6 +115,9 @@ fn serve(handed: Handed) -> Result<(), Failure> {
         let listener = tokio::net::UnixListener::from_std(handed.listener)?;
         let sessions = Arc::new(sessions::Sessions::new(config, directories, oom::OomCounter::new(handed.oom)));
         tokio::spawn(memory::trim_when_quiet(sessions.activity().clone()));
+        if sessions.config.background_is_activity {
+            tokio::spawn(programs::count_background(Arc::clone(&sessions)));
+        }
         let peers = handed.peers;
         let incoming = UnixListenerStream::new(listener)
             .filter(move |stream| stream.as_ref().map_or(true, |stream| peers.allow(stream)))

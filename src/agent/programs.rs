@@ -4,6 +4,7 @@ use super::{
     command::Command,
     output::{Budget, Charge},
     session::{Known, Session},
+    sessions::Sessions,
     shell::{self, Looked, Member, Moment},
 };
 use crate::{
@@ -16,6 +17,7 @@ use std::{
     collections::{HashMap, HashSet, VecDeque},
     io,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 /// Processes that are over and remembered.
@@ -30,6 +32,9 @@ const ENTRY_COST: usize = 256;
 
 /// Processes that are described before other tasks of the agent have their turn.
 const AT_ONE_TIME: usize = 16;
+
+/// How often background processes are looked for where they count as use.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// How often what forks is looked at again while all of it is stopped.
 const MOST_STOPS: usize = 20;
@@ -112,6 +117,32 @@ enum Item {
 /// Processes have no number of their own, but no two of one id begin at one time.
 fn key(member: &Member) -> u64 {
     member.began.ticks() << 22 | member.pid.unsigned_abs() as u64 & ((1 << 22) - 1)
+}
+
+/// Keeps the sandbox from being idle while a session has a process in the background. Ends never.
+pub(super) async fn count_background(sessions: Arc<Sessions>) {
+    let activity = sessions.activity();
+    loop {
+        activity.background_is_to_be_looked_at().await;
+        let commands = activity.now().commands;
+        match any_in_background(&sessions).await {
+            Ok(false) => activity.no_background(commands),
+            Ok(true) => {}
+            // What could not be looked at may be there.
+            Err(error) => tracing::warn!(%error, "background processes cannot be looked for"),
+        }
+        // Nothing tells of their end: only the shell that has started them knows it.
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+async fn any_in_background(sessions: &Sessions) -> Result<bool> {
+    let open = sessions.open_ones();
+    let all = shell::census().await.map_err(not_looked)?;
+    Ok(open.iter().any(|session| {
+        let below = Below::among(&all, session.known());
+        below.members.iter().any(|member| !member.has_ended())
+    }))
 }
 
 /// Sends a signal to one process of the session, and to its descendants if wanted. Returns how many got it.
@@ -220,13 +251,16 @@ fn is_below(member: &Member, known: &Known) -> io::Result<bool> {
 impl Below {
     async fn look(session: &Session) -> Result<Self> {
         let all = shell::census().await.map_err(not_looked)?;
-        let known = session.known();
+        Ok(Self::among(&all, session.known()))
+    }
+
+    fn among(all: &[Member], known: Known) -> Self {
         let holders: HashSet<i32> = known.holders.iter().filter_map(|holder| holder.pid()).collect();
         let mut tree: Vec<Member> = all.iter().filter(|member| holders.contains(&member.pid)).copied().collect();
-        descendants(&mut tree, &all);
+        descendants(&mut tree, all);
         tree.retain(|member| !holders.contains(&member.pid) && member.pid != known.shell_pid);
-        let all = all.into_iter().map(|member| (member.pid, member)).collect();
-        Ok(Self { all, members: tree, holders, known })
+        let all = all.iter().map(|member| (member.pid, *member)).collect();
+        Self { all, members: tree, holders, known }
     }
 
     /// The process group in the foreground of the session's terminal, while a command runs.

@@ -76,13 +76,14 @@ impl Sessions {
             let own = std::env::current_dir().ok().and_then(|own| own.into_os_string().into_string().ok());
             config.working_directory = own.unwrap_or_else(|| "/".to_owned());
         }
+        let background = config.background_is_activity;
         Self {
             budget: Budget::of_sandbox(config.memory_bytes),
             config,
             inherited: environment::inherited(),
             directories: Arc::new(directories),
             oom: Arc::new(oom),
-            activity: Activity::new(),
+            activity: Activity::new(background),
             command_ids: RequestIds::new("command"),
             session_ids: RequestIds::new("session"),
             opening: TaskTracker::new(),
@@ -155,6 +156,11 @@ impl Sessions {
     pub(super) fn cancel_waiting(&self, command: &Command) -> bool {
         let session = command.session_id.as_deref().and_then(|id| self.get(id).ok());
         session.is_some_and(|session| session.cancel_waiting(command))
+    }
+
+    /// All that are open.
+    pub(super) fn open_ones(&self) -> Vec<Arc<Session>> {
+        lock(&self.table).open.values().cloned().collect()
     }
 
     /// All sessions with their numbers, oldest first.

@@ -35,18 +35,23 @@ impl<T> Page<T> {
 impl<M: prost::Message> Page<M> {
     /// As much of it as fits into an answer, and one item at least; the next page begins behind that.
     pub fn fitting(mut self) -> Self {
-        let mut bytes = 0;
-        let fits = |item: &&M| {
-            bytes += item.encoded_len() + MOST_OF_A_FIELD;
-            bytes <= MOST_BYTES
-        };
-        let fitting = self.items.iter().take_while(fits).count().max(1);
+        let fitting = fitting(&self.items);
         if fitting < self.items.len() {
             self.items.truncate(fitting);
             self.next_token = token(self.keys[fitting - 1]);
         }
         self
     }
+}
+
+/// How many of the items of a page fit into an answer: one at least.
+pub fn fitting<M: prost::Message>(items: &[M]) -> usize {
+    let mut bytes = 0;
+    let fits = |item: &&M| {
+        bytes += item.encoded_len() + MOST_OF_A_FIELD;
+        bytes <= MOST_BYTES
+    };
+    items.iter().take_while(fits).count().max(1)
 }
 
 /// What the number and the length of a field take at the most.

@@ -74,6 +74,7 @@ impl Sandboxes {
             limits,
             network,
             warnings: self.runtime().warnings().to_vec(),
+            background_is_activity: new.background_is_activity,
         };
         let request = self.request_key(&new)?;
         loop {
@@ -216,6 +217,7 @@ impl Sandboxes {
             env,
             working_directory: about.details.working_directory.clone(),
             memory_bytes: about.details.limits.memory_bytes,
+            background_is_activity: about.details.background_is_activity,
         };
         let agent_config =
             serde_json::to_vec(&config).map_err(|error| Error::internal("write the agent's configuration", error))?;

@@ -55,6 +55,9 @@ pub struct NewSandbox {
     pub lifetime: Lifetime,
     /// The network that was asked for.
     pub network: Network,
+    /// Whether background processes count as use.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub background_is_activity: bool,
     /// The caller's own id of this request; empty if it has none.
     #[serde(skip)]
     pub request_id: String,
@@ -97,6 +100,9 @@ pub struct Details {
     pub network: Network,
     /// What the host could not give.
     pub warnings: Vec<String>,
+    /// Whether background processes count as use. Rows of earlier versions do not say it.
+    #[serde(default)]
+    pub background_is_activity: bool,
 }
 
 /// What changes and is told to who watches.

@@ -27,7 +27,7 @@ impl Sandboxes {
     ) -> Result<Listing> {
         let after = if page_token.is_empty() { String::new() } else { decode_token(page_token)? };
         let page = self.store().sandboxes_of_tenant(caller.tenant(), labels, &after, page_size).await?;
-        let last = page.rows.last().map(|row| encode_token(&row.id));
+        let last = page.rows.last().map(|row| token_of(&row.id));
         let next_page_token = last.filter(|_| page.more);
         let clock = self.clock();
         let sandboxes: Result<Vec<_>> = page
@@ -47,8 +47,8 @@ impl Sandboxes {
     }
 }
 
-/// The id in hexadecimal, so that nobody is tempted to build tokens.
-fn encode_token(id: &str) -> String {
+/// The token of the page that begins behind a sandbox: the id in hexadecimal, so that nobody is tempted to build tokens.
+pub fn token_of(id: &str) -> String {
     id.bytes().map(|byte| format!("{byte:02x}")).collect()
 }
 
@@ -73,7 +73,7 @@ mod tests {
     #[test]
     fn tokens_are_only_what_was_given() {
         let id = super::super::id::new_sandbox_id();
-        assert_eq!(decode_token(&encode_token(&id)).unwrap(), id);
+        assert_eq!(decode_token(&token_of(&id)).unwrap(), id);
         for token in ["x", "abc", "00", "ff", "73"] {
             assert!(!is_page_token(token), "{token}");
         }
@@ -85,10 +85,10 @@ mod tests {
         fn a_token_that_is_taken_is_one_that_is_given(token in "([0-9a-fA-F]{0,64}|.{0,64})", number in 0u128..) {
             let digits: String = (0..26).map(|place| char::from(b"0123456789abcdefghijklmnopqrstuv"[(number >> (place * 4)) as usize & 31])).collect();
             let id = format!("sbx-{digits}");
-            proptest::prop_assert_eq!(decode_token(&encode_token(&id)).unwrap(), id);
+            proptest::prop_assert_eq!(decode_token(&token_of(&id)).unwrap(), id);
             if let Ok(id) = decode_token(&token) {
                 proptest::prop_assert!(is_sandbox_id(&id));
-                proptest::prop_assert_eq!(encode_token(&id), token);
+                proptest::prop_assert_eq!(token_of(&id), token);
             }
         }
 
@@ -96,7 +96,7 @@ mod tests {
         #[test]
         fn a_changed_token_is_refused_or_another_id(at in 0usize..60, to in "\\PC") {
             let id = super::super::id::new_sandbox_id();
-            let token = encode_token(&id);
+            let token = token_of(&id);
             let mut changed: Vec<String> = token.chars().map(String::from).collect();
             changed[at] = to;
             let changed = changed.concat();

@@ -56,7 +56,7 @@ pub use clock::Clock;
 pub use entry::{About, Condition, EndReason, Entry, Lifetime, NewSandbox, Progress, Sandbox};
 pub use id::is_sandbox_id;
 pub use life::State;
-pub use list::{Listing, is_page_token};
+pub use list::{Listing, is_page_token, token_of};
 pub use policy::{Lifetimes, Policy};
 pub use reached::{Reached, Watching};
 pub use recover::Recovered;

@@ -17,6 +17,7 @@ pub(super) fn new_sandbox(request: v1::CreateSandboxRequest) -> NewSandbox {
         limits: request.resources.map(limits).unwrap_or_default(),
         lifetime: request.lifetime.map(lifetime).unwrap_or_default(),
         network: if mode == Mode::Host { Network::Host } else { Network::None },
+        background_is_activity: request.background_is_activity,
         request_id: request.request_id,
     }
 }
@@ -108,6 +109,7 @@ pub(super) fn sandbox(sandbox: Sandbox) -> v1::Sandbox {
         end_reason: end_reason(status.end_reason).into(),
         start_progress: (status.state == State::Starting).then(|| start_progress(status.progress)),
         end_message: status.end_message,
+        background_is_activity: details.background_is_activity,
     }
 }
 

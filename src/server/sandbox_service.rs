@@ -8,6 +8,7 @@ use crate::{
         WatchSandboxResponse, sandbox_service_server::SandboxService,
     },
     error::Error,
+    rpc::paging,
     sandbox::{self, Sandboxes},
 };
 use futures_util::{
@@ -61,10 +62,16 @@ impl SandboxService for Service {
         let size = validate::page_size(request.page_size);
         let labels = request.labels.into_iter().collect();
         let listing = self.0.list(&caller, &labels, size, &request.page_token).await?;
+        let (total, more) = (listing.total, listing.next_page_token.unwrap_or_default());
+        let mut sandboxes: Vec<_> = listing.sandboxes.into_iter().map(convert::sandbox).collect();
+        let fitting = paging::fitting(&sandboxes);
+        let cut = fitting < sandboxes.len();
+        sandboxes.truncate(fitting);
+        let last = sandboxes.last().filter(|_| cut).map(|last| sandbox::token_of(&last.sandbox_id));
         Ok(Response::new(ListSandboxesResponse {
-            sandboxes: listing.sandboxes.into_iter().map(convert::sandbox).collect(),
-            next_page_token: listing.next_page_token.unwrap_or_default(),
-            total_size: i32::try_from(listing.total).unwrap_or(i32::MAX),
+            sandboxes,
+            next_page_token: last.unwrap_or(more),
+            total_size: i32::try_from(total).unwrap_or(i32::MAX),
         }))
     }
 

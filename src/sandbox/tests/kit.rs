@@ -94,6 +94,7 @@ pub(super) fn new() -> NewSandbox {
         limits: Limits::default(),
         lifetime: Lifetime { ttl: None, idle_timeout: Some(Duration::ZERO) },
         network: Network::None,
+        background_is_activity: false,
         request_id: String::new(),
     }
 }

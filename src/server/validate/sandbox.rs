@@ -151,6 +151,7 @@ mod tests {
                 idle_timeout: Some(Duration { seconds: 0, nanos: 5 }),
             }),
             request_id: "x".repeat(129),
+            ..CreateSandboxRequest::default()
         };
         let expected = [
             "image",
