@@ -22,6 +22,7 @@ crate::in_every_shell!(
     names_that_are_no_shell_names,
     whatever_options_are_set,
     whatever_names_of_ours_are_taken,
+    even_command_and_builtin_may_be_taken,
     what_was_unset_stays_unset,
     a_large_thing_costs_only_itself,
     nothing_is_told_of_a_plain_session,
@@ -238,6 +239,9 @@ async fn functions_of_any_name_and_body(at: At) {
         ],
     )
     .await;
+    // What looks like the next function is a line of a here-document, and a character has a byte that zsh uses itself.
+    let looks_alike = "f() { cat <<'E'\n}\ng () \n{ \n漢\nE\n}; g() { echo 漢; }; h() { echo h; }";
+    comes_back(at, &[looks_alike], &[("f; g; h", "}\ng () \n{ \n漢\n漢\nh\n")]).await;
     if at.shell == Shell::Bash {
         let set = "shopt -s extglob\next() { case $1 in +(a|b)) echo ext;; !(x)) echo no;; esac; }\nshopt -u extglob";
         comes_back(
@@ -506,6 +510,21 @@ async fn whatever_names_of_ours_are_taken(at: At) {
             } else if has_functions(at) {
                 s.run("printf x; umask").await.expect("hijacked printf\nhijacked umask\n", "", 0);
             }
+        }
+    }
+}
+
+/// The words by which our own lines name built-ins.
+async fn even_command_and_builtin_may_be_taken(at: At) {
+    for name in ["command", "builtin"] {
+        let s = at.session().await;
+        s.run(format!("export E=e; V=v; f() {{ \\echo f; }}; {name}() {{ \\echo hijacked; }}")).await.expect("", "", 0);
+        s.settled().await;
+        let got = s.run("\\kill -9 $$").await;
+        assert!(got.exited.shell_exited && got.exited.not_restored.is_empty(), "{name}: {got:?}");
+        s.run("\\echo $E$V").await.expect("ev\n", "", 0);
+        if has_functions(at) {
+            s.run(format!("f; {name} x")).await.expect("f\nhijacked\n", "", 0);
         }
     }
 }

@@ -27,6 +27,7 @@ mod a_pull_is_seen_by_who_waits;
 mod a_retried_start_is_the_same_command;
 mod a_sandbox_ends_whatever_it_does;
 mod a_session_is_a_script_in_pieces;
+mod a_session_is_what_the_shell_alone_is;
 mod a_session_lasts;
 mod a_session_survives_exit;
 mod a_session_survives_what_is_done_to_its_files;

@@ -20,6 +20,10 @@ use tokio::{
 /// the place of ours.
 const SAVE_AFTER: Duration = Duration::from_millis(50);
 
+/// A shell with a large state saves it only once it has been idle for so many times as long as that takes: a command that
+/// comes meanwhile would have to wait for it.
+const SAVE_SHARE: u32 = 20;
+
 /// How long to wait for a shell to take a signal that may still be on its way, and how often to ask.
 const SETTLE_EVERY: Duration = Duration::from_millis(200);
 const SETTLE_TIMES: usize = 10;
@@ -69,7 +73,7 @@ impl Driver {
 
     /// Waits for the next command, and looks after the shell meanwhile.
     async fn idle(&mut self, inbox: &mut Inbox) -> Idle {
-        let mut save_at = Some(Instant::now() + SAVE_AFTER);
+        let mut save_at = Some(Instant::now() + SAVE_AFTER.max(self.shell.keeper.took() * SAVE_SHARE));
         loop {
             if let Some(at) = save_at.filter(|_| self.save_timer.is_elapsed()) {
                 self.save_timer.as_mut().reset(at);

@@ -14,6 +14,7 @@ pub mod raw;
 pub mod registry;
 pub mod running;
 pub mod sandbox;
+pub mod sequences;
 pub mod server;
 pub mod shells;
 pub mod slowness;

@@ -157,7 +157,7 @@ impl Launch {
 
     /// What of a shell's state its programs see, without these variables.
     pub(crate) fn seen_by_programs(&self, saved: Saved, but: &Variables) -> Saved {
-        let Saved { directory, mut items, lost } = saved;
+        let Saved { directory, mut items, lost, .. } = saved;
         items.retain(|item| {
             let exported = matches!(item.kind, Kind::Exported | Kind::Umask);
             let label = self.dialect.label(item.kind, &item.text);
@@ -165,7 +165,7 @@ impl Launch {
                 && !label
                     .is_some_and(|label| label.strip_prefix("variable ").is_some_and(|name| but.contains_key(name)))
         });
-        Saved { directory, items, lost }
+        Saved { directory, items, functions_doubtful: false, lost }
     }
 
     /// The same with another environment.
@@ -199,7 +199,7 @@ impl Launch {
 
     fn spawn(&self, start_in: &Path, terminal: Terminal) -> io::Result<(Shell, Holder)> {
         let directory = self.private.make()?;
-        self.dialect.write_scripts(&directory)?;
+        self.dialect.write_scripts(&directory, dialect::Taken::default())?;
         // The FIFOs keep their names for the life of the shell, so their placeholders stay open with the reading ends.
         let status = Fifo::create(&directory, dialect::STATUS)?;
         let saved = Fifo::create(&directory, dialect::SAVED)?;

@@ -112,7 +112,7 @@ pub(crate) struct Shell {
 impl Shell {
     /// Gives the shell a command. Its report comes under the tag that is returned.
     pub(crate) fn run(&mut self, text: &[u8], streams: &Streams<'_>) -> io::Result<u64> {
-        self.taken.note(text);
+        self.note_taken(text)?;
         let told = std::mem::take(&mut self.told);
         let is_whole = self.dialect != Dialect::Posix && dialect::is_surely_whole(text);
         let call = Call {
@@ -145,6 +145,13 @@ impl Shell {
         let tag = self.next_tag();
         self.say(&lines)?;
         Ok(tag)
+    }
+
+    /// Notes which words of ours a text seems to define, before the shell reads it.
+    fn note_taken(&mut self, text: &[u8]) -> io::Result<()> {
+        let before = self.taken;
+        self.taken.note(text);
+        if self.taken == before { Ok(()) } else { self.dialect.write_scripts(&self.directory, self.taken) }
     }
 
     /// A pipe for what a command prints, under a name.
@@ -221,7 +228,7 @@ impl Shell {
             return Ok(());
         }
         let directory = self.directory.private().make()?;
-        self.dialect.write_scripts(&directory)?;
+        self.dialect.write_scripts(&directory, self.taken)?;
         let (status, saved) = (Fifo::create(&directory, STATUS)?, Fifo::create(&directory, SAVED)?);
         self.reports.reads_from(status);
         self.keeper.reads_from(saved);
@@ -261,7 +268,7 @@ impl Shell {
     }
 
     /// Has the shell source what an earlier one saved. Returns the names of the pieces of that.
-    fn restore(&self, saved: &Saved) -> io::Result<Vec<String>> {
+    fn restore(&mut self, saved: &Saved) -> io::Result<Vec<String>> {
         let (mut script, labels) = self.dialect.restore_script(saved, self.directory.path());
         // The saved value may be older than the directory; `cd` would also set OLDPWD.
         script.extend_from_slice(b"PWD=");
@@ -269,6 +276,10 @@ impl Shell {
         script.push(b'\n');
         self.directory.write(RESTORE, &script)?;
         self.say(&self.dialect.restore(self.directory.path()))?;
+        // The lines after that find these functions defined.
+        for name in labels.iter().filter_map(|label| label.strip_prefix("function ")) {
+            self.note_taken(format!("{name} ()").as_bytes())?;
+        }
         Ok(labels)
     }
 

@@ -12,6 +12,7 @@ pub(super) mod sections;
 mod startup;
 mod taken;
 mod whole;
+mod zsh;
 
 use super::{directory::Directory, quoting};
 use std::path::Path;

@@ -140,21 +140,6 @@ const OPTIONS: &[&str] = &[
     "nolog",
 ];
 
-/// Options of zsh that decide how a function's text is understood.
-const OF_SYNTAX: &[&str] = &[
-    "kshglob",
-    "shglob",
-    "ignorebraces",
-    "ignoreclosebraces",
-    "cshjunkieloops",
-    "cshjunkiequotes",
-    "shortloops",
-    "shortrepeat",
-    "multifuncdef",
-    "posixidentifiers",
-    "extendedglob",
-];
-
 impl Dialect {
     /// Whether a variable is the shell's own, or ours.
     pub(super) fn is_own_variable(self, name: &str) -> bool {
@@ -182,9 +167,4 @@ pub(super) fn is_own_option(name: &str) -> bool {
     OPTIONS.contains(&name)
         || name.starts_with("compat")
         || name.strip_prefix("no").is_some_and(|name| OPTIONS.contains(&name))
-}
-
-/// Whether an option of zsh decides how a function's text is understood.
-pub(super) fn is_of_syntax(name: &str) -> bool {
-    OF_SYNTAX.contains(&name) || name.strip_prefix("no").is_some_and(|name| OF_SYNTAX.contains(&name))
 }

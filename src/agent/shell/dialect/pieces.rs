@@ -1,11 +1,11 @@
 //! What is made of the things that a shell has listed: pieces of a script, in the order in which a new shell can take them.
 
-use super::{Dialect, names, quoting::quoted};
+use super::{Dialect, names, quoting::quoted, zsh};
 use crate::agent::shell::saved::{Item, Kind, Saved};
 use std::borrow::Cow;
 
-/// A name for people, and what a shell evaluates.
-pub(super) type Piece = (String, Vec<u8>);
+/// A name for people, under which it is told when it fails, and what a shell evaluates.
+pub(super) type Piece = (Option<String>, Vec<u8>);
 
 /// When a piece has its turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -18,14 +18,17 @@ enum Turn {
     Other,
     /// Functions are defined before aliases work, so that no alias changes them.
     Function,
+    AllFunctions,
     FunctionAttribute,
     Alias,
     Emulation,
     Option,
+    /// After those that change it: in bash `shopt -u extdebug` turns off what `set -o functrace` turns on.
+    LateOption,
     Trap,
     /// What is executed around every command.
     Hook,
-    /// The word that all pieces before it use.
+    /// Words that all pieces before them use.
     Builtin,
 }
 
@@ -33,20 +36,30 @@ impl Dialect {
     /// The pieces of a state. What a new shell has by itself, and what must not come back, is none of them.
     pub(super) fn pieces(self, saved: &Saved) -> Vec<Piece> {
         let items = self.without_repetitions(&saved.items);
-        let syntax = if self == Self::Zsh { self.syntax(&saved.items) } else { Vec::new() };
+        let syntax = if self == Self::Zsh { zsh::syntax(&saved.items) } else { Vec::new() };
         let mut pieces: Vec<(Turn, Piece)> = items.into_iter().filter_map(|item| self.piece(item, &syntax)).collect();
         pieces.extend(parameters(&saved.items));
+        if saved.functions_doubtful {
+            // What each of them does is set right, if need be, by all of them together.
+            for (turn, (label, _)) in &mut pieces {
+                *label = label.take().filter(|_| *turn != Turn::Function);
+            }
+            let functions = saved.items.iter().filter(|item| item.kind == Kind::Function);
+            let all = functions.flat_map(|item| item.text.iter().copied()).collect();
+            pieces.push((Turn::AllFunctions, (Some("functions".to_owned()), all)));
+        }
         pieces.sort_by_key(|(turn, _)| *turn);
         let first = match self {
             Self::Posix => None,
-            Self::Bash => Some("\\builtin shopt -u expand_aliases; \\builtin shopt -s extglob"),
-            // With this option zsh quotes in another way what it lists, and a function has to be read without it.
-            Self::Zsh if saved.items.iter().any(|item| item.text == b"set -o rcquotes") => {
-                Some("\\builtin setopt noaliases rcquotes; \\builtin unalias -a")
+            Self::Bash => Some("\\builtin shopt -u expand_aliases; \\builtin shopt -s extglob".to_owned()),
+            Self::Zsh => {
+                // With these options zsh lists things in another way, and understands only with them what it has listed.
+                let listing = ["rcquotes", "typesettounset"].iter().filter(|option| zsh::is_on(&saved.items, option));
+                let options: Vec<_> = ["noaliases"].iter().chain(listing).copied().collect();
+                Some(format!("\\builtin setopt {}; \\builtin unalias -a", options.join(" ")))
             }
-            Self::Zsh => Some("\\builtin setopt noaliases; \\builtin unalias -a"),
         };
-        let first = first.map(|code| ("what the shell begins with".to_owned(), code.into()));
+        let first = first.map(|code| (None, code.into_bytes()));
         first.into_iter().chain(pieces.into_iter().map(|(_, piece)| piece)).collect()
     }
 
@@ -76,9 +89,10 @@ impl Dialect {
         }
     }
 
-    /// Whether a variable is listed without its value. zsh does so when it is hidden (`typeset -H`).
-    pub(in crate::agent::shell) fn hides_value(self, text: &[u8]) -> bool {
-        self == Self::Zsh && !text.contains(&b'=')
+    /// Whether a variable is listed without its value. zsh does so when it is hidden (`typeset -H`), and when it has none,
+    /// which an option makes possible.
+    pub(in crate::agent::shell) fn hides_value(self, text: &[u8], listed_before: &[Item]) -> bool {
+        self == Self::Zsh && !text.contains(&b'=') && !zsh::is_on(listed_before, "typesettounset")
     }
 
     /// dash and ash list a variable once more with each attribute that it has.
@@ -108,37 +122,29 @@ impl Dialect {
             {
                 return None;
             }
-            Kind::Exported | Kind::Variable if self == Self::Zsh => (Turn::Variable, with_precision(text)),
+            Kind::Exported | Kind::Variable if self == Self::Zsh => (Turn::Variable, zsh::with_precision(text)),
             Kind::Exported | Kind::Variable if self == Self::Bash => (Turn::Variable, value_first(text)),
             Kind::Exported | Kind::Variable => (Turn::Variable, text.to_vec()),
             Kind::Readonly => (Turn::Attribute, text.to_vec()),
             Kind::Function => {
-                let turn = if name == "builtin" { Turn::Builtin } else { Turn::Function };
-                (turn, if self == Self::Zsh { zsh_function(text, syntax)? } else { bash_function(text) })
+                let is_last = name == "builtin" || name == "command" && self == Self::Bash;
+                let turn = if is_last { Turn::Builtin } else { Turn::Function };
+                (turn, if self == Self::Zsh { zsh::function(text, syntax)? } else { bash_function(text) })
             }
             Kind::Attributes => (Turn::FunctionAttribute, builtin(text)),
             Kind::Alias if self == Self::Posix => (Turn::Alias, builtin(&[b"alias ", text].concat())),
             Kind::Alias => (Turn::Alias, builtin(text)),
             Kind::Emulation if text.trim_ascii() == b"zsh" => return None,
             Kind::Emulation => (Turn::Emulation, builtin(&[b"emulate ", text.trim_ascii()].concat())),
+            Kind::Option if name == "posix" => (Turn::Emulation, builtin(text)),
+            Kind::Option if text.starts_with(b"set ") => (Turn::LateOption, builtin(text)),
             Kind::Option => (Turn::Option, builtin(text)),
             Kind::Trap if matches!(&*name, "DEBUG" | "ERR" | "ZERR" | "RETURN") => (Turn::Hook, builtin(text)),
             Kind::Trap => (Turn::Trap, builtin(text)),
             Kind::Umask => (Turn::Other, [b"umask ", text.trim_ascii()].concat()),
             Kind::Parameter => return None,
         };
-        Some((turn, (label, code)))
-    }
-
-    /// Settings under which a function's text means what it meant to the zsh that listed it. What is `+o` there is so by
-    /// default.
-    fn syntax(self, items: &[Item]) -> Vec<u8> {
-        let decides = |item: &&Item| {
-            item.kind == Kind::Option
-                && item.text.starts_with(b"set -o ")
-                && names::is_of_syntax(&self.name(item.kind, &item.text))
-        };
-        items.iter().filter(decides).flat_map(|item| [b"\\builtin ", item.text.as_slice(), b"; "].concat()).collect()
+        Some((turn, (Some(label), code)))
     }
 
     /// The name in a statement.
@@ -176,7 +182,7 @@ impl Dialect {
     }
 }
 
-fn word(text: &[u8], number: usize) -> &[u8] {
+pub(super) fn word(text: &[u8], number: usize) -> &[u8] {
     text.split(|byte| *byte == b' ').nth(number).unwrap_or_default()
 }
 
@@ -206,41 +212,8 @@ fn value_first(text: &[u8]) -> Vec<u8> {
     [b"declare -", first, b" ", rest, b"; declare -", &others, b" ", before_equals(rest)].concat()
 }
 
-/// By an assignment, which takes any name. What zsh cannot parse it does not define, without an error.
-fn zsh_function(text: &[u8], syntax: &[u8]) -> Option<Vec<u8>> {
-    let at = text.iter().position(|byte| *byte == b'\n')?;
-    let (name, body) = (&text[..at], &text[at + 1..]);
-    let define = b"functions[$1]=$2; \\builtin test x${functions[$1]+1} = x1 } ".as_slice();
-    Some([b"() { \\builtin setopt localoptions norcquotes; ".as_slice(), syntax, define, name, b" ", body].concat())
-}
-
-/// zsh lists a floating point number with as many digits as it shows, and without saying how many these are.
-fn with_precision(text: &[u8]) -> Vec<u8> {
-    let flags = word(text, 1);
-    let shown = text
-        .iter()
-        .position(|byte| *byte == b'.')
-        .map_or(0, |point| text[point + 1..].iter().take_while(|byte| byte.is_ascii_digit()).count());
-    let kind = flags.iter().find(|flag| matches!(flag, b'E' | b'F'));
-    match kind {
-        Some(kind) if flags.starts_with(b"-") => {
-            let digits = if *kind == b'E' { shown + 1 } else { shown };
-            let flags: Vec<u8> = flags[1..].iter().filter(|flag| *flag != kind).copied().collect();
-            let more = format!("-{}{digits}", char::from(*kind));
-            let flags = if flags.is_empty() {
-                more.into_bytes()
-            } else {
-                [b"-", flags.as_slice(), b" ", more.as_bytes()].concat()
-            };
-            let rest = &text[word(text, 0).len() + 1 + word(text, 1).len()..];
-            [word(text, 0), b" ", &flags, rest].concat()
-        }
-        _ => text.to_vec(),
-    }
-}
-
 fn parameters(items: &[Item]) -> Option<(Turn, Piece)> {
     let all: Vec<_> = items.iter().filter(|item| item.kind == Kind::Parameter).map(|item| quoted(&item.text)).collect();
     let code = [b"set -- ".as_slice(), &all.join(b" ".as_slice())].concat();
-    (!all.is_empty()).then(|| (Turn::Other, ("positional parameters".to_owned(), code)))
+    (!all.is_empty()).then(|| (Turn::Other, (Some("positional parameters".to_owned()), code)))
 }

@@ -1,6 +1,8 @@
 //! How a shell saves what a next one gets back, and how that is restored.
 
-use super::{Dialect, Directory, INTERRUPT_FILE, RESTORE, SAVE_FILE, SAVED, call::ABORT, quoting::quoted, sections};
+use super::{
+    Dialect, Directory, INTERRUPT_FILE, RESTORE, SAVE_FILE, SAVED, Taken, call::ABORT, quoting::quoted, sections,
+};
 use crate::agent::shell::saved::{Kind, Saved};
 
 impl Dialect {
@@ -29,12 +31,13 @@ impl Dialect {
                 (sections::UMASK, "umask"),
             ],
             Self::Zsh => &[
+                // First, because some of them change how the other things are listed.
+                (sections::OPTIONS, "set +o"),
                 (sections::VARIABLES, "typeset -p"),
                 // Each name and each body is one word in one line, whatever is in it.
                 (sections::FUNCTIONS, "print -rl -- \"${(@qqqqkv)functions[@]}\""),
                 (sections::ALIASES, "alias -L; \\builtin alias -sL"),
                 (sections::EMULATION, "emulate"),
-                (sections::OPTIONS, "set +o"),
                 (sections::TRAPS, "trap"),
                 (sections::UMASK, "umask"),
             ],
@@ -54,9 +57,10 @@ impl Dialect {
         format!("{builtin} eval '{script}' >|{directory}/{SAVED} 2>&-\n")
     }
 
-    /// Writes the scripts of the traps.
-    pub(in crate::agent::shell) fn write_scripts(self, directory: &Directory) -> std::io::Result<()> {
-        directory.write(SAVE_FILE, self.save_script(directory.path()).as_bytes())?;
+    /// Writes the scripts of the traps, for a shell in which these words of ours are taken.
+    pub(in crate::agent::shell) fn write_scripts(self, directory: &Directory, taken: Taken) -> std::io::Result<()> {
+        let save = self.save_script(directory.path());
+        directory.write(SAVE_FILE, self.reworded(&save, taken).as_bytes())?;
         if self == Self::Posix {
             directory.write(INTERRUPT_FILE, self.interrupt_script(directory.path()).as_bytes())?;
             directory.write(ABORT, self.abort_script(directory.path()).as_bytes())?;
@@ -80,15 +84,15 @@ impl Dialect {
         let builtin = self.builtin();
         let (mut script, mut labels) = (Vec::new(), Vec::new());
         for (label, code) in self.pieces(saved) {
-            let failed = format!(
-                " || {builtin} printf '\\000{}%s\\000' {} >|{directory}/{SAVED}\n",
-                char::from(sections::FAILED),
-                labels.len()
-            );
-            labels.push(label);
             script.extend_from_slice(format!("{builtin} eval ").as_bytes());
             script.extend(quoted(&code));
-            script.extend_from_slice(failed.as_bytes());
+            if let Some(label) = label {
+                let (letter, number) = (char::from(sections::FAILED), labels.len());
+                let failed = format!(" || {builtin} printf '\\000{letter}%s\\000' {number} >|{directory}/{SAVED}");
+                script.extend_from_slice(failed.as_bytes());
+                labels.push(label);
+            }
+            script.push(b'\n');
         }
         (script, labels)
     }

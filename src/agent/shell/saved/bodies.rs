@@ -1,15 +1,20 @@
 //! Cuts what `declare -f` of bash prints into functions, while it comes.
 //!
 //! A function ends with a line `}`, but so may a line of a here-document in it. The names are known before, in the order in
-//! which the functions come: a function is over where the next one begins.
+//! which the functions come: a function is over where the next one begins. When a here-document looks like that too, one
+//! name begins twice, and only the shell can tell where.
 
 use super::{Found, statements::BEGINNING};
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 
 /// Functions of which one is not complete yet.
 pub(super) struct Bodies {
     /// Names of those that have not begun.
     names: VecDeque<Vec<u8>>,
+    /// Names of those that have.
+    begun: HashSet<Vec<u8>>,
+    /// Whether one has seemed to begin twice.
+    doubtful: bool,
     text: Vec<u8>,
     line: Vec<u8>,
     /// Whether the line before was `}`, or there was none.
@@ -21,7 +26,21 @@ pub(super) struct Bodies {
 impl Bodies {
     /// Functions with these names, none of which is kept when it is longer than this, in bytes.
     pub(super) fn new(names: VecDeque<Vec<u8>>, longest: usize) -> Self {
-        Self { names, text: Vec::new(), line: Vec::new(), after_end: true, too_long: false, longest }
+        Self {
+            names,
+            begun: HashSet::new(),
+            doubtful: false,
+            text: Vec::new(),
+            line: Vec::new(),
+            after_end: true,
+            too_long: false,
+            longest,
+        }
+    }
+
+    /// Whether a function may be cut in the wrong place. All of them together, in order, are what was listed.
+    pub(super) fn are_doubtful(&self) -> bool {
+        self.doubtful
     }
 
     /// Takes bytes, and gives the functions that they complete.
@@ -51,7 +70,10 @@ impl Bodies {
         let line = std::mem::take(&mut self.line);
         if self.after_end && self.begins_next(&line) {
             self.end_function(found);
-            self.names.pop_front();
+            self.begun.extend(self.names.pop_front());
+        } else if self.after_end {
+            let name = line.strip_prefix(b"function ").unwrap_or(&line).strip_suffix(b" () \n");
+            self.doubtful |= name.is_some_and(|name| self.begun.contains(name));
         }
         // What may follow a function is its attributes, which its name was listed with.
         if self.after_end && line.starts_with(b"declare -f") {
@@ -112,6 +134,24 @@ mod tests {
         let expected: Vec<_> = functions.iter().map(|text| Found::Whole(text.as_bytes().to_vec())).collect();
         for piece in [1, 7, 1000] {
             assert_eq!(cut(&["a-b", "f", "if"], 1000, listing.as_bytes(), piece), expected);
+        }
+    }
+
+    #[test]
+    fn a_here_document_that_looks_like_the_next_function_is_noticed() {
+        let listing = "f () \n{ \n    cat <<E\n}\ng () \n{ \nE\n\n}\ng () \n{ \n    :\n}\n";
+        for (names, doubtful) in [(["f", "g"], true), (["f", "h"], false)] {
+            let names = names.iter().map(|name| name.as_bytes().to_vec()).collect();
+            let mut bodies = Bodies::new(names, 1000);
+            let mut all = Vec::new();
+            let mut keep = |found| {
+                if let Found::Whole(text) = found {
+                    all.extend(text)
+                }
+            };
+            bodies.feed(listing.as_bytes(), &mut keep);
+            bodies.finish(&mut keep);
+            assert_eq!((bodies.are_doubtful(), all.as_slice()), (doubtful, listing.as_bytes()));
         }
     }
 

@@ -2,38 +2,63 @@
 
 use super::{Saved, reader::Reader};
 use crate::agent::shell::{dialect::Dialect, fifo::Fifo};
-use std::io;
+use std::{io, time::Duration};
+use tokio::time::Instant;
 
 /// The FIFO on which state is saved.
 pub(crate) struct Keeper {
     pub(in crate::agent::shell) fifo: Fifo,
     dialect: Dialect,
     reader: Reader,
+    /// When the state that is coming has begun to come.
+    began: Option<Instant>,
+    took: Duration,
 }
 
 impl Keeper {
     /// Reads from a FIFO.
     pub(in crate::agent::shell) fn new(fifo: Fifo, dialect: Dialect) -> Self {
-        Self { fifo, dialect, reader: Reader::new(dialect) }
+        Self { fifo, dialect, reader: Reader::new(dialect), began: None, took: Duration::ZERO }
     }
 
     /// Reads from another FIFO from now on.
     pub(in crate::agent::shell) fn reads_from(&mut self, fifo: Fifo) {
-        (self.fifo, self.reader) = (fifo, Reader::new(self.dialect));
+        (self.fifo, self.reader, self.began) = (fifo, Reader::new(self.dialect), None);
     }
 
     /// Waits for more of what the shell saves, and returns it when it is whole. May be cancelled without loss.
     pub(crate) async fn next(&mut self) -> io::Result<Option<Saved>> {
         tokio::task::consume_budget().await;
         let data = self.fifo.reader.data().await?;
-        Ok(data.and_then(|data| self.reader.feed(&data)))
+        Ok(data.and_then(|data| self.feed(&data)))
     }
 
     /// Takes what is there, without waiting.
     pub(crate) fn take(&mut self) -> Option<Saved> {
         let mut latest = None;
-        self.fifo.reader.take_what_is_there(|data| latest = self.reader.feed(&data).or(latest.take()));
+        let mut there = Vec::new();
+        self.fifo.reader.take_what_is_there(|data| there.push(data));
+        for data in there {
+            latest = self.feed(&data).or(latest);
+        }
         latest
+    }
+
+    /// How long it has taken to save the last state.
+    pub(crate) fn took(&self) -> Duration {
+        self.took
+    }
+
+    fn feed(&mut self, data: &[u8]) -> Option<Saved> {
+        let began = *self.began.get_or_insert_with(Instant::now);
+        let saved = self.reader.feed(data);
+        if saved.is_some() {
+            self.took = began.elapsed();
+        }
+        if !self.reader.is_in_the_middle() {
+            self.began = None;
+        }
+        saved
     }
 
     /// Numbers of the pieces of a state that the shell could not carry out.

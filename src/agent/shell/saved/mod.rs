@@ -27,6 +27,8 @@ pub(crate) struct Saved {
     /// Where it was.
     pub(crate) directory: PathBuf,
     pub(super) items: Vec<Item>,
+    /// Whether functions may be cut in the wrong places. All of them together are what was listed.
+    pub(super) functions_doubtful: bool,
     /// What was not kept.
     pub(super) lost: NotRestored,
 }

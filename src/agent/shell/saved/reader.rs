@@ -72,6 +72,11 @@ impl Reader {
         latest
     }
 
+    /// Whether a state has begun to come and is not complete.
+    pub(super) fn is_in_the_middle(&self) -> bool {
+        self.draft.is_some()
+    }
+
     /// Numbers of pieces that failed since this was asked last.
     pub(super) fn take_failed(&mut self) -> Vec<usize> {
         std::mem::take(&mut self.failed)
@@ -160,6 +165,7 @@ impl Reader {
             Section::Bodies(mut bodies) => {
                 if let Some(draft) = &mut self.draft {
                     bodies.finish(&mut |found| draft.add(dialect, Kind::Function, found));
+                    draft.saved.functions_doubtful = bodies.are_doubtful();
                 }
             }
         }
@@ -170,7 +176,7 @@ impl Reader {
 impl Draft {
     fn new(directory: &[u8]) -> Self {
         let directory = PathBuf::from(OsStr::from_bytes(directory));
-        let saved = Saved { directory, items: Vec::new(), lost: NotRestored::default() };
+        let saved = Saved { directory, items: Vec::new(), functions_doubtful: false, lost: NotRestored::default() };
         Self { saved, size: 0, names: VecDeque::new(), name: None, parameters: 0, spare: BinaryHeap::new() }
     }
 
@@ -222,7 +228,7 @@ impl Draft {
             text = [&name, b"\n".as_slice(), &text].concat();
         }
         let kind = if kind == Kind::Variable && dialect.lists_as_exported(&text) { Kind::Exported } else { kind };
-        if kind == Kind::Variable && dialect.hides_value(&text) {
+        if kind == Kind::Variable && dialect.hides_value(&text, &self.saved.items) {
             return self.lose(dialect, kind, &text);
         }
         let item = Item { kind, text };
