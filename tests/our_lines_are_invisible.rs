@@ -16,6 +16,8 @@ crate::in_every_shell!(
     a_return_at_the_top_ends_nothing_else,
     what_is_not_whole_gets_no_line_of_ours,
     variables_of_ours_stay_small,
+    a_builtin_that_is_disabled_costs_nothing,
+    lines_are_counted_as_in_a_script,
 );
 
 /// Each word that our lines have, and those of the language.
@@ -288,4 +290,36 @@ async fn variables_of_ours_stay_small(at: At) {
     // Exported, they must not keep programs from starting.
     s.run(format!("export -p >/dev/null; set -a; : {long}")).await.expect("", "", 0);
     s.run("/bin/true").await.expect("", "", 0);
+}
+
+async fn a_builtin_that_is_disabled_costs_nothing(at: At) {
+    let disable = match at.shell {
+        Shell::Bash => "enable -n",
+        Shell::Zsh => "disable",
+        Shell::Dash | Shell::Ash => return,
+    };
+    for word in [".", "eval", "printf", "command", "builtin", "trap", "return", ":", "exit"] {
+        let s = at.session().await;
+        s.run("kept=yes").await;
+        s.run(format!("{disable} {word}")).await.expect("", "", 0);
+        s.run("false").await.expect("", "", 1);
+        s.run("echo $? $kept").await.expect("1 yes\n", "", 0);
+        assert_eq!(s.get().await.generation, 1, "no shell was lost over `{word}`");
+    }
+    let s = at.session().await;
+    s.run(format!("{disable} cd; false")).await.expect("", "", 1);
+    assert_ne!(s.run("cd /usr; pwd").await.out(), "/usr\n", "what our lines do not need stays disabled");
+}
+
+async fn lines_are_counted_as_in_a_script(at: At) {
+    if at.shell == Shell::Dash {
+        // It does not count them.
+        return;
+    }
+    let s = at.session().await;
+    for _ in 0..2 {
+        s.run("echo $LINENO\n\necho $LINENO").await.expect("1\n3\n", "", 0);
+    }
+    s.run("false").await;
+    s.run("echo $LINENO").await.expect("1\n", "", 0);
 }

@@ -129,6 +129,7 @@ impl Dialect {
                 )
             }
         };
+        let source = if call.taken.disabled { self.enabled_after(source) } else { source };
         match self {
             // In one list, which an INT may abort at any point without ending the shell. The variable tells the trap
             // whether it is there to abort: an INT that comes before or after would end the shell.
@@ -141,6 +142,17 @@ impl Dialect {
             // line the shell runs what the user has it do for a prompt.
             Self::Bash | Self::Zsh if call.leave => format!("{source}; {leave}\n{leave}\n"),
             Self::Bash | Self::Zsh => format!("{source}\n{}\n", self.report_of(word, tag, directory)),
+        }
+    }
+
+    /// A line, and one that enables the built-ins of our lines again. A shell without them could not be told anything.
+    fn enabled_after(self, line: String) -> String {
+        const NEEDED: &str = "command builtin . : eval exit printf return set trap";
+        match self {
+            Self::Posix => line,
+            Self::Bash | Self::Zsh => {
+                format!("{line}\nSANDSHELL_END=${{SANDSHELL_END:-$?}}; \\enable {NEEDED}")
+            }
         }
     }
 

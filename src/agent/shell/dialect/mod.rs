@@ -60,8 +60,15 @@ impl Dialect {
         let mut arguments = vec![if name == "busybox" { "ash".to_owned() } else { name.to_owned() }];
         arguments.extend(options.iter().map(|&option| option.to_owned()));
         if self == Self::Zsh {
-            for option in ["interactivecomments", "nopromptsp", "nopromptcr", "nocheckjobs", "nohup", "histignorespace"]
-            {
+            for option in [
+                "interactivecomments",
+                "nopromptsp",
+                "nopromptcr",
+                "nocheckjobs",
+                "nohup",
+                "histignorespace",
+                "nonotify",
+            ] {
                 arguments.extend(["-o".to_owned(), option.to_owned()]);
             }
         }

@@ -9,6 +9,8 @@
 pub(in crate::agent::shell) struct Taken {
     pub(super) command: bool,
     pub(super) builtin: bool,
+    /// Whether built-ins may have been disabled, which bash and zsh can do.
+    pub(super) disabled: bool,
 }
 
 impl Taken {
@@ -16,6 +18,8 @@ impl Taken {
     pub(in crate::agent::shell) fn note(&mut self, text: &[u8]) {
         self.command |= defines(text, b"command");
         self.builtin |= defines(text, b"builtin");
+        let has = |word: &[u8]| text.windows(word.len()).any(|part| part == word);
+        self.disabled |= has(b"enable -") || has(b"disable ");
     }
 }
 
