@@ -158,17 +158,33 @@ impl Dialect {
 
     /// The report of a command, with more than [`Self::report`] says.
     fn report_of(self, word: &str, tag: u64, directory: &str) -> String {
-        let told = "\"$-\" \"${SANDSHELL_PIPES:0:4096}\" \"${PWD-}\"";
-        let traps = if self == Self::Bash { "trap -p DEBUG" } else { "trap" };
         match self {
             Self::Posix => {
                 format!("{word}printf \"\\000{tag:x} %s %s\\000\" \"$?\" \"${{PWD-}}\" >|{directory}/{STATUS}")
             }
-            // Whether there is a DEBUG trap comes before the report, as a record of its own.
-            Self::Bash | Self::Zsh => format!(
-                "{word}eval 'SANDSHELL_END=${{SANDSHELL_END:-$?}} SANDSHELL_PIPES=${{SANDSHELL_PIPES-}}; {word}{traps}; {word}printf \"\\000{tag:x} %s\\001%s\\001%s\\001%s\\000\" \"$SANDSHELL_END\" {told}; {CLEAR}' >|{directory}/{STATUS}"
-            ),
+            // zsh reads our lines byte by byte: this is a third of the line that is in the file.
+            Self::Zsh if word == self.word(Taken::default()) => {
+                format!("{word}. {directory}/{REPORT} {tag:x} >|{directory}/{STATUS}")
+            }
+            Self::Bash | Self::Zsh => {
+                format!("{word}eval '{}' >|{directory}/{STATUS}", self.report_in_words(word, &format!("{tag:x}")))
+            }
         }
+    }
+
+    /// The script of a report, whose tag is its only argument.
+    pub(super) fn report_script(self) -> String {
+        format!("{}\n", self.report_in_words(self.word(Taken::default()), "$1"))
+    }
+
+    /// Whether there is a DEBUG trap comes before the report, as a record of its own.
+    fn report_in_words(self, word: &str, tag: &str) -> String {
+        let told = "\"$-\" \"${SANDSHELL_PIPES:0:4096}\" \"${PWD-}\"";
+        let traps = if self == Self::Bash { "trap -p DEBUG" } else { "trap" };
+        format!(
+            "SANDSHELL_END=${{SANDSHELL_END:-$?}} SANDSHELL_PIPES=${{SANDSHELL_PIPES-}}; {word}{traps}; \
+             {word}printf \"\\000{tag} %s\\001%s\\001%s\\001%s\\000\" \"$SANDSHELL_END\" {told}; {CLEAR}"
+        )
     }
 
     /// The script that ends a shell after its only command, with its status. It puts an end to traces of our lines, and its
@@ -279,6 +295,9 @@ const CLEAR: &str = "SANDSHELL_END= SANDSHELL_PIPES=";
 
 /// What turns off the traces of a shell that is about to leave. Some show that itself.
 pub(in crate::agent::shell) const UNTRACE: &[u8] = b"set +xv";
+
+/// Script of the report of a command, for zsh.
+pub(super) const REPORT: &str = "report";
 
 /// Script of the INT trap while a command runs.
 pub(super) const ABORT: &str = "abort";

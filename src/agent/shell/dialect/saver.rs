@@ -1,7 +1,10 @@
 //! How a shell saves what a next one gets back, and how that is restored.
 
 use super::{
-    Dialect, Directory, INTERRUPT_FILE, RESTORE, SAVE_FILE, SAVED, Taken, call::ABORT, quoting::quoted, sections,
+    Dialect, Directory, INTERRUPT_FILE, RESTORE, SAVE_FILE, SAVED, Taken,
+    call::{ABORT, REPORT},
+    quoting::quoted,
+    sections,
 };
 use crate::agent::shell::saved::{Kind, Saved};
 
@@ -61,6 +64,9 @@ impl Dialect {
     pub(in crate::agent::shell) fn write_scripts(self, directory: &Directory, taken: Taken) -> std::io::Result<()> {
         let save = self.save_script(directory.path());
         directory.write(SAVE_FILE, self.reworded(&save, taken).as_bytes())?;
+        if self == Self::Zsh {
+            directory.write(REPORT, self.report_script().as_bytes())?;
+        }
         if self == Self::Posix {
             directory.write(INTERRUPT_FILE, self.interrupt_script(directory.path()).as_bytes())?;
             directory.write(ABORT, self.abort_script(directory.path()).as_bytes())?;
