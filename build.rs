@@ -3,7 +3,12 @@
 use prost::Message;
 use std::{env, fs, path::PathBuf};
 
-const PROTOS: &[&str] = &["sandshell/v1/sandbox.proto", "sandshell/v1/session.proto", "sandshell/agent/v1/agent.proto"];
+const PROTOS: &[&str] = &[
+    "sandshell/v1/sandbox.proto",
+    "sandshell/v1/session.proto",
+    "sandshell/v1/file.proto",
+    "sandshell/agent/v1/agent.proto",
+];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=proto");

@@ -60,6 +60,14 @@ pub enum Error {
         /// Why, and what to do.
         message: String,
     },
+    /// A file cannot be read or changed as asked.
+    #[error("{message}")]
+    File {
+        /// Stable name of the cause.
+        reason: Reason,
+        /// Which path, what is wrong and what to do.
+        message: String,
+    },
     /// The caller did not say who they are, or it is not true.
     #[error("{message}")]
     Unauthenticated {
@@ -174,8 +182,38 @@ pub enum Reason {
     DatabaseUnreachable,
     /// What makes the sandboxes, or gives the images, does not answer.
     RuntimeUnreachable,
-    /// A disk of the server's is full.
+    /// A disk of the server's is full, or the sandbox's.
     NoSpace,
+    /// The sandbox's agent is of an earlier version, which cannot do this.
+    SandboxTooOld,
+    /// There is no such file.
+    FileNotFound,
+    /// There is something of that name.
+    AlreadyExists,
+    /// The user may not do this.
+    PermissionDenied,
+    /// It is a directory, and something else was needed.
+    IsADirectory,
+    /// A directory was needed.
+    NotADirectory,
+    /// A regular file was needed.
+    NotAFile,
+    /// The directory is not empty.
+    DirectoryNotEmpty,
+    /// The file has another etag than the one asked for.
+    EtagMismatch,
+    /// The text to replace is not there.
+    TextNotFound,
+    /// The text to replace is there more than once.
+    TextNotUnique,
+    /// The file is larger than this can take.
+    FileTooLarge,
+    /// Symbolic links lead in a circle.
+    TooManyLinks,
+    /// The file system cannot be written to.
+    ReadOnly,
+    /// The system says so, in words of its own.
+    IoError,
 }
 
 impl Error {
@@ -230,6 +268,11 @@ impl Error {
     pub fn no_space(whose: &str) -> Self {
         let message = format!("no space left on the disk of {whose}; the operator must make room");
         Self::Exhausted { reason: Reason::NoSpace, message, retry_after: Some(Duration::from_secs(5)) }
+    }
+
+    /// A file cannot be read or changed as asked.
+    pub fn file(reason: Reason, message: impl Into<String>) -> Self {
+        Self::File { reason, message: message.into() }
     }
 
     /// Something that should not happen.

@@ -8,6 +8,7 @@ pub mod api;
 pub mod cli;
 mod descriptors;
 pub mod error;
+mod packet;
 pub mod rpc;
 pub mod runtime;
 pub mod sandbox;

@@ -64,7 +64,7 @@ crate::in_every_runtime!(each_does_what_it_is_for);
 /// not be known without having done the work. A method that is not in here is missing.
 async fn each_does_what_it_is_for(on: Runtime) {
     let server = Server::start(on.options());
-    let Clients { sandboxes: mut boxes, mut sessions, .. } = server.connect().await;
+    let Clients { sandboxes: mut boxes, mut sessions, mut files, .. } = server.connect().await;
     let mut done = Vec::new();
     macro_rules! call {
         ($client:ident.$method:ident, $path:literal, $request:expr) => {{
@@ -95,6 +95,40 @@ async fn each_does_what_it_is_for(on: Runtime) {
         update_mask: Some(prost_types::FieldMask { paths: vec!["labels".into()] }),
     };
     assert_eq!(call!(boxes.update_sandbox, "SandboxService/UpdateSandbox", request).labels, labels);
+
+    let (id, path) = (|| sandbox_id.clone(), |name: &str| format!("/tmp/{name}"));
+    let request = v1::MakeDirectoryRequest { sandbox_id: id(), path: path("d"), ..Default::default() };
+    call!(files.make_directory, "FileService/MakeDirectory", request);
+    let open = v1::WriteOpen { sandbox_id: id(), path: path("d/f"), ..Default::default() };
+    let pieces = [v1::write_request::Request::Open(open), v1::write_request::Request::Data("six".into())];
+    let pieces = pieces.map(|piece| v1::WriteRequest { request: Some(piece) });
+    let written = call!(files.write, "FileService/Write", tokio_stream::iter(pieces));
+    let request = v1::StatRequest { sandbox_id: id(), path: path("d/f"), ..Default::default() };
+    assert_eq!(call!(files.stat, "FileService/Stat", request), written);
+    let (old, new) = ("six".into(), "seven".into());
+    let request = v1::ReplaceRequest { sandbox_id: id(), path: path("d/f"), old, new, ..Default::default() };
+    assert_eq!(call!(files.replace, "FileService/Replace", request).replacements, 1);
+    let request = v1::CopyRequest { sandbox_id: id(), path: path("d/f"), new_path: path("d/g"), ..Default::default() };
+    assert_eq!(call!(files.copy, "FileService/Copy", request).size_bytes, 5);
+    let request = v1::MoveRequest { sandbox_id: id(), path: path("d/g"), new_path: path("d/h"), ..Default::default() };
+    assert_eq!(call!(files.r#move, "FileService/Move", request).path, "/tmp/d/h");
+    let request =
+        v1::SetAttributesRequest { sandbox_id: id(), path: path("d/h"), mode: Some(0o711), ..Default::default() };
+    assert_eq!(call!(files.set_attributes, "FileService/SetAttributes", request).mode, 0o711);
+    let request = v1::RemoveRequest { sandbox_id: id(), path: path("d/f"), ..Default::default() };
+    call!(files.remove, "FileService/Remove", request);
+    let request = v1::ListRequest { sandbox_id: id(), path: path("d"), ..Default::default() };
+    let listed = call!(files.list, "FileService/List", request).files;
+    assert_eq!(listed.iter().map(|file| file.path.as_str()).collect::<Vec<_>>(), ["/tmp/d/h"]);
+    let request = v1::ReadRequest { sandbox_id: id(), path: path("d/h"), ..Default::default() };
+    let mut pieces = call!(files.read, "FileService/Read", request);
+    let mut bytes = Vec::new();
+    while let Some(piece) = within("a piece", pieces.message()).await.expect("a piece") {
+        if let Some(v1::read_response::Response::Data(data)) = piece.response {
+            bytes.extend_from_slice(&data);
+        }
+    }
+    assert_eq!(bytes, b"seven");
 
     let request = v1::CreateSessionRequest { sandbox_id: sandbox_id.clone(), ..Default::default() };
     let session = call!(sessions.create_session, "SessionService/CreateSession", request);
@@ -129,8 +163,16 @@ async fn each_does_what_it_is_for(on: Runtime) {
     assert!(stats.memory_bytes.is_some_and(|bytes| bytes > 0), "{stats:?}");
 
     let request = v1::ListProcessesRequest { session_id: session_id.clone(), ..Default::default() };
-    let listed = call!(sessions.list_processes, "SessionService/ListProcesses", request).processes;
-    let sleeping = listed.iter().find(|process| process.command == "sleep 1000").expect("what runs");
+    // The shell has printed where it is, and is about to start the program.
+    let sleeping = loop {
+        let listed = within("a list", sessions.list_processes(request.clone())).await.expect("a list").into_inner();
+        let sleeping = listed.processes.into_iter().find(|process| process.command == "sleep 1000");
+        if let Some(sleeping) = sleeping {
+            break sleeping;
+        }
+        tokio::task::yield_now().await;
+    };
+    done.push("/sandshell.v1.SessionService/ListProcesses");
     assert_eq!((&sleeping.command_id, sleeping.foreground), (&command_id, true));
     let (pid, signal) = (sleeping.pid, libc::SIGCONT);
     let request = v1::SignalProcessRequest { session_id: session_id.clone(), pid, signal, ..Default::default() };

@@ -58,6 +58,35 @@ fn table(ids: &Ids) -> Vec<(&'static str, Vec<u8>, Asked)> {
         message_request: Some(MessageRequest::ListServices(String::new())),
         ..Default::default()
     };
+    let list_processes = v1::ListProcessesRequest { session_id: session_id(), ..Default::default() };
+    let signal_process = v1::SignalProcessRequest { session_id: session_id(), pid: 999_999, ..Default::default() };
+    let (path, new_path) = (|| "/tmp/file".to_owned(), || "/tmp/copy".to_owned());
+    let open = v1::WriteOpen { sandbox_id: sandbox_id(), path: path(), ..Default::default() };
+    let write = v1::WriteRequest { request: Some(v1::write_request::Request::Open(open)) };
+    let stat = v1::StatRequest { sandbox_id: sandbox_id(), path: path(), ..Default::default() };
+    let list = v1::ListRequest { sandbox_id: sandbox_id(), path: "/tmp".into(), ..Default::default() };
+    let read = v1::ReadRequest { sandbox_id: sandbox_id(), path: path(), ..Default::default() };
+    let (sandbox, directory) = (sandbox_id(), "/tmp/a/b".into());
+    let make_directory =
+        v1::MakeDirectoryRequest { sandbox_id: sandbox, path: directory, parents: true, ..Default::default() };
+    let copy = v1::CopyRequest {
+        sandbox_id: sandbox_id(),
+        path: path(),
+        new_path: new_path(),
+        overwrite: true,
+        ..Default::default()
+    };
+    let move_ = v1::MoveRequest {
+        sandbox_id: sandbox_id(),
+        path: new_path(),
+        new_path: path(),
+        overwrite: true,
+        ..Default::default()
+    };
+    let set_attributes =
+        v1::SetAttributesRequest { sandbox_id: sandbox_id(), path: path(), mode: Some(0o755), ..Default::default() };
+    let replace = v1::ReplaceRequest { sandbox_id: sandbox_id(), path: path(), old: "x".into(), ..Default::default() };
+    let remove = v1::RemoveRequest { sandbox_id: sandbox_id(), path: path(), ..Default::default() };
     let (sandbox, session, command) = ("SANDBOX_NOT_FOUND", "SESSION_NOT_FOUND", "COMMAND_NOT_FOUND");
     vec![
         ("/grpc.health.v1.Health/Check", vec![], Open),
@@ -100,6 +129,18 @@ fn table(ids: &Ids) -> Vec<(&'static str, Vec<u8>, Asked)> {
         ),
         ("/sandshell.v1.SessionService/ListCommands", list_commands.encode_to_vec(), NotFound(session)),
         ("/sandshell.v1.SessionService/SignalCommand", signal.encode_to_vec(), NotFound(command)),
+        ("/sandshell.v1.SessionService/ListProcesses", list_processes.encode_to_vec(), NotFound(session)),
+        ("/sandshell.v1.SessionService/SignalProcess", signal_process.encode_to_vec(), NotFound(session)),
+        ("/sandshell.v1.FileService/Write", write.encode_to_vec(), NotFound(sandbox)),
+        ("/sandshell.v1.FileService/Stat", stat.encode_to_vec(), NotFound(sandbox)),
+        ("/sandshell.v1.FileService/List", list.encode_to_vec(), NotFound(sandbox)),
+        ("/sandshell.v1.FileService/Read", read.encode_to_vec(), NotFound(sandbox)),
+        ("/sandshell.v1.FileService/MakeDirectory", make_directory.encode_to_vec(), NotFound(sandbox)),
+        ("/sandshell.v1.FileService/Copy", copy.encode_to_vec(), NotFound(sandbox)),
+        ("/sandshell.v1.FileService/Move", move_.encode_to_vec(), NotFound(sandbox)),
+        ("/sandshell.v1.FileService/SetAttributes", set_attributes.encode_to_vec(), NotFound(sandbox)),
+        ("/sandshell.v1.FileService/Replace", replace.encode_to_vec(), NotFound(sandbox)),
+        ("/sandshell.v1.FileService/Remove", remove.encode_to_vec(), NotFound(sandbox)),
         (
             "/sandshell.v1.SessionService/CloseSession",
             v1::CloseSessionRequest { session_id: session_id() }.encode_to_vec(),
@@ -133,13 +174,17 @@ async fn make(server: &Server, key: &str) -> Ids {
     Ids { sandbox, session, command }
 }
 
-/// Fails unless caller and ids are known. A command that has ended cannot be signalled, which is an answer, too.
+/// Fails unless caller and ids are known. What is not there to be signalled or replaced is an answer, too.
 #[track_caller]
 fn expect_known(path: &str, answer: Result<Bytes, Status>) {
-    if let Err(status) = answer {
-        expect_error(&status, Code::FailedPrecondition, "COMMAND_EXITED");
-        assert!(path.ends_with("SignalCommand"), "{path}: {status:?}");
-    }
+    let Err(status) = answer else { return };
+    let (code, reason) = match path.rsplit('/').next() {
+        Some("SignalCommand") => (Code::FailedPrecondition, "COMMAND_EXITED"),
+        Some("SignalProcess") => (Code::NotFound, "PROCESS_NOT_FOUND"),
+        Some("Replace") => (Code::FailedPrecondition, "TEXT_NOT_FOUND"),
+        _ => panic!("{path}: {status:?}"),
+    };
+    expect_error(&status, code, reason);
 }
 
 /// Calls again when the server asks for patience, as it does beyond so many calls without a known key in a second.

@@ -61,7 +61,7 @@ const ABSENT: &[(&str, &[&str], &str)] = &[
 ];
 
 /// The one file of a part that the words are for.
-const PLACES: &[(&str, &str)] = &[("agent/service.rs", "tonic")];
+const PLACES: &[(&str, &str)] = &[("agent/service.rs", "tonic"), ("agent/file/service.rs", "tonic")];
 
 /// Longer than any file should be; files that may be longer, with the reason.
 const LONGEST: usize = 400;

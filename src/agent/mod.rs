@@ -9,10 +9,13 @@ mod as_user;
 mod asked;
 mod command;
 pub mod config;
+mod connections;
 mod driver;
 mod earlier;
 mod environment;
 mod escalation;
+pub mod file;
+mod file_process;
 mod input;
 mod leftovers;
 mod lending;
@@ -44,13 +47,6 @@ use std::{
     sync::Arc,
 };
 use tokio::signal::unix::{SignalKind, signal};
-use tokio_stream::{StreamExt, wrappers::UnixListenerStream};
-
-/// The newest protocol between server and agent that this program speaks. An agent serves every older one.
-pub const PROTOCOL_VERSION: u32 = 1;
-
-/// Bytes on their way to the server that the kernel may hold for one connection.
-const SEND_BUFFER: usize = 1 << 20;
 
 /// What the agent is handed when it starts.
 pub struct Handed {
@@ -88,13 +84,6 @@ pub fn main(handed: Handed) -> ExitCode {
     }
 }
 
-/// Gives a connection to the server room for a whole piece of output, or as much of that as the system allows: a program
-/// that prints a lot is read while the server still takes the last piece.
-fn enlarge(stream: &tokio::net::UnixStream) {
-    // Refused, it costs speed only.
-    let _ = rustix::net::sockopt::set_socket_send_buffer_size(stream, SEND_BUFFER);
-}
-
 fn serve(handed: Handed) -> Result<(), Failure> {
     shell::protect();
     let mut text = String::new();
@@ -113,15 +102,13 @@ fn serve(handed: Handed) -> Result<(), Failure> {
             }
         });
         let listener = tokio::net::UnixListener::from_std(handed.listener)?;
+        let files = file_process::FileProcess::new(&config.working_directory, config.memory_bytes);
         let sessions = Arc::new(sessions::Sessions::new(config, directories, oom::OomCounter::new(handed.oom)));
         tokio::spawn(memory::trim_when_quiet(sessions.activity().clone()));
         if sessions.config.background_is_activity {
             tokio::spawn(programs::count_background(Arc::clone(&sessions)));
         }
-        let peers = handed.peers;
-        let incoming = UnixListenerStream::new(listener)
-            .filter(move |stream| stream.as_ref().map_or(true, |stream| peers.allow(stream)))
-            .map(|stream| stream.inspect(enlarge));
+        let incoming = connections::take(listener, handed.peers, files);
         service::Service { sessions }.serve(incoming).await.map_err(Failure::Serve)
     })
 }

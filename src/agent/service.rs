@@ -1,7 +1,6 @@
 //! The agent's side of the private service: takes messages, calls the sessions, answers.
 
 use super::{
-    PROTOCOL_VERSION,
     answer::Held,
     arrival::Arriving,
     asked,
@@ -92,7 +91,7 @@ impl AgentService for Service {
 
     async fn hello(&self, request: Request<HelloRequest>) -> Result<Response<HelloResponse>, Status> {
         Ok(Response::new(HelloResponse {
-            protocol_version: request.into_inner().protocol_version.min(PROTOCOL_VERSION),
+            protocol_version: request.into_inner().protocol_version.min(transport::PROTOCOL_VERSION),
             agent_version: env!("CARGO_PKG_VERSION").into(),
             sandbox_id: self.sessions.sandbox_id().into(),
         }))

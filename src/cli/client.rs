@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     api::v1::{
-        DeleteSandboxRequest, sandbox_service_client::SandboxServiceClient,
+        DeleteSandboxRequest, file_service_client::FileServiceClient, sandbox_service_client::SandboxServiceClient,
         session_service_client::SessionServiceClient,
     },
     rpc::transport::{CONNECTION_WINDOW, MAX_FRAME_BYTES, STREAM_WINDOW},
@@ -102,6 +102,7 @@ type PrivateServer = (oneshot::Sender<()>, JoinHandle<Result<(), ServerError>>);
 pub(super) struct Client {
     pub(super) sandboxes: SandboxServiceClient<Channel>,
     pub(super) sessions: SessionServiceClient<Channel>,
+    pub(super) files: FileServiceClient<Channel>,
     private: Option<PrivateServer>,
 }
 
@@ -148,7 +149,8 @@ impl Client {
     fn new(channel: transport::Channel, bearer: Bearer) -> Self {
         Self {
             sandboxes: SandboxServiceClient::with_interceptor(channel.clone(), bearer.clone()),
-            sessions: SessionServiceClient::with_interceptor(channel, bearer),
+            sessions: SessionServiceClient::with_interceptor(channel.clone(), bearer.clone()),
+            files: FileServiceClient::with_interceptor(channel, bearer),
             private: None,
         }
     }

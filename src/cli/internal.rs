@@ -38,6 +38,17 @@ pub(super) struct AgentArgs {
     socket: Option<PathBuf>,
 }
 
+/// What the agent tells the program for files. It gets connections through its standard input.
+#[derive(Debug, Args)]
+pub(super) struct FilesArgs {
+    /// Where relative paths begin. Without it: where it was started.
+    #[arg(long)]
+    working_directory: Option<PathBuf>,
+    /// The sandbox's memory limit.
+    #[arg(long)]
+    memory_bytes: Option<u64>,
+}
+
 /// Descriptors of the zygote, opened by the server.
 #[derive(Debug, Args)]
 pub(super) struct ZygoteArgs {
@@ -93,6 +104,17 @@ fn given(args: AgentArgs) -> io::Result<Handed> {
 fn handed(fd: RawFd) -> OwnedFd {
     // SAFETY: the runtime opened this descriptor for the agent, and nothing else in this process knows its number.
     unsafe { OwnedFd::from_raw_fd(fd) }
+}
+
+/// Runs the program for files.
+pub(super) fn files(args: FilesArgs) -> ExitCode {
+    tracing_subscriber::fmt().with_max_level(tracing::Level::WARN).with_ansi(false).with_writer(io::stderr).init();
+    let FilesArgs { working_directory, memory_bytes } = args;
+    let settings = agent::file::Settings { working_directory, memory_bytes };
+    match rustix::io::dup(rustix::stdio::stdin()) {
+        Ok(agent) => agent::file::main(agent, &settings),
+        Err(_) => ExitCode::FAILURE,
+    }
 }
 
 /// Runs the zygote.

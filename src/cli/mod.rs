@@ -8,6 +8,7 @@ mod database;
 mod doctor;
 mod error;
 mod exposure;
+mod files;
 mod follow;
 mod internal;
 mod janitor;
@@ -53,6 +54,12 @@ enum Command {
     Ps(processes::PsArgs),
     /// Send a signal to a process of a session.
     Kill(processes::KillArgs),
+    /// List a directory of a sandbox.
+    Ls(files::LsArgs),
+    /// Print a file of a sandbox.
+    Cat(files::CatArgs),
+    /// Copy a file into a sandbox or out of it.
+    Cp(files::CpArgs),
     /// Make, list and revoke API keys.
     Key(key::Args),
     /// List tenants and set their limits.
@@ -62,6 +69,9 @@ enum Command {
     /// The program inside every sandbox.
     #[command(hide = true)]
     Agent(internal::AgentArgs),
+    /// The program beside the agent that works on files.
+    #[command(hide = true)]
+    Files(internal::FilesArgs),
     /// The process that makes sandboxes.
     #[command(hide = true)]
     Zygote(internal::ZygoteArgs),
@@ -78,6 +88,7 @@ pub fn main() -> ExitCode {
     // No thread and no tokio runtime exists here: the agent and the zygote fork, and need it so.
     let outcome = match Cli::parse().command {
         Command::Agent(args) => return internal::agent(args),
+        Command::Files(args) => return internal::files(args),
         Command::Zygote(args) => return internal::zygote(&args),
         Command::Relay(args) => return internal::relay(&args),
         Command::Serve(args) => serve::main(args).map(|()| ExitCode::SUCCESS),
@@ -85,6 +96,9 @@ pub fn main() -> ExitCode {
         Command::Shell(args) => shell::main(args),
         Command::Ps(args) => processes::ps(&args).map(|()| ExitCode::SUCCESS),
         Command::Kill(args) => processes::kill(&args).map(|()| ExitCode::SUCCESS),
+        Command::Ls(args) => files::ls(&args).map(|()| ExitCode::SUCCESS),
+        Command::Cat(args) => files::cat(&args).map(|()| ExitCode::SUCCESS),
+        Command::Cp(args) => files::cp(args).map(|()| ExitCode::SUCCESS),
         Command::Doctor(args) => doctor::main(&args),
         Command::Janitor(args) => janitor::main(&args),
         Command::Key(args) => key::main(args).map(|()| ExitCode::SUCCESS),

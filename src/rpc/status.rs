@@ -102,6 +102,7 @@ fn describe(error: Error, details: &mut ErrorDetails) -> (Code, &'static str, St
             }
             (Code::ResourceExhausted, reason_name(reason), message)
         }
+        Error::File { reason, .. } => (file_code(reason), reason_name(reason), message),
         Error::Unauthenticated { .. } => (Code::Unauthenticated, "UNAUTHENTICATED", message),
         Error::Unavailable { reason, .. } => {
             details.set_retry_info(Some(RETRY_AFTER));
@@ -176,6 +177,17 @@ fn code_name(code: Code) -> &'static str {
     }
 }
 
+fn file_code(reason: Reason) -> Code {
+    match reason {
+        Reason::FileNotFound => Code::NotFound,
+        Reason::AlreadyExists => Code::AlreadyExists,
+        Reason::PermissionDenied => Code::PermissionDenied,
+        Reason::NoSpace | Reason::FileTooLarge | Reason::TooManyStreams => Code::ResourceExhausted,
+        Reason::IoError => Code::Internal,
+        _ => Code::FailedPrecondition,
+    }
+}
+
 fn not_found_reason(kind: Kind) -> &'static str {
     match kind {
         Kind::Sandbox => "SANDBOX_NOT_FOUND",
@@ -217,6 +229,21 @@ fn reason_name(reason: Reason) -> &'static str {
         Reason::DatabaseUnreachable => "DATABASE_UNREACHABLE",
         Reason::RuntimeUnreachable => "RUNTIME_UNREACHABLE",
         Reason::NoSpace => "NO_SPACE",
+        Reason::SandboxTooOld => "SANDBOX_TOO_OLD",
+        Reason::FileNotFound => "FILE_NOT_FOUND",
+        Reason::AlreadyExists => "ALREADY_EXISTS",
+        Reason::PermissionDenied => "PERMISSION_DENIED",
+        Reason::IsADirectory => "IS_A_DIRECTORY",
+        Reason::NotADirectory => "NOT_A_DIRECTORY",
+        Reason::NotAFile => "NOT_A_FILE",
+        Reason::DirectoryNotEmpty => "DIRECTORY_NOT_EMPTY",
+        Reason::EtagMismatch => "ETAG_MISMATCH",
+        Reason::TextNotFound => "TEXT_NOT_FOUND",
+        Reason::TextNotUnique => "TEXT_NOT_UNIQUE",
+        Reason::FileTooLarge => "FILE_TOO_LARGE",
+        Reason::TooManyLinks => "TOO_MANY_LINKS",
+        Reason::ReadOnly => "READ_ONLY",
+        Reason::IoError => "IO_ERROR",
     }
 }
 

@@ -19,10 +19,18 @@ pub const MAX_MESSAGE_BYTES: usize = 32 << 20;
 pub const MAX_FRAME_BYTES: u32 = 256 << 10;
 
 /// The newest protocol between server and agent. An agent serves it and all before it.
-pub const PROTOCOL_VERSION: u32 = 1;
+///
+/// 1: sessions. 2: a connection whose first byte is [`FOR_FILES`] is for files.
+pub const PROTOCOL_VERSION: u32 = 2;
 
 /// Metadata of a call to the agent: milliseconds within which the caller must have an answer.
 pub const ANSWER_WITHIN: &str = "sandshell-answer-within";
 
 /// Metadata of a call to the agent: only what an earlier call with the same `request_id` has made is wanted.
 pub const ONLY_KNOWN: &str = "sandshell-only-known";
+
+/// Comes before everything else on a connection that is for files.
+pub const FOR_FILES: u8 = b'F';
+
+/// Bytes of a file in one message, so that with what is around them they are one HTTP/2 frame.
+pub const FILE_PIECE: usize = 252 << 10;

@@ -3,7 +3,6 @@
 pub mod docker;
 mod kill;
 pub mod linux;
-mod packet;
 mod sharing;
 
 use serde::{Deserialize, Serialize};

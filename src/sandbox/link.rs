@@ -5,11 +5,12 @@ use crate::{
         agent::v1::{
             ActivityRequest, ActivityResponse, HelloRequest, StopRequest, agent_service_client::AgentServiceClient,
         },
-        v1::ListSessionsRequest,
+        v1::{ListSessionsRequest, file_service_client::FileServiceClient},
     },
-    error::{Error, Result},
+    error::{Error, Reason, Result},
     rpc::transport::{
-        CONNECTION_WINDOW, MAX_FRAME_BYTES, MAX_MESSAGE_BYTES, PROTOCOL_VERSION, STREAM_WINDOW, WATCHER_WINDOW,
+        CONNECTION_WINDOW, FOR_FILES, MAX_FRAME_BYTES, MAX_MESSAGE_BYTES, PROTOCOL_VERSION, STREAM_WINDOW,
+        WATCHER_WINDOW,
     },
     runtime::Runtime,
 };
@@ -17,15 +18,19 @@ use hyper_util::rt::TokioIo;
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU32, AtomicU64, Ordering},
     },
     time::Duration,
 };
+use tokio::io::AsyncWriteExt;
 use tonic::transport::{Channel, Endpoint};
 use tower::service_fn;
 
 /// What speaks with an agent. Cheap to clone.
 pub type AgentClient = AgentServiceClient<Channel>;
+
+/// What speaks with the program that works on a sandbox's files. Cheap to clone.
+pub type FileClient = FileServiceClient<Channel>;
 
 /// A `RunResponse` may hold 16 MiB of each stream and a little more.
 const MAX_RESPONSE_BYTES: usize = MAX_MESSAGE_BYTES + (1 << 20);
@@ -40,6 +45,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// The first protocol with connections for files.
+const FILES_SINCE: u32 = 2;
+
 /// When a client should try again what could not reach the agent.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
 
@@ -49,11 +57,15 @@ pub struct Link {
     /// A connection of its own for those who only watch, and for the output of commands beyond the first ones; made when the
     /// first of them comes. How much a stream may have under way is the same for all of a connection.
     watchers: AgentClient,
+    /// A connection to the program that works on files, made when it is first needed.
+    files: FileClient,
     sandbox_id: String,
     /// Counts connections made, so that each is greeted once.
     connections: Arc<AtomicU64>,
     /// The connection that was greeted last; 0 before the first.
     greeted: AtomicU64,
+    /// The protocol that the agent speaks.
+    protocol: AtomicU32,
     /// One greets, others wait for it.
     greeting: tokio::sync::Mutex<()>,
 }
@@ -62,10 +74,14 @@ impl Link {
     /// A line to the agent of a sandbox, not yet connected.
     pub fn new(runtime: Arc<dyn Runtime>, sandbox_id: &str) -> Self {
         let connections = Arc::new(AtomicU64::new(0));
-        let client = self::client(&runtime, sandbox_id, STREAM_WINDOW, connections.clone());
-        let watchers = self::client(&runtime, sandbox_id, WATCHER_WINDOW, Arc::default());
+        let agent = |channel| AgentClient::new(channel).max_decoding_message_size(MAX_RESPONSE_BYTES);
+        let client = agent(channel(&runtime, sandbox_id, STREAM_WINDOW, None, connections.clone()));
+        let watchers = agent(channel(&runtime, sandbox_id, WATCHER_WINDOW, None, Arc::default()));
+        let files = FileClient::new(channel(&runtime, sandbox_id, STREAM_WINDOW, Some(FOR_FILES), Arc::default()))
+            .max_decoding_message_size(MAX_MESSAGE_BYTES);
         let (greeted, greeting) = (AtomicU64::new(0), tokio::sync::Mutex::new(()));
-        Self { client, watchers, sandbox_id: sandbox_id.to_owned(), connections, greeted, greeting }
+        let (sandbox_id, protocol) = (sandbox_id.to_owned(), AtomicU32::new(0));
+        Self { client, watchers, files, sandbox_id, connections, greeted, protocol, greeting }
     }
 
     /// A client whose connection has been greeted.
@@ -83,6 +99,18 @@ impl Link {
     pub async fn watcher(&self) -> Result<AgentClient> {
         self.client().await?;
         Ok(self.watchers.clone())
+    }
+
+    /// A client for files, once the agent is known to be the right one.
+    pub fn files(&self) -> Result<FileClient> {
+        if self.protocol.load(Ordering::Relaxed) < FILES_SINCE {
+            let message = format!(
+                "sandbox \"{}\" was started by an earlier version of Sandshell, which cannot work on its files; create another",
+                self.sandbox_id
+            );
+            return Err(Error::WrongState { reason: Reason::SandboxTooOld, message });
+        }
+        Ok(self.files.clone())
     }
 
     /// Ends all sessions; watchers are told.
@@ -135,23 +163,33 @@ impl Link {
                 answer.protocol_version, answer.sandbox_id
             )));
         }
+        self.protocol.store(answer.protocol_version, Ordering::Relaxed);
         self.greeted.store(self.connections.load(Ordering::Relaxed), Ordering::Relaxed);
         Ok(())
     }
 }
 
-/// A client over a connection that is made when it is needed, and counted.
-fn client(runtime: &Arc<dyn Runtime>, sandbox_id: &str, window: u32, connections: Arc<AtomicU64>) -> AgentClient {
+/// A connection that is made when it is needed, and counted. What it is for goes before everything else.
+fn channel(
+    runtime: &Arc<dyn Runtime>,
+    sandbox_id: &str,
+    window: u32,
+    purpose: Option<u8>,
+    connections: Arc<AtomicU64>,
+) -> Channel {
     let (runtime, id) = (runtime.clone(), Arc::<str>::from(sandbox_id));
     let connector = service_fn(move |_| {
         let (runtime, id, connections) = (runtime.clone(), id.clone(), connections.clone());
         async move {
-            let stream = runtime.connect(&id).await?;
+            let mut stream = runtime.connect(&id).await?;
+            if let Some(purpose) = purpose {
+                stream.write_all(&[purpose]).await?;
+            }
             connections.fetch_add(1, Ordering::Relaxed);
-            Ok::<_, crate::runtime::RuntimeError>(TokioIo::new(stream))
+            Ok::<_, Box<dyn std::error::Error + Send + Sync>>(TokioIo::new(stream))
         }
     });
-    let channel = Endpoint::from_static("http://agent.sandshell")
+    Endpoint::from_static("http://agent.sandshell")
         .initial_stream_window_size(window)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_frame_size(MAX_FRAME_BYTES)
@@ -159,6 +197,5 @@ fn client(runtime: &Arc<dyn Runtime>, sandbox_id: &str, window: u32, connections
         .connect_timeout(CONNECT_TIMEOUT)
         .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
         .keep_alive_timeout(KEEPALIVE_TIMEOUT)
-        .connect_with_connector_lazy(connector);
-    AgentClient::new(channel).max_decoding_message_size(MAX_RESPONSE_BYTES)
+        .connect_with_connector_lazy(connector)
 }

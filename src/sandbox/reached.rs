@@ -1,6 +1,9 @@
 //! A sandbox as a call sees it: its agent's client, and what to make of it when the agent is lost.
 
-use super::{Entry, Sandboxes, State, link::AgentClient};
+use super::{
+    Entry, Sandboxes, State,
+    link::{AgentClient, FileClient},
+};
 use crate::{
     api::agent::v1::ActivityResponse,
     error::{Error, Result},
@@ -56,6 +59,12 @@ impl Reached {
     pub async fn watcher(&self) -> Result<AgentClient> {
         self.client().await?;
         self.entry().link.watcher().await
+    }
+
+    /// A client of the program that works on its files.
+    pub async fn files(&self) -> Result<FileClient> {
+        self.client().await?;
+        self.entry().link.files()
     }
 
     /// Open sessions, and what runs.

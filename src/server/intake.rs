@@ -141,6 +141,11 @@ impl<B> Intake<B> {
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
+/// The client has given the call up, or is gone. Not `cancelled`, which gRPC takes for an ordinary end.
+fn gone() -> Status {
+    Status::unavailable("the call was given up before all of it was sent")
+}
+
 fn explain(fault: Fault, largest: usize) -> Status {
     let invalid = |description: &str| Error::invalid("message", description);
     match fault {
@@ -207,6 +212,8 @@ where
                 Poll::Ready(Some(Ok(frame)))
             }
             Some(Err(error)) => Poll::Ready(Some(Err(error.into()))),
+            // HTTP reports a call that was reset as one whose body has ended; only its own end is the client's word.
+            None if !this.body.is_end_stream() => this.fail(gone()),
             None => match this.framing.end() {
                 Ok(()) => Poll::Ready(None),
                 Err(fault) => this.fail(explain(fault, this.framing.largest())),

@@ -44,7 +44,7 @@ pub(super) async fn run_answer(
     }
 }
 
-async fn failure(reached: &Reached, status: Status) -> Status {
+pub(super) async fn failure(reached: &Reached, status: Status) -> Status {
     if is_agents_word(&status) {
         return pass_on(&status);
     }

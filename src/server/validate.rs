@@ -1,6 +1,7 @@
 //! Checks of requests, before anything else looks at them. Pure; each finds all violations of a request at once.
 
 mod exec;
+pub(super) mod file;
 mod sandbox;
 mod session;
 

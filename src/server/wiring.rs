@@ -4,7 +4,7 @@ use super::{
     auth::{Access, AuthLayer},
     connection::Protocol,
     deadline::DeadlineLayer,
-    listening,
+    file_service, listening,
     places::{Most, Places},
     request_id::RequestIdLayer,
     sandbox_service, session_service,
@@ -18,7 +18,10 @@ use super::{
 use crate::{
     api::{
         FILE_DESCRIPTOR_SET,
-        v1::{sandbox_service_server::SandboxServiceServer, session_service_server::SessionServiceServer},
+        v1::{
+            file_service_server::FileServiceServer, sandbox_service_server::SandboxServiceServer,
+            session_service_server::SessionServiceServer,
+        },
     },
     rpc::transport::MAX_MESSAGE_BYTES,
     sandbox::Sandboxes,
@@ -43,7 +46,8 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 const REMOVE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Names that `grpc.health.v1.Health` knows.
-const HEALTH_NAMES: [&str; 3] = ["", "sandshell.v1.SandboxService", "sandshell.v1.SessionService"];
+const HEALTH_NAMES: [&str; 4] =
+    ["", "sandshell.v1.SandboxService", "sandshell.v1.SessionService", "sandshell.v1.FileService"];
 
 /// The gRPC server.
 pub struct Server {
@@ -157,7 +161,10 @@ impl Server {
     fn routes(&self, health: &HealthReporter) -> Result<Routes, ServerError> {
         let sandboxes = SandboxServiceServer::new(sandbox_service::Service(self.sandboxes.clone()))
             .max_decoding_message_size(MAX_MESSAGE_BYTES);
-        let sessions = SessionServiceServer::new(session_service::Service(self.sandboxes.clone(), Streams::default()))
+        let streams = Streams::default();
+        let sessions = SessionServiceServer::new(session_service::Service(self.sandboxes.clone(), streams.clone()))
+            .max_decoding_message_size(MAX_MESSAGE_BYTES);
+        let files = FileServiceServer::new(file_service::Service(self.sandboxes.clone(), streams))
             .max_decoding_message_size(MAX_MESSAGE_BYTES);
         let reflection = || {
             tonic_reflection::server::Builder::configure()
@@ -166,6 +173,7 @@ impl Server {
         };
         Ok(Routes::new(sandboxes)
             .add_service(sessions)
+            .add_service(files)
             .add_service(HealthServer::new(HealthService::from_health_reporter(health.clone())))
             .add_service(reflection().build_v1()?)
             .add_service(reflection().build_v1alpha()?))

@@ -5,6 +5,7 @@ pub mod cli;
 pub mod docker;
 pub mod errors;
 pub mod expected;
+pub mod files;
 pub mod frames;
 pub mod hanging;
 pub mod host;

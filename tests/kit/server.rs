@@ -16,7 +16,10 @@ use std::{
     thread,
 };
 use tonic::transport::{Channel, Endpoint};
-use v1::{sandbox_service_client::SandboxServiceClient, session_service_client::SessionServiceClient};
+use v1::{
+    file_service_client::FileServiceClient, sandbox_service_client::SandboxServiceClient,
+    session_service_client::SessionServiceClient,
+};
 
 /// The program under test.
 pub const BINARY: &str = env!("CARGO_BIN_EXE_sandshell");
@@ -57,6 +60,8 @@ pub struct Clients {
     pub sandboxes: SandboxServiceClient<Channel>,
     /// Sessions and commands.
     pub sessions: SessionServiceClient<Channel>,
+    /// Files.
+    pub files: FileServiceClient<Channel>,
     /// The connection.
     pub channel: Channel,
 }
@@ -204,6 +209,7 @@ impl Clients {
         Self {
             sandboxes: SandboxServiceClient::new(channel.clone()).max_decoding_message_size(LARGEST),
             sessions: SessionServiceClient::new(channel.clone()).max_decoding_message_size(LARGEST),
+            files: FileServiceClient::new(channel.clone()).max_decoding_message_size(LARGEST),
             channel,
         }
     }

@@ -68,7 +68,7 @@ impl Holder {
         // Nothing may fail once it runs, or nobody would know of it.
         let events = Arc::new(sys::watch(events)?);
         let pid = sys::fork_holder(image, &descriptors)?;
-        let number = processes::holder_started(pid);
+        let number = processes::own_started(pid);
         Ok(Self { pid, number, events, ended: false })
     }
 

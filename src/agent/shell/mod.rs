@@ -40,7 +40,7 @@ pub(crate) use launch::{Launch, LaunchError};
 pub(crate) use loan::{Asked, Before, Loan, MOST_KEPT};
 pub(crate) use processes::{
     Halt, Image, Moment, Processes, descendants_since, group_has_members, group_members, halted, image, minds,
-    reads_terminal, reap,
+    own_started, reads_terminal, reap,
 };
 pub(crate) use reports::{Report, Reports, Told};
 pub(crate) use saved::{Keeper, NotRestored, Saved};

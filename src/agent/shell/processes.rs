@@ -17,9 +17,9 @@ use std::{
     },
 };
 
-/// Holders that live: the only processes that should be children of the agent.
-/// Each has a number of its own, because process ids are used again.
-static HOLDERS: Mutex<Option<HashMap<i32, u64>>> = Mutex::new(None);
+/// What the agent has started itself and that lives, holders for the most part: the only processes that should be its
+/// children. Each has a number of its own, because process ids are used again.
+static OWN: Mutex<Option<HashMap<i32, u64>>> = Mutex::new(None);
 
 /// A copy of its parent that is older than this, in ticks of 10 ms, is a subshell and not about to execute something.
 const YOUNG_TICKS: u64 = 50;
@@ -61,25 +61,25 @@ impl Process {
     }
 }
 
-/// A holder was started. Returns a number that no other has.
-pub(super) fn holder_started(pid: i32) -> u64 {
+/// The agent has started a process of its own. Returns a number that no other has.
+pub(crate) fn own_started(pid: i32) -> u64 {
     static LAST: AtomicU64 = AtomicU64::new(0);
     let number = LAST.fetch_add(1, Relaxed) + 1;
-    lock(&HOLDERS).get_or_insert_default().insert(pid, number);
+    lock(&OWN).get_or_insert_default().insert(pid, number);
     number
 }
 
 /// Whether this very holder lives.
 pub(super) fn holder_lives(pid: i32, number: u64) -> bool {
-    lock(&HOLDERS).as_ref().and_then(|holders| holders.get(&pid)) == Some(&number)
+    lock(&OWN).as_ref().and_then(|own| own.get(&pid)) == Some(&number)
 }
 
-/// Whether a child of the agent is a holder.
-pub(super) fn is_holder(pid: i32) -> bool {
-    lock(&HOLDERS).as_ref().is_some_and(|holders| holders.contains_key(&pid))
+/// Whether the agent has started this child itself.
+pub(super) fn is_own(pid: i32) -> bool {
+    lock(&OWN).as_ref().is_some_and(|own| own.contains_key(&pid))
 }
 
-/// Whether the agent has children that are no holders.
+/// Whether the agent has children that it has not started.
 pub(super) fn has_strays() -> io::Result<bool> {
     let agent = rustix::process::getpid().as_raw_nonzero().get();
     if agent != 1 {
@@ -87,7 +87,7 @@ pub(super) fn has_strays() -> io::Result<bool> {
         return Ok(false);
     }
     let stray = |pid: i32| match process(pid) {
-        Ok(Some(process)) => process.parent == agent && !process.ended && !is_holder(pid),
+        Ok(Some(process)) => process.parent == agent && !process.ended && !is_own(pid),
         Ok(None) | Err(_) => false,
     };
     Ok(match children(agent)? {
@@ -99,7 +99,7 @@ pub(super) fn has_strays() -> io::Result<bool> {
 /// Reaps every child that has ended. The agent is the init of its sandbox: whatever has lost its parent is its child.
 pub(crate) fn reap() {
     while let Ok(Some((pid, _))) = rustix::process::wait(rustix::process::WaitOptions::NOHANG) {
-        lock(&HOLDERS).get_or_insert_default().remove(&pid.as_raw_nonzero().get());
+        lock(&OWN).get_or_insert_default().remove(&pid.as_raw_nonzero().get());
     }
 }
 

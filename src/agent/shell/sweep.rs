@@ -86,7 +86,7 @@ impl Sweep {
 impl Look<'_> {
     fn concerns(&self, pid: i32, process: &Process) -> bool {
         // The agent is the init of a sandbox: what has lost its holder is its child, and belongs to no session any more.
-        let stray = self.sweep.agent == 1 && process.parent == 1 && !processes::is_holder(pid);
+        let stray = self.sweep.agent == 1 && process.parent == 1 && !processes::is_own(pid);
         let other = pid == self.sweep.agent || Some(pid) == self.sweep.holder;
         !other && (Some(process.parent) == self.sweep.holder || stray || self.ours.contains(&process.parent))
     }

@@ -6,7 +6,7 @@
 //! the agent's socket nor that mount has a name there at all.
 
 use super::home::{AGENT_SOCKET, SHOWN, open_directory, within};
-use crate::runtime::packet;
+use crate::packet;
 use rustix::{
     fs::{MemfdFlags, memfd_create},
     net::SendFlags,

@@ -1,6 +1,6 @@
 //! The agent's side of its start: taking what the server hands over.
 
-use crate::runtime::packet;
+use crate::packet;
 use rustix::{
     fs::{Mode, OFlags},
     process::{Resource, Rlimit, getrlimit, setrlimit},

@@ -5,7 +5,7 @@ use super::{
     process,
     wire::{Failure, Hello, Order, Step, Welcome},
 };
-use crate::{runtime::packet, sync::lock};
+use crate::{packet, sync::lock};
 use futures_util::{
     FutureExt,
     future::{BoxFuture, Shared},

@@ -15,7 +15,7 @@ use super::{
     tree::Tree,
     wire::{Answer, Failure, Hello, Made, Order, Reply, Step},
 };
-use crate::runtime::packet;
+use crate::packet;
 use rustix::{
     fs::Mode,
     net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen, socket_with},

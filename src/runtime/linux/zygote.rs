@@ -9,7 +9,7 @@ use super::{
     sys,
     wire::{Answer, Failure, Hello, Step, Welcome},
 };
-use crate::runtime::packet;
+use crate::packet;
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create},

@@ -19,20 +19,20 @@ const MAX_BYTES: usize = 64 * 1024;
 const MAX_DESCRIPTORS: usize = 4;
 
 /// What one packet held.
-pub(super) struct Packet {
+pub(crate) struct Packet {
     /// Its bytes. Empty when the other side is gone.
-    pub(super) bytes: Vec<u8>,
+    pub(crate) bytes: Vec<u8>,
     /// Its descriptors, close-on-exec.
-    pub(super) descriptors: Vec<OwnedFd>,
+    pub(crate) descriptors: Vec<OwnedFd>,
 }
 
 /// A connected pair; neither end survives an exec.
-pub(super) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
+pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok(socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?)
 }
 
 /// Sends one packet. `WouldBlock` when the other side is too far behind and `flags` says not to wait.
-pub(super) fn send(
+pub(crate) fn send(
     socket: BorrowedFd<'_>,
     bytes: &[u8],
     descriptors: &[BorrowedFd<'_>],
@@ -56,7 +56,7 @@ pub(super) fn send(
 }
 
 /// Receives one packet, waiting for it.
-pub(super) fn receive(socket: BorrowedFd<'_>) -> io::Result<Packet> {
+pub(crate) fn receive(socket: BorrowedFd<'_>) -> io::Result<Packet> {
     let mut bytes = vec![0; MAX_BYTES];
     let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
     let mut control = RecvAncillaryBuffer::new(&mut space);

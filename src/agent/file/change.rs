@@ -1,0 +1,169 @@
+//! Changes to directories: what is removed, renamed, made, and given other attributes.
+
+use super::{
+    super::users::User,
+    copy::{self, Copying},
+    error::{At, Result, no_name},
+    place::parent_and_name,
+    work::Wanted,
+};
+use crate::{
+    api::v1::{MakeDirectoryRequest, SetAttributesRequest},
+    error::Error,
+};
+use rustix::{
+    fs::{AtFlags, CWD, Gid, RenameFlags, Timespec, Timestamps, UTIME_OMIT, Uid, chownat, renameat_with, utimensat},
+    io::Errno,
+};
+use std::{
+    fs::{self, DirBuilder, Permissions},
+    io,
+    os::unix::fs::{DirBuilderExt, PermissionsExt},
+    path::Path,
+};
+
+/// Mode of a new directory.
+const NEW_DIRECTORY: u32 = 0o755;
+
+/// Removes what a path names.
+pub(super) fn remove(path: &Path, recursive: bool, missing_ok: bool) -> Result<()> {
+    parent_and_name(path).ok_or_else(|| no_name(path))?;
+    let removed = match fs::symlink_metadata(path) {
+        Ok(found) if found.is_dir() && recursive => fs::remove_dir_all(path),
+        Ok(found) if found.is_dir() => fs::remove_dir(path),
+        Ok(_) => fs::remove_file(path),
+        Err(error) => Err(error),
+    };
+    match removed {
+        Err(error) if missing_ok && error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed.at(path),
+    }
+}
+
+/// Renames what a path names. Between file systems it is copied, and removed where it was.
+pub(super) fn rename(from: &Path, to: &Path, overwrite: bool, parents: bool, wanted: &Wanted) -> Result<()> {
+    parent_and_name(from).ok_or_else(|| no_name(from))?;
+    parent_and_name(to).ok_or_else(|| no_name(to))?;
+    // Before anything is made for it.
+    fs::symlink_metadata(from).at(from)?;
+    if parents {
+        make_parents(to)?;
+    }
+    let flags = if overwrite { RenameFlags::empty() } else { RenameFlags::NOREPLACE };
+    match renameat_with(CWD, from, CWD, to, flags) {
+        Ok(()) => Ok(()),
+        Err(Errno::XDEV) => {
+            let how = Copying { overwrite, recursive: true, keep_owner: true, follow: false };
+            copy::copy(from, to, how, wanted)?;
+            remove(from, true, false)
+        }
+        // The kernel says so of a directory that is moved into itself.
+        Err(Errno::INVAL) => Err(Error::invalid("new_path", "is inside of what is moved")),
+        Err(error @ (Errno::EXIST | Errno::NOTEMPTY | Errno::ISDIR | Errno::NOTDIR)) => Err(error).at(to),
+        Err(error) => Err(error).at(if fs::symlink_metadata(from).is_ok() { to } else { from }),
+    }
+}
+
+/// Makes the directories above a path that are missing.
+pub(super) fn make_parents(path: &Path) -> Result<()> {
+    let parent = path.parent().unwrap_or(Path::new("/"));
+    fs::create_dir_all(parent).at(parent)
+}
+
+/// Makes a directory.
+pub(super) fn make_directory(path: &Path, request: &MakeDirectoryRequest) -> Result<()> {
+    let mode = request.mode.unwrap_or(NEW_DIRECTORY);
+    if request.parents {
+        if fs::metadata(path).is_ok_and(|found| found.is_dir()) {
+            return Ok(());
+        }
+        make_parents(path)?;
+    }
+    match DirBuilder::new().mode(mode).create(path) {
+        Err(error) if request.parents && error.kind() == io::ErrorKind::AlreadyExists => {
+            let is_there = fs::metadata(path).is_ok_and(|found| found.is_dir());
+            if is_there { Ok(()) } else { Err(error).at(path) }
+        }
+        // The mask of this process does not count.
+        made => made.and_then(|()| fs::set_permissions(path, Permissions::from_mode(mode))).at(path),
+    }
+}
+
+/// What a request wants of attributes, with users and groups found.
+struct Attributes {
+    mode: Option<u32>,
+    owner: Option<Uid>,
+    group: Option<Gid>,
+    times: Option<Timestamps>,
+}
+
+/// Changes the attributes of what a path names.
+pub(super) fn set_attributes(path: &Path, request: &SetAttributesRequest, wanted: &Wanted) -> Result<()> {
+    let attributes = Attributes::find(request)?;
+    attributes.set(path, !request.no_follow)?;
+    // A link is not followed into a directory, whose owner may be another.
+    if request.recursive && fs::symlink_metadata(path).at(path)?.is_dir() {
+        attributes.set_below(path, wanted)?;
+    }
+    Ok(())
+}
+
+impl Attributes {
+    fn find(request: &SetAttributesRequest) -> Result<Self> {
+        let owner = (!request.owner.is_empty())
+            .then(|| User::find(&request.owner).map_err(|unknown| Error::invalid("owner", unknown.to_string())))
+            .transpose()?;
+        let group = (!request.group.is_empty())
+            .then(|| {
+                let anybody = format!("0:{}", request.group);
+                User::find(&anybody).map_err(|unknown| Error::invalid("group", unknown.to_string()))
+            })
+            .transpose()?;
+        let time = |time: &Option<prost_types::Timestamp>| match time {
+            Some(time) => Timespec { tv_sec: time.seconds, tv_nsec: time.nanos.into() },
+            None => Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
+        };
+        let times =
+            Timestamps { last_access: time(&request.access_time), last_modification: time(&request.modify_time) };
+        Ok(Self {
+            mode: request.mode,
+            owner: owner.map(|user| Uid::from_raw(user.uid)),
+            group: group.map(|user| Gid::from_raw(user.gid)),
+            times: (request.access_time.is_some() || request.modify_time.is_some()).then_some(times),
+        })
+    }
+
+    fn set(&self, path: &Path, follow: bool) -> Result<()> {
+        let flags = if follow { AtFlags::empty() } else { AtFlags::SYMLINK_NOFOLLOW };
+        // A new owner takes set-user-id away, so the mode comes after it, and the times last.
+        if self.owner.is_some() || self.group.is_some() {
+            chownat(CWD, path, self.owner, self.group, flags).at(path)?;
+        }
+        if let Some(mode) = self.mode {
+            if !follow && fs::symlink_metadata(path).at(path)?.is_symlink() {
+                return Err(Error::invalid("mode", "a symbolic link has none of its own; leave `no_follow` out"));
+            }
+            fs::set_permissions(path, Permissions::from_mode(mode)).at(path)?;
+        }
+        if let Some(times) = &self.times {
+            utimensat(CWD, path, times, flags).at(path)?;
+        }
+        Ok(())
+    }
+
+    fn set_below(&self, directory: &Path, wanted: &Wanted) -> Result<()> {
+        for entry in fs::read_dir(directory).at(directory)? {
+            wanted.check()?;
+            let entry = entry.at(directory)?;
+            let kind = entry.file_type().at(&entry.path())?;
+            if kind.is_symlink() {
+                continue;
+            }
+            self.set(&entry.path(), false)?;
+            if kind.is_dir() {
+                self.set_below(&entry.path(), wanted)?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,71 @@
+//! What went wrong with a path, in words and with a stable reason.
+
+use crate::error::{Error, Reason};
+use std::{io, path::Path};
+
+/// Result of work on files.
+pub(super) type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Names the path that a system call failed with.
+pub(super) trait At<T> {
+    /// The error of this path.
+    fn at(self, path: &Path) -> Result<T>;
+}
+
+impl<T, E: Into<io::Error>> At<T> for std::result::Result<T, E> {
+    fn at(self, path: &Path) -> Result<T> {
+        self.map_err(|error| explain(path, &error.into()))
+    }
+}
+
+fn explain(path: &Path, error: &io::Error) -> Error {
+    let name = path.to_string_lossy();
+    let (reason, what) = match error.raw_os_error() {
+        Some(libc::ENOENT) => (Reason::FileNotFound, "was not found".to_owned()),
+        Some(libc::EEXIST) => (Reason::AlreadyExists, "exists already".to_owned()),
+        Some(libc::EACCES | libc::EPERM) => {
+            (Reason::PermissionDenied, "may not be accessed in this way by this user; name another `user`".to_owned())
+        }
+        Some(libc::EISDIR) => (Reason::IsADirectory, "is a directory".to_owned()),
+        Some(libc::ENOTDIR) => {
+            (Reason::NotADirectory, "is no directory, or something on the way to it is none".to_owned())
+        }
+        Some(libc::ENOTEMPTY) => {
+            (Reason::DirectoryNotEmpty, "is a directory that is not empty; set `recursive` to remove it".to_owned())
+        }
+        Some(libc::ENOSPC | libc::EDQUOT) => {
+            (Reason::NoSpace, "cannot be written: the sandbox's disk is full; remove files".to_owned())
+        }
+        Some(libc::EFBIG) => (Reason::FileTooLarge, "would be larger than a file may be".to_owned()),
+        Some(libc::ELOOP) => (Reason::TooManyLinks, "leads through too many symbolic links".to_owned()),
+        Some(libc::EROFS) => (Reason::ReadOnly, "is on a file system that cannot be written to".to_owned()),
+        Some(libc::ENAMETOOLONG) => {
+            return Error::invalid(
+                "path",
+                format!("\"{name}\" is too long: a name may have at most 255 bytes, a path 4095"),
+            );
+        }
+        Some(libc::ENXIO) => return not_a_file(path),
+        _ => (Reason::IoError, format!("cannot be accessed: {error}")),
+    };
+    Error::file(reason, format!("\"{name}\" {what}"))
+}
+
+/// A FIFO, socket or device where a file was needed.
+pub(super) fn not_a_file(path: &Path) -> Error {
+    let name = path.to_string_lossy();
+    Error::file(Reason::NotAFile, format!("\"{name}\" is a FIFO, socket or device, and no regular file"))
+}
+
+/// A directory where a file was needed.
+pub(super) fn is_a_directory(path: &Path) -> Error {
+    explain(path, &io::Error::from_raw_os_error(libc::EISDIR))
+}
+
+/// A path that names no entry of a directory, like `/`.
+pub(super) fn no_name(path: &Path) -> Error {
+    Error::invalid(
+        "path",
+        format!("\"{}\" has no name of its own; name an entry of a directory", path.to_string_lossy()),
+    )
+}

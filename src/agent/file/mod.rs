@@ -1,0 +1,84 @@
+//! The program beside the agent that works on the sandbox's files.
+//!
+//! It is a process of its own, because the agent forks shells, for which it may have one thread only, and because bulk work
+//! must never delay a session. The agent starts it when the first connection that is for files arrives, and hands it that
+//! connection and all later ones ([`super::file_process`]). It ends with the agent. Nothing is lost when a program of the
+//! sandbox kills it: the calls under way fail, and the next connection starts another.
+
+mod change;
+mod copy;
+mod describe;
+mod draft;
+mod error;
+mod identity;
+mod list;
+mod place;
+mod read;
+mod replace;
+mod service;
+mod work;
+
+use crate::packet;
+use std::{
+    io,
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::net::UnixStream,
+    },
+    path::PathBuf,
+    process::ExitCode,
+};
+use tokio::sync::mpsc;
+
+/// What the program is told when it starts.
+#[derive(Debug)]
+pub struct Settings {
+    /// Where relative paths begin; without it, where the program was started.
+    pub working_directory: Option<PathBuf>,
+    /// The sandbox's memory limit in bytes.
+    pub memory_bytes: Option<u64>,
+}
+
+/// Serves the connections that come through this socket, until the agent is gone.
+pub fn main(agent: OwnedFd, settings: &Settings) -> ExitCode {
+    super::shell::protect();
+    // The agent may go before its programs; bulk work may not. A priority that is lower than usual was somebody's wish.
+    if rustix::process::getpriority_process(None).is_ok_and(|nice| nice < 0) {
+        let _ = rustix::process::setpriority_process(None, 0);
+    }
+    match serve(agent, settings) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(%error, "the program for files ends");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(agent: OwnedFd, settings: &Settings) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .max_blocking_threads(work::MOST_AT_ONCE)
+        .enable_all()
+        .build()?;
+    let working_directory = settings.working_directory.clone();
+    let working_directory = working_directory.or_else(|| std::env::current_dir().ok()).unwrap_or(PathBuf::from("/"));
+    let (arrived, connections) = mpsc::channel(1);
+    std::thread::Builder::new().name("connections".to_owned()).spawn(move || take(&agent, &arrived))?;
+    runtime.block_on(service::serve(connections, working_directory, settings.memory_bytes))
+}
+
+/// Takes connections from the agent until it is gone.
+fn take(agent: &OwnedFd, arrived: &mpsc::Sender<UnixStream>) {
+    loop {
+        let packet = match packet::receive(agent.as_fd()) {
+            Ok(packet) if !packet.bytes.is_empty() => packet,
+            Ok(_) | Err(_) => return,
+        };
+        for connection in packet.descriptors {
+            if arrived.blocking_send(connection.into()).is_err() {
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! Work on files, which blocks, on threads of its own; bounded, and given up when the call is.
+
+use super::{error::Result, identity::Identity};
+use crate::error::Error;
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+};
+use tokio::sync::Semaphore;
+
+/// Threads that work at one time.
+pub(super) const MOST_AT_ONCE: usize = 16;
+
+/// Where work waits for its turn: a thread is asked for only when one is free.
+#[derive(Debug, Clone)]
+pub(super) struct Work(Arc<Semaphore>);
+
+/// Tells long work that nobody wants it any more.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Wanted(Arc<AtomicBool>);
+
+/// Says so when the call ends, in whichever way.
+struct EndsWithCall(Wanted);
+
+impl Drop for EndsWithCall {
+    fn drop(&mut self) {
+        self.0.0.store(true, Relaxed);
+    }
+}
+
+impl Wanted {
+    /// An error once nobody wants the work any more.
+    pub(super) fn check(&self) -> Result<()> {
+        if self.0.load(Relaxed) { Err(given_up(io::Error::from(io::ErrorKind::Interrupted))) } else { Ok(()) }
+    }
+}
+
+impl Work {
+    pub(super) fn new() -> Self {
+        Self(Arc::new(Semaphore::new(MOST_AT_ONCE)))
+    }
+
+    /// Does this on another thread as that user.
+    pub(super) async fn run<T: Send + 'static>(
+        &self,
+        identity: &Identity,
+        work: impl FnOnce(&Wanted) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let turn = Arc::clone(&self.0).acquire_owned().await.map_err(given_up)?;
+        let wanted = Wanted::default();
+        let _ends = EndsWithCall(wanted.clone());
+        let identity = identity.clone();
+        let done = tokio::task::spawn_blocking(move || {
+            // Until the work has ended, and not only until its call has.
+            let _turn = turn;
+            identity.act(|| work(&wanted))
+        });
+        done.await.map_err(given_up)?
+    }
+}
+
+fn given_up(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+    Error::internal("work on files was given up", source)
+}

@@ -1,0 +1,309 @@
+//! `sandshell ls`, `cat` and `cp`: files of a sandbox.
+
+use super::{
+    client::{Client, Remote},
+    error::CliError,
+    log::{self, LogFormat},
+    table::{self, Table},
+};
+use crate::{
+    api::v1::{
+        File, ListRequest, ReadRequest, WriteOpen, WriteRequest, file::Type, file_service_client::FileServiceClient,
+        read_response, write_request,
+    },
+    rpc::transport::FILE_PIECE,
+};
+use serde_json::{Value, json};
+use std::{
+    io::{self, Write},
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
+use tokio::{io::AsyncReadExt, sync::mpsc};
+use tokio_stream::wrappers::ReceiverStream;
+
+/// Entries that are asked for at one time.
+const PAGE: i32 = 1000;
+
+/// A file of a sandbox.
+#[derive(Debug, Clone)]
+pub(super) struct Inside {
+    sandbox_id: String,
+    path: String,
+}
+
+/// One side of a copy.
+#[derive(Debug, Clone)]
+enum Side {
+    Inside(Inside),
+    Here(PathBuf),
+    /// Standard input or output.
+    Stream,
+}
+
+/// Options of `ls`.
+#[derive(Debug, clap::Args)]
+pub(super) struct LsArgs {
+    #[command(flatten)]
+    remote: Remote,
+    /// A directory of a sandbox: SANDBOX:PATH
+    #[arg(value_name = "SANDBOX:PATH", value_parser = inside)]
+    directory: Inside,
+    /// Also what is in the directories below it
+    #[arg(long, short)]
+    recursive: bool,
+    /// As whom: name or number, and :GROUP if wanted
+    #[arg(long, value_name = "USER", default_value = "", hide_default_value = true)]
+    user: String,
+    /// Print JSON: one array
+    #[arg(long)]
+    json: bool,
+}
+
+/// Options of `cat`.
+#[derive(Debug, clap::Args)]
+pub(super) struct CatArgs {
+    #[command(flatten)]
+    remote: Remote,
+    /// A file of a sandbox: SANDBOX:PATH
+    #[arg(value_name = "SANDBOX:PATH", value_parser = inside)]
+    file: Inside,
+    /// As whom: name or number, and :GROUP if wanted
+    #[arg(long, value_name = "USER", default_value = "", hide_default_value = true)]
+    user: String,
+}
+
+/// Options of `cp`.
+#[derive(Debug, clap::Args)]
+pub(super) struct CpArgs {
+    #[command(flatten)]
+    remote: Remote,
+    /// A file: SANDBOX:PATH, a path here, or - for standard input
+    #[arg(value_name = "SOURCE", value_parser = side)]
+    source: Side,
+    /// Where its copy goes, with its name: SANDBOX:PATH, a path here, or - for standard output
+    #[arg(value_name = "TARGET", value_parser = side)]
+    target: Side,
+    /// Make the directories in the sandbox that are missing
+    #[arg(long, short)]
+    parents: bool,
+    /// As whom in the sandbox: name or number, and :GROUP if wanted
+    #[arg(long, value_name = "USER", default_value = "", hide_default_value = true)]
+    user: String,
+}
+
+fn inside(text: &str) -> Result<Inside, String> {
+    match text.split_once(':') {
+        Some((sandbox_id, path)) if !sandbox_id.is_empty() && !path.is_empty() => {
+            Ok(Inside { sandbox_id: sandbox_id.to_owned(), path: path.to_owned() })
+        }
+        _ => Err("must be SANDBOX:PATH, as sbx-…:/tmp/file".to_owned()),
+    }
+}
+
+fn side(text: &str) -> Result<Side, String> {
+    match text {
+        "-" => Ok(Side::Stream),
+        "" => Err("is empty".to_owned()),
+        // As with scp: what is before a colon is a path only if it says so.
+        _ if text.starts_with(['/', '.']) || !text.contains(':') => Ok(Side::Here(text.into())),
+        _ => inside(text).map(Side::Inside),
+    }
+}
+
+/// Lists a directory.
+pub(super) fn ls(args: &LsArgs) -> Result<(), CliError> {
+    log::start(None, "error", LogFormat::Text)?;
+    let files = super::block_on(async {
+        let mut client = args.remote.connect().await?;
+        let Inside { sandbox_id, path } = args.directory.clone();
+        let (recursive, user) = (args.recursive, args.user.clone());
+        let mut request = ListRequest { sandbox_id, path, recursive, user, page_size: PAGE, ..ListRequest::default() };
+        let mut files = Vec::new();
+        loop {
+            let page = client.files.list(request.clone()).await?.into_inner();
+            files.extend(page.files);
+            request.page_token = page.next_page_token;
+            if request.page_token.is_empty() {
+                return Ok(files);
+            }
+        }
+    })?;
+    if args.json {
+        let all: Vec<Value> = files.iter().map(as_json).collect();
+        return table::print(&format!("{}\n", Value::from(all)));
+    }
+    let mut table = Table::new(["MODE", "OWNER", "GROUP", "BYTES", "MODIFIED", "PATH"]);
+    for file in files {
+        let mode = format!("{}{:04o}", letter(&file), file.mode);
+        let modified = file.modify_time.and_then(|time| SystemTime::try_from(time).ok());
+        let modified = modified.map_or_else(|| "-".to_owned(), table::time);
+        // One line each, whatever is in it.
+        let mut path = file.path.escape_debug().to_string();
+        if file.r#type() == Type::Symlink {
+            path += &format!(" -> {}", file.link_target.escape_debug());
+        }
+        table.add([mode, file.owner, file.group, file.size_bytes.to_string(), modified, path]);
+    }
+    table::print(&table.to_string())
+}
+
+/// As ls(1) has it.
+fn letter(file: &File) -> char {
+    match file.r#type() {
+        Type::File => '-',
+        Type::Directory => 'd',
+        Type::Symlink => 'l',
+        Type::Other | Type::Unspecified => '?',
+    }
+}
+
+fn as_json(file: &File) -> Value {
+    let kind = file.r#type().as_str_name().trim_start_matches("TYPE_").to_lowercase();
+    let modified = file.modify_time.and_then(|time| SystemTime::try_from(time).ok()).map(table::time);
+    json!({
+        "path": file.path,
+        "type": kind,
+        "size_bytes": file.size_bytes,
+        "mode": file.mode,
+        "owner": file.owner,
+        "group": file.group,
+        "uid": file.uid,
+        "gid": file.gid,
+        "modify_time": modified,
+        "etag": file.etag,
+        "link_target": file.link_target,
+    })
+}
+
+/// Prints a file.
+pub(super) fn cat(args: &CatArgs) -> Result<(), CliError> {
+    log::start(None, "error", LogFormat::Text)?;
+    super::block_on(async {
+        let client = args.remote.connect().await?;
+        read(client.files, &args.file, &args.user, |_| Ok(io::stdout())).await.map(drop)
+    })
+}
+
+/// Copies a file.
+pub(super) fn cp(args: CpArgs) -> Result<(), CliError> {
+    log::start(None, "error", LogFormat::Text)?;
+    super::block_on(async {
+        let Client { files, .. } = args.remote.connect().await?;
+        match (args.source, args.target) {
+            (Side::Inside(from), Side::Here(to)) => fetch(files, &from, &args.user, &to).await,
+            (Side::Inside(from), Side::Stream) => read(files, &from, &args.user, |_| Ok(io::stdout())).await.map(drop),
+            (Side::Here(from), Side::Inside(to)) => {
+                let file =
+                    tokio::fs::File::open(&from).await.map_err(|error| CliError::io("open the source", error))?;
+                let found = file.metadata().await.map_err(|error| CliError::io("look at the source", error))?;
+                if !found.is_file() {
+                    let message = format!("{} is no regular file; pack a directory with tar first", from.display());
+                    return Err(CliError::Options(vec![message]));
+                }
+                let mode = Some(found.permissions().mode() & 0o777);
+                write(files, to, args.user, args.parents, mode, file).await
+            }
+            (Side::Stream, Side::Inside(to)) => {
+                write(files, to, args.user, args.parents, None, tokio::io::stdin()).await
+            }
+            _ => Err(CliError::Options(vec![
+                "one of SOURCE and TARGET must be in a sandbox, as sbx-…:/tmp/file, and the other must not".to_owned(),
+            ])),
+        }
+    })
+}
+
+/// Copies a file of a sandbox to a path here, which is there whole or not at all.
+async fn fetch(
+    files: FileServiceClient<super::credentials::Channel>,
+    from: &Inside,
+    user: &str,
+    to: &Path,
+) -> Result<(), CliError> {
+    let directory = to.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let name = to.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    if to.is_dir() || name.is_empty() {
+        return Err(CliError::Options(vec![format!("{} is a directory; name the file", to.display())]));
+    }
+    let draft = directory.join(format!(".{name}.{}", uuid::Uuid::new_v4().simple()));
+    let copied = read(files, from, user, |file| {
+        let created = std::fs::File::create_new(&draft)?;
+        created.set_permissions(std::fs::Permissions::from_mode(file.mode & 0o777))?;
+        Ok(created)
+    });
+    let copied = match copied.await {
+        Ok(_) => std::fs::rename(&draft, to).map_err(|error| CliError::io("put the copy in its place", error)),
+        Err(error) => Err(error),
+    };
+    if copied.is_err() {
+        // What was not begun is not there.
+        let _ = std::fs::remove_file(&draft);
+    }
+    copied
+}
+
+/// Reads a file into what is opened for it.
+async fn read<W: Write>(
+    mut files: FileServiceClient<super::credentials::Channel>,
+    from: &Inside,
+    user: &str,
+    open: impl Fn(&File) -> io::Result<W>,
+) -> Result<W, CliError> {
+    let Inside { sandbox_id, path } = from.clone();
+    let request = ReadRequest { sandbox_id, path, user: user.to_owned(), ..ReadRequest::default() };
+    let mut pieces = files.read(request).await?.into_inner();
+    let mut target = None;
+    while let Some(piece) = pieces.message().await? {
+        let written = match (piece.response, &mut target) {
+            (Some(read_response::Response::File(file)), None) => open(&file).map(|opened| target = Some(opened)),
+            (Some(read_response::Response::Data(data)), Some(target)) => target.write_all(&data),
+            _ => Err(io::ErrorKind::InvalidData.into()),
+        };
+        written.map_err(|error| CliError::io("write the copy", error))?;
+    }
+    let mut target = target.ok_or_else(|| CliError::io("read the file", io::ErrorKind::UnexpectedEof))?;
+    target.flush().map_err(|error| CliError::io("write the copy", error))?;
+    Ok(target)
+}
+
+/// Writes a file of a sandbox.
+async fn write(
+    mut files: FileServiceClient<super::credentials::Channel>,
+    to: Inside,
+    user: String,
+    parents: bool,
+    mode: Option<u32>,
+    mut source: impl tokio::io::AsyncRead + Unpin,
+) -> Result<(), CliError> {
+    let Inside { sandbox_id, path } = to;
+    let open = WriteOpen { sandbox_id, path, user, parents, mode, ..WriteOpen::default() };
+    let (give, pieces) = mpsc::channel(2);
+    let call = files.write(ReceiverStream::new(pieces));
+    tokio::pin!(call);
+    let sent = tokio::select! {
+        answer = &mut call => return Ok(answer.map(drop)?),
+        sent = send(&give, open, &mut source) => sent,
+    };
+    // A source that cannot be read further must not end the stream in order, so the call is given up before it.
+    sent.map_err(|error| CliError::io("read the source", error))?;
+    drop(give);
+    Ok(call.await.map(drop)?)
+}
+
+async fn send(
+    give: &mpsc::Sender<WriteRequest>,
+    open: WriteOpen,
+    source: &mut (impl tokio::io::AsyncRead + Unpin),
+) -> io::Result<()> {
+    let mut request = write_request::Request::Open(open);
+    while give.send(WriteRequest { request: Some(request) }).await.is_ok() {
+        let mut piece = bytes::BytesMut::with_capacity(FILE_PIECE);
+        if source.read_buf(&mut piece).await? == 0 {
+            break;
+        }
+        request = write_request::Request::Data(piece.freeze());
+    }
+    Ok(())
+}

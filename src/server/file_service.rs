@@ -1,0 +1,114 @@
+//! `sandshell.v1.FileService`: checks a message, finds the sandbox, and passes the message on unchanged to the program that works
+//! on its files.
+
+use super::{auth::caller, passing::Passing, relay::answer, streams::Streams, upload::Upload, validate};
+use crate::{
+    api::v1::{
+        CopyRequest, File, ListRequest, ListResponse, MakeDirectoryRequest, MoveRequest, ReadRequest, ReadResponse,
+        RemoveRequest, RemoveResponse, ReplaceRequest, ReplaceResponse, SetAttributesRequest, StatRequest,
+        WriteRequest, file_service_server::FileService, write_request::Request as Piece,
+    },
+    error::{Error, Kind},
+    rpc::status,
+    sandbox::{Reached, Sandboxes, link::FileClient},
+    tenant::Caller,
+};
+use tonic::{Request, Response, Status, Streaming};
+use tracing::Span;
+
+/// The service over the programs for files of all sandboxes, and the streams that are open.
+pub(super) struct Service(pub(super) Sandboxes, pub(super) Streams);
+
+impl Service {
+    /// The program that works on a sandbox's files.
+    async fn files(&self, caller: &Caller, sandbox_id: &str) -> Result<(Reached, FileClient), Status> {
+        Span::current().record("id", sandbox_id);
+        let reached = self.0.reach(caller, Kind::Sandbox, sandbox_id).await?;
+        let client = reached.files().await?;
+        Ok((reached, client))
+    }
+}
+
+/// A call with one message and one answer.
+macro_rules! pass {
+    ($self:ident, $request:ident, $check:path, $method:ident) => {{
+        let (caller, request) = (caller(&$request), $request.into_inner());
+        $check(&request)?;
+        let (reached, mut files) = $self.files(&caller, &request.sandbox_id).await?;
+        answer(&reached, files.$method(request).await).await
+    }};
+}
+
+/// What may follow the first message of a file that is written.
+fn check_piece(message: &WriteRequest) -> Result<(), Status> {
+    match &message.request {
+        Some(Piece::Data(_)) => Ok(()),
+        Some(Piece::Open(_)) => Err(Error::invalid("open", "may only come first").into()),
+        None => Err(Error::invalid("data", "is required in every message after the first").into()),
+    }
+}
+
+#[tonic::async_trait]
+impl FileService for Service {
+    async fn stat(&self, request: Request<StatRequest>) -> Result<Response<File>, Status> {
+        pass!(self, request, validate::file::stat, stat)
+    }
+
+    async fn list(&self, request: Request<ListRequest>) -> Result<Response<ListResponse>, Status> {
+        pass!(self, request, validate::file::list, list)
+    }
+
+    type ReadStream = Passing<ReadResponse>;
+
+    async fn read(&self, request: Request<ReadRequest>) -> Result<Response<Self::ReadStream>, Status> {
+        let (caller, request) = (caller(&request), request.into_inner());
+        validate::file::read(&request)?;
+        let stream = self.1.open(&caller)?;
+        let (reached, mut files) = self.files(&caller, &request.sandbox_id).await?;
+        let data = answer(&reached, files.read(request).await).await?.into_inner();
+        Ok(Response::new(Passing::new(data, reached, stream)))
+    }
+
+    async fn write(&self, request: Request<Streaming<WriteRequest>>) -> Result<Response<File>, Status> {
+        let (caller, mut client) = (caller(&request), request.into_inner());
+        let _stream = self.1.open(&caller)?;
+        let first = client.message().await.map_err(status::explain)?;
+        let Some(WriteRequest { request: Some(Piece::Open(open)) }) = &first else {
+            return Err(Error::invalid("open", "is required: the first message of Write says what to write").into());
+        };
+        validate::file::write(open)?;
+        let (reached, mut files) = self.files(&caller, &open.sandbox_id).await?;
+        let _watching = reached.watch();
+        let (upload, violated) = Upload::new(first.unwrap_or_default(), client, check_piece);
+        tokio::select! {
+            biased;
+            Ok(status) = violated => Err(status),
+            result = files.write(upload) => answer(&reached, result).await,
+            () = reached.server_stops() => Err(Error::stopping().into()),
+        }
+    }
+
+    async fn remove(&self, request: Request<RemoveRequest>) -> Result<Response<RemoveResponse>, Status> {
+        pass!(self, request, validate::file::remove, remove)
+    }
+
+    async fn r#move(&self, request: Request<MoveRequest>) -> Result<Response<File>, Status> {
+        pass!(self, request, validate::file::move_, r#move)
+    }
+
+    async fn copy(&self, request: Request<CopyRequest>) -> Result<Response<File>, Status> {
+        pass!(self, request, validate::file::copy, copy)
+    }
+
+    async fn make_directory(&self, request: Request<MakeDirectoryRequest>) -> Result<Response<File>, Status> {
+        pass!(self, request, validate::file::make_directory, make_directory)
+    }
+
+    async fn set_attributes(&self, request: Request<SetAttributesRequest>) -> Result<Response<File>, Status> {
+        pass!(self, request, validate::file::set_attributes, set_attributes)
+    }
+
+    async fn replace(&self, request: Request<ReplaceRequest>) -> Result<Response<ReplaceResponse>, Status> {
+        pass!(self, request, validate::file::replace, replace)
+    }
+}

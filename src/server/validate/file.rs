@@ -1,0 +1,165 @@
+//! Requests of FileService.
+
+use super::{Checks, MAX_PATH};
+use crate::{
+    api::v1::{
+        CopyRequest, ListRequest, MakeDirectoryRequest, MoveRequest, ReadRequest, RemoveRequest, ReplaceRequest,
+        SetAttributesRequest, StatRequest, WriteOpen,
+    },
+    error::Result,
+};
+use prost_types::Timestamp;
+
+/// Characters of a user with a group.
+const MAX_USER: usize = 256;
+
+/// Permission bits, with set-user-id, set-group-id and sticky.
+const MAX_MODE: u32 = 0o7777;
+
+/// Bytes of a text that is replaced, and of the new one.
+const MAX_TEXT: usize = 1 << 20;
+
+/// Bytes of a page token: a path, in base64.
+const MAX_TOKEN: usize = 8192;
+
+/// What every request has.
+fn begin(sandbox_id: &str, path: &str, raw_path: &[u8], user: &str) -> Checks {
+    let mut checks = Checks::default();
+    checks.required("sandbox_id", sandbox_id);
+    checks.path("path", path, "raw_path", raw_path);
+    checks.text("user", user, MAX_USER);
+    checks
+}
+
+impl Checks {
+    /// A path in either form. The kernel counts a NUL at its end too.
+    fn path(&mut self, field: &str, path: &str, raw_field: &str, raw: &[u8]) {
+        match (path.is_empty(), raw.is_empty()) {
+            (true, true) => self.wrong(field, "is required"),
+            (false, false) => self.wrong(raw_field, format!("stands in place of `{field}`; send one of them")),
+            _ => {}
+        }
+        self.text(field, path, MAX_PATH - 1);
+        if raw.len() > MAX_PATH - 1 {
+            self.wrong(raw_field, format!("has {} bytes; may have at most {}", raw.len(), MAX_PATH - 1));
+        }
+        self.check(!raw.contains(&0), raw_field, "must not contain NUL");
+    }
+
+    fn mode(&mut self, mode: Option<u32>) {
+        if let Some(mode) = mode.filter(|mode| *mode > MAX_MODE) {
+            self.wrong(
+                "mode",
+                format!("is {mode:#o}; must be 0 to {MAX_MODE:#o} (a number in octal, as chmod has it)"),
+            );
+        }
+    }
+
+    fn time(&mut self, field: &str, time: Option<&Timestamp>) {
+        let is_right = time.is_none_or(|time| (0..1_000_000_000).contains(&time.nanos));
+        self.check(is_right, field, "is no time: nanos must be 0 to 999999999");
+    }
+}
+
+pub(in crate::server) fn stat(request: &StatRequest) -> Result<()> {
+    begin(&request.sandbox_id, &request.path, &request.raw_path, &request.user).finish()
+}
+
+pub(in crate::server) fn list(request: &ListRequest) -> Result<()> {
+    let mut checks = begin(&request.sandbox_id, &request.path, &request.raw_path, &request.user);
+    // Whether it is one of this list's, the agent knows.
+    checks.page(request.page_size, request.page_token.len() <= MAX_TOKEN);
+    checks.finish()
+}
+
+pub(in crate::server) fn read(request: &ReadRequest) -> Result<()> {
+    let mut checks = begin(&request.sandbox_id, &request.path, &request.raw_path, &request.user);
+    checks.check(request.length >= 0, "length", "must not be negative; 0 means all that follow");
+    checks.finish()
+}
+
+pub(in crate::server) fn write(open: &WriteOpen) -> Result<()> {
+    let mut checks = begin(&open.sandbox_id, &open.path, &open.raw_path, &open.user);
+    checks.mode(open.mode);
+    checks.text("if_etag", &open.if_etag, MAX_USER);
+    let both = open.exclusive && !open.if_etag.is_empty();
+    checks.check(!both, "if_etag", "is of a file that is there, which `exclusive` excludes");
+    checks.finish()
+}
+
+pub(in crate::server) fn remove(request: &RemoveRequest) -> Result<()> {
+    begin(&request.sandbox_id, &request.path, &request.raw_path, &request.user).finish()
+}
+
+pub(in crate::server) fn move_(request: &MoveRequest) -> Result<()> {
+    let mut checks = begin(&request.sandbox_id, &request.path, &request.raw_path, &request.user);
+    checks.path("new_path", &request.new_path, "raw_new_path", &request.raw_new_path);
+    checks.finish()
+}
+
+pub(in crate::server) fn copy(request: &CopyRequest) -> Result<()> {
+    let mut checks = begin(&request.sandbox_id, &request.path, &request.raw_path, &request.user);
+    checks.path("new_path", &request.new_path, "raw_new_path", &request.raw_new_path);
+    checks.finish()
+}
+
+pub(in crate::server) fn make_directory(request: &MakeDirectoryRequest) -> Result<()> {
+    let mut checks = begin(&request.sandbox_id, &request.path, &request.raw_path, &request.user);
+    checks.mode(request.mode);
+    checks.finish()
+}
+
+pub(in crate::server) fn set_attributes(request: &SetAttributesRequest) -> Result<()> {
+    let mut checks = begin(&request.sandbox_id, &request.path, &request.raw_path, &request.user);
+    checks.mode(request.mode);
+    checks.text("owner", &request.owner, MAX_USER);
+    checks.text("group", &request.group, MAX_USER);
+    checks.time("modify_time", request.modify_time.as_ref());
+    checks.time("access_time", request.access_time.as_ref());
+    let nothing = request.mode.is_none()
+        && request.owner.is_empty()
+        && request.group.is_empty()
+        && request.modify_time.is_none()
+        && request.access_time.is_none();
+    checks.check(!nothing, "mode", "nothing is to be changed; give at least one of mode, owner, group and times");
+    checks.finish()
+}
+
+pub(in crate::server) fn replace(request: &ReplaceRequest) -> Result<()> {
+    let mut checks = begin(&request.sandbox_id, &request.path, &request.raw_path, &request.user);
+    checks.required("old", &request.old);
+    for (field, text) in [("old", &request.old), ("new", &request.new)] {
+        if text.len() > MAX_TEXT {
+            checks.wrong(field, format!("has {} bytes; may have at most {MAX_TEXT}", text.len()));
+        }
+    }
+    checks.check(request.old.is_empty() || request.old != request.new, "new", "is the same as `old`");
+    checks.text("if_etag", &request.if_etag, MAX_USER);
+    checks.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::fields, *};
+
+    #[test]
+    fn all_violations_come_at_once() {
+        let request = StatRequest { raw_path: vec![0].into(), user: "\0".into(), ..StatRequest::default() };
+        assert_eq!(fields(stat(&request)), ["sandbox_id", "raw_path", "user"]);
+        let open = WriteOpen { mode: Some(0o10000), exclusive: true, if_etag: "e".into(), ..WriteOpen::default() };
+        assert_eq!(fields(write(&open)), ["sandbox_id", "path", "mode", "if_etag"]);
+        let request = MoveRequest { new_path: "a".into(), raw_new_path: "b".into(), ..MoveRequest::default() };
+        assert_eq!(fields(move_(&request)), ["sandbox_id", "path", "raw_new_path"]);
+        let request = ReplaceRequest { sandbox_id: "s".into(), path: "p".into(), ..ReplaceRequest::default() };
+        assert_eq!(fields(replace(&request)), ["old"]);
+        let request = SetAttributesRequest { sandbox_id: "s".into(), path: "p".into(), ..Default::default() };
+        assert_eq!(fields(set_attributes(&request)), ["mode"]);
+    }
+
+    #[test]
+    fn a_path_has_what_the_kernel_takes() {
+        let of = |length| StatRequest { sandbox_id: "s".into(), path: "x".repeat(length), ..StatRequest::default() };
+        assert!(stat(&of(4095)).is_ok());
+        assert_eq!(fields(stat(&of(4096))), ["path"]);
+    }
+}

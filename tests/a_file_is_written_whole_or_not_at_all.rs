@@ -1,0 +1,111 @@
+//! Whoever reads a file sees the old one or the new one, whatever becomes of who writes it.
+
+use crate::kit::{Runtime, Sandbox, errors::expect_error, within::until};
+use tonic::Code;
+
+crate::in_every_runtime!(
+    it_is_old_until_it_is_new,
+    a_client_that_is_gone_leaves_the_old_one,
+    a_full_disk_leaves_the_old_one,
+    what_is_wrong_in_the_middle_leaves_the_old_one,
+    a_killed_program_for_files_is_replaced,
+    appended_bytes_are_there_as_they_come,
+);
+
+/// Names in a directory, also those that begin with a dot.
+async fn names(s: &Sandbox, directory: &str) -> String {
+    s.run(&format!("ls -A {directory}")).await.out()
+}
+
+async fn it_is_old_until_it_is_new(on: Runtime) {
+    let s = on.sandbox().await;
+    s.write("/tmp/d/f", "old").await;
+    let writing = s.start_write(s.open_file("/tmp/d/f")).await;
+    let piece = vec![b'n'; 1 << 20];
+    for _ in 0..8 {
+        writing.send(&piece).await;
+    }
+    assert_eq!(s.read("/tmp/d/f").await, b"old");
+    s.run("exec 9< /tmp/d/f; cat <&9").await.expect("old", "", 0);
+    assert_eq!(names(&s, "/tmp/d").await, "f\n");
+    assert_eq!(writing.finish().await.unwrap().size_bytes, 8 << 20);
+    assert!(s.read("/tmp/d/f").await == piece.repeat(8));
+    assert_eq!(names(&s, "/tmp/d").await, "f\n");
+}
+
+async fn a_client_that_is_gone_leaves_the_old_one(on: Runtime) {
+    let s = on.sandbox().await;
+    s.write("/tmp/d/f", "old").await;
+    for _ in 0..5 {
+        for path in ["/tmp/d/f", "/tmp/d/new"] {
+            let writing = s.start_write(s.open_file(path)).await;
+            writing.send(b"a part of it").await;
+            writing.send(b"another part of it").await;
+            writing.give_up().await;
+        }
+    }
+    // Its own drafts have no name, and nothing else may appear.
+    let used = "for f in /proc/[0-9]*/fd/*; do readlink $f; done 2>/dev/null | grep -c '/tmp/d/.*deleted' || true";
+    until("the drafts to be given up", async || s.run(used).await.out().trim() == "0").await;
+    assert_eq!(names(&s, "/tmp/d").await, "f\n");
+    assert_eq!(s.read("/tmp/d/f").await, b"old");
+}
+
+async fn a_full_disk_leaves_the_old_one(on: Runtime) {
+    let s = on.sandbox().await;
+    s.run("mkdir /dev/shm/d; printf old > /dev/shm/d/f").await.expect("", "", 0);
+    // A memory file system with a limit is in every sandbox.
+    let fill = "dd if=/dev/zero of=/dev/shm/fill bs=64k 2>/dev/null; rm -f /dev/shm/none; df -P /dev/shm | tail -1 | tr -s ' ' | cut -d ' ' -f 4";
+    assert_eq!(s.run(fill).await.out().trim(), "0");
+    let full = s.try_write(s.open_file("/dev/shm/d/f"), &vec![b'n'; 1 << 20]).await.unwrap_err();
+    expect_error(&full, Code::ResourceExhausted, "NO_SPACE");
+    assert_eq!(s.read("/dev/shm/d/f").await, b"old");
+    assert_eq!(names(&s, "/dev/shm/d").await, "f\n");
+    s.run("rm /dev/shm/fill").await;
+    s.write("/dev/shm/d/f", "new").await;
+    assert_eq!(s.read("/dev/shm/d/f").await, b"new");
+}
+
+async fn what_is_wrong_in_the_middle_leaves_the_old_one(on: Runtime) {
+    let s = on.sandbox().await;
+    s.write("/tmp/d/f", "old").await;
+    let writing = s.start_write(s.open_file("/tmp/d/f")).await;
+    writing.send(b"a part").await;
+    writing.open_again(s.open_file("/tmp/d/f")).await;
+    expect_error(&writing.finish().await.unwrap_err(), Code::InvalidArgument, "INVALID_ARGUMENT");
+    // Changed by somebody else meanwhile.
+    let etag = s.stat("/tmp/d/f").await.unwrap().etag;
+    let writing = s.start_write(crate::kit::v1::WriteOpen { if_etag: etag, ..s.open_file("/tmp/d/f") }).await;
+    writing.send(b"mine").await;
+    s.run("printf theirs > /tmp/d/f").await;
+    expect_error(&writing.finish().await.unwrap_err(), Code::FailedPrecondition, "ETAG_MISMATCH");
+    assert_eq!(s.read("/tmp/d/f").await, b"theirs");
+    assert_eq!(names(&s, "/tmp/d").await, "f\n");
+}
+
+async fn a_killed_program_for_files_is_replaced(on: Runtime) {
+    let s = on.sandbox().await;
+    s.write("/tmp/d/f", "old").await;
+    let writing = s.start_write(s.open_file("/tmp/d/f")).await;
+    writing.send(b"a part").await;
+    let kill = r#"for p in /proc/[0-9]*; do case "$(tr '\0' ' ' < $p/cmdline 2>/dev/null)" in "sandshell files "*) kill -9 ${p#/proc/};; esac; done"#;
+    s.run(kill).await.expect("", "", 0);
+    writing.finish().await.unwrap_err();
+    until("another to be there", async || s.stat("/tmp/d/f").await.is_ok()).await;
+    assert_eq!(s.read("/tmp/d/f").await, b"old");
+    s.write("/tmp/d/f", "new").await;
+    assert_eq!(s.read("/tmp/d/f").await, b"new");
+}
+
+async fn appended_bytes_are_there_as_they_come(on: Runtime) {
+    let s = on.sandbox().await;
+    let append = |path: &str| crate::kit::v1::WriteOpen { append: true, ..s.open_file(path) };
+    s.try_write(append("/tmp/log"), b"one\n").await.unwrap();
+    let writing = s.start_write(append("/tmp/log")).await;
+    writing.send(b"two\n").await;
+    until("the second line", async || s.read("/tmp/log").await == b"one\ntwo\n").await;
+    s.run("echo three >> /tmp/log").await;
+    writing.send(b"four\n").await;
+    assert_eq!(writing.finish().await.unwrap().size_bytes, 19);
+    assert_eq!(s.read("/tmp/log").await, b"one\ntwo\nthree\nfour\n");
+}

@@ -1,0 +1,221 @@
+//! Directories and files are listed, made, moved, copied, removed and edited where they are.
+
+use crate::kit::{Runtime, Sandbox, errors::expect_error, v1};
+use tonic::{Code, Status};
+use v1::{CopyRequest, File, MakeDirectoryRequest, MoveRequest, RemoveRequest, SetAttributesRequest};
+
+crate::in_every_runtime!(
+    a_tree_is_listed_page_by_page,
+    a_page_goes_on_where_the_last_one_ended,
+    things_are_moved,
+    trees_are_copied,
+    things_are_removed,
+    directories_are_made,
+    attributes_are_set,
+    text_is_replaced,
+    a_text_that_is_not_there_changes_nothing,
+);
+
+fn paths(files: &[File]) -> Vec<&str> {
+    files.iter().map(|file| file.path.as_str()).collect()
+}
+
+async fn a_tree_is_listed_page_by_page(on: Runtime) {
+    let s = on.sandbox().await;
+    s.run(
+        "mkdir -p /tmp/d/a/b /tmp/d/a.c; touch /tmp/d/a/b/x /tmp/d/a/y /tmp/d/a.c/z /tmp/d/b; ln -s /tmp/d /tmp/d/a/up",
+    )
+    .await;
+    let expected = ["a", "a/b", "a/b/x", "a/up", "a/y", "a.c", "a.c/z", "b"].map(|path| format!("/tmp/d/{path}"));
+    for page_size in [0, 1, 2, 3, 8, 1000] {
+        assert_eq!(paths(&s.list("/tmp/d", true, page_size).await), expected, "in pages of {page_size}");
+    }
+    assert_eq!(paths(&s.list("/tmp/d", false, 2).await), ["/tmp/d/a", "/tmp/d/a.c", "/tmp/d/b"]);
+    let request = v1::ListRequest {
+        sandbox_id: s.id.clone(),
+        path: "/tmp/d".into(),
+        recursive: true,
+        page_size: 2,
+        ..Default::default()
+    };
+    let page = s.clients.files.clone().list(request.clone()).await.unwrap().into_inner();
+    assert_eq!(page.total_size, 8);
+    let wrong = v1::ListRequest { page_token: "x".into(), ..request.clone() };
+    expect_error(&s.clients.files.clone().list(wrong).await.unwrap_err(), Code::InvalidArgument, "INVALID_ARGUMENT");
+    let file = v1::ListRequest { path: "/tmp/d/b".into(), ..request };
+    expect_error(&s.clients.files.clone().list(file).await.unwrap_err(), Code::FailedPrecondition, "NOT_A_DIRECTORY");
+}
+
+async fn a_page_goes_on_where_the_last_one_ended(on: Runtime) {
+    let s = on.sandbox().await;
+    s.run("mkdir -p /tmp/d; cd /tmp/d; mkdir b; touch a b/1 b/2 b/3 c").await;
+    let mut request = v1::ListRequest {
+        sandbox_id: s.id.clone(),
+        path: "/tmp/d".into(),
+        recursive: true,
+        page_size: 3,
+        ..Default::default()
+    };
+    let first = s.clients.files.clone().list(request.clone()).await.unwrap().into_inner();
+    assert_eq!(paths(&first.files), ["/tmp/d/a", "/tmp/d/b", "/tmp/d/b/1"]);
+    // What was listed last is gone, and something new is before it and behind it.
+    s.run("cd /tmp/d; rm b/1; touch a0 b/0 b/11").await;
+    request.page_token = first.next_page_token;
+    let second = s.clients.files.clone().list(request).await.unwrap().into_inner();
+    assert_eq!(paths(&second.files), ["/tmp/d/b/11", "/tmp/d/b/2", "/tmp/d/b/3"]);
+}
+
+async fn try_move(s: &Sandbox, from: &str, to: &str, overwrite: bool) -> Result<File, Status> {
+    let (path, new_path) = (from.into(), to.into());
+    let request = MoveRequest { sandbox_id: s.id.clone(), path, new_path, overwrite, ..Default::default() };
+    s.clients.files.clone().r#move(request).await.map(tonic::Response::into_inner)
+}
+
+async fn things_are_moved(on: Runtime) {
+    let s = on.sandbox().await;
+    s.write("/tmp/d/f", "x").await;
+    s.write("/tmp/d/g", "y").await;
+    assert_eq!(try_move(&s, "/tmp/d/f", "/tmp/d/h", false).await.unwrap().path, "/tmp/d/h");
+    expect_error(
+        &try_move(&s, "/tmp/d/h", "/tmp/d/g", false).await.unwrap_err(),
+        Code::AlreadyExists,
+        "ALREADY_EXISTS",
+    );
+    try_move(&s, "/tmp/d/h", "/tmp/d/g", true).await.unwrap();
+    assert_eq!((s.read("/tmp/d/g").await, paths(&s.list("/tmp/d", false, 0).await).len()), (b"x".to_vec(), 1));
+    expect_error(&try_move(&s, "/tmp/d/none", "/tmp/d/i", true).await.unwrap_err(), Code::NotFound, "FILE_NOT_FOUND");
+    expect_error(
+        &try_move(&s, "/tmp/d", "/tmp/d/e", true).await.unwrap_err(),
+        Code::InvalidArgument,
+        "INVALID_ARGUMENT",
+    );
+    // To another file system, with everything that it has.
+    s.run("cd /tmp/d; mkdir e; ln -s g e/l; printf z > e/f; chmod 640 e/f; chmod 2750 e; touch -d @1000000000 e/f e")
+        .await;
+    try_move(&s, "/tmp/d/e", "/dev/shm/e", false).await.unwrap();
+    let seen = s.run("cd /dev/shm/e; stat -c '%a %Y' . f; readlink l; cat f; ls /tmp/d").await;
+    seen.expect("2750 1000000000\n640 1000000000\ng\nzg\n", "", 0);
+}
+
+async fn trees_are_copied(on: Runtime) {
+    let s = on.sandbox().await;
+    s.run("mkdir -p /tmp/d/e; cd /tmp/d; printf x > e/f; chmod 751 e/f; ln -s f e/l; mkfifo e/p; touch -d @1000000000 e/f").await;
+    let copy = |to: &str, recursive, overwrite| {
+        let (path, new_path) = ("/tmp/d/e".into(), to.into());
+        let request =
+            CopyRequest { sandbox_id: s.id.clone(), path, new_path, recursive, overwrite, ..Default::default() };
+        let mut files = s.clients.files.clone();
+        async move { files.copy(request).await.map(tonic::Response::into_inner) }
+    };
+    expect_error(&copy("/tmp/c", false, false).await.unwrap_err(), Code::FailedPrecondition, "IS_A_DIRECTORY");
+    copy("/tmp/c", true, false).await.unwrap();
+    s.run("cd /tmp/c; stat -c '%a %Y' f; readlink l; ls; cat f").await.expect("751 1000000000\nf\nf\nl\nx", "", 0);
+    expect_error(&copy("/tmp/c", true, false).await.unwrap_err(), Code::AlreadyExists, "ALREADY_EXISTS");
+    expect_error(&copy("/tmp/d/e/in", true, false).await.unwrap_err(), Code::InvalidArgument, "INVALID_ARGUMENT");
+    let (path, new_path) = ("/tmp/d/e/f".into(), "/tmp/c/f".into());
+    let file = CopyRequest { sandbox_id: s.id.clone(), path, new_path, ..Default::default() };
+    let refused = s.clients.files.clone().copy(file.clone()).await.unwrap_err();
+    expect_error(&refused, Code::AlreadyExists, "ALREADY_EXISTS");
+    s.run("printf new > /tmp/d/e/f").await;
+    s.clients.files.clone().copy(CopyRequest { overwrite: true, ..file }).await.unwrap();
+    assert_eq!(s.read("/tmp/c/f").await, b"new");
+}
+
+async fn things_are_removed(on: Runtime) {
+    let s = on.sandbox().await;
+    let remove = |path: &str, recursive, missing_ok| {
+        let request =
+            RemoveRequest { sandbox_id: s.id.clone(), path: path.into(), recursive, missing_ok, ..Default::default() };
+        let mut files = s.clients.files.clone();
+        async move { files.remove(request).await }
+    };
+    s.run(
+        "mkdir -p /tmp/d/e /tmp/keep; touch /tmp/d/e/f /tmp/keep/f; ln -s /tmp/keep /tmp/d/l; ln -s /tmp/keep /tmp/l",
+    )
+    .await;
+    expect_error(&remove("/tmp/d", false, false).await.unwrap_err(), Code::FailedPrecondition, "DIRECTORY_NOT_EMPTY");
+    remove("/tmp/d", true, false).await.unwrap();
+    remove("/tmp/l", true, false).await.unwrap();
+    s.run("ls /tmp/keep; ls -d /tmp/d /tmp/l 2>/dev/null").await.expect("f\n", "", 2);
+    expect_error(&remove("/tmp/d", true, false).await.unwrap_err(), Code::NotFound, "FILE_NOT_FOUND");
+    remove("/tmp/d", true, true).await.unwrap();
+    for path in ["/", "/tmp/.."] {
+        expect_error(&remove(path, true, false).await.unwrap_err(), Code::InvalidArgument, "INVALID_ARGUMENT");
+    }
+    s.run("echo alive").await.expect("alive\n", "", 0);
+}
+
+async fn directories_are_made(on: Runtime) {
+    let s = on.sandbox().await;
+    let make = |path: &str, parents, mode| {
+        let request =
+            MakeDirectoryRequest { sandbox_id: s.id.clone(), path: path.into(), parents, mode, ..Default::default() };
+        let mut files = s.clients.files.clone();
+        async move { files.make_directory(request).await.map(tonic::Response::into_inner) }
+    };
+    expect_error(&make("/tmp/a/b", false, None).await.unwrap_err(), Code::NotFound, "FILE_NOT_FOUND");
+    assert_eq!(make("/tmp/a/b", true, Some(0o1777)).await.unwrap().mode, 0o1777);
+    assert_eq!(make("/tmp/a/b", true, None).await.unwrap().mode, 0o1777, "it was there");
+    expect_error(&make("/tmp/a/b", false, None).await.unwrap_err(), Code::AlreadyExists, "ALREADY_EXISTS");
+    s.run("touch /tmp/f; stat -c %a /tmp/a").await.expect("755\n", "", 0);
+    expect_error(&make("/tmp/f", true, None).await.unwrap_err(), Code::AlreadyExists, "ALREADY_EXISTS");
+}
+
+async fn attributes_are_set(on: Runtime) {
+    let s = on.sandbox().await;
+    s.run("mkdir -p /tmp/d/e; touch /tmp/d/f /tmp/d/e/g /tmp/outside; ln -s /tmp/outside /tmp/d/l").await;
+    let request = SetAttributesRequest { sandbox_id: s.id.clone(), path: "/tmp/d".into(), ..Default::default() };
+    let set = |request: SetAttributesRequest| {
+        let mut files = s.clients.files.clone();
+        async move { files.set_attributes(request).await.map(tonic::Response::into_inner) }
+    };
+    let time = Some(prost_types::Timestamp { seconds: 1_000_000_000, nanos: 7 });
+    let file =
+        set(SetAttributesRequest { path: "/tmp/d/f".into(), mode: Some(0o600), modify_time: time, ..request.clone() })
+            .await
+            .unwrap();
+    assert_eq!((file.mode, file.modify_time), (0o600, time));
+    let recursive =
+        SetAttributesRequest { recursive: true, owner: "nobody".into(), group: "7".into(), ..request.clone() };
+    let directory = set(recursive).await.unwrap();
+    assert_eq!((directory.owner.as_str(), directory.gid), ("nobody", 7));
+    s.run("cd /tmp; stat -c '%U %g' d d/f d/e/g outside").await.expect("nobody 7\nnobody 7\nnobody 7\nroot 0\n", "", 0);
+    let unknown = set(SetAttributesRequest { owner: "nosuch".into(), ..request.clone() }).await.unwrap_err();
+    expect_error(&unknown, Code::InvalidArgument, "INVALID_ARGUMENT");
+    expect_error(&set(request).await.unwrap_err(), Code::InvalidArgument, "INVALID_ARGUMENT");
+}
+
+async fn text_is_replaced(on: Runtime) {
+    let s = on.sandbox().await;
+    s.write("/tmp/f", "one\ntwo\nthree\nfour\nfive\nsix\nseven\neight\nnine\ntwo\n").await;
+    s.run("chmod 751 /tmp/f; chown nobody /tmp/f").await;
+    let done = s.replace("/tmp/f", "four\nfive", "4\n5", false).await.unwrap();
+    assert_eq!(done.replacements, 1);
+    let expected =
+        "--- /tmp/f\n+++ /tmp/f\n@@ -1,8 +1,8 @@\n one\n two\n three\n-four\n-five\n+4\n+5\n six\n seven\n eight\n";
+    assert_eq!(done.diff, expected);
+    let file = done.file.unwrap();
+    assert_eq!((file.mode, file.owner.as_str()), (0o751, "nobody"), "what it was");
+    let many = s.replace("/tmp/f", "two", "2", false).await.unwrap_err();
+    expect_error(&many, Code::FailedPrecondition, "TEXT_NOT_UNIQUE");
+    assert!(many.message().contains("2 times, at lines 2, 10"), "{many:?}");
+    assert_eq!(s.replace("/tmp/f", "two", "", true).await.unwrap().replacements, 2);
+    assert_eq!(s.read("/tmp/f").await, b"one\n\nthree\n4\n5\nsix\nseven\neight\nnine\n\n");
+    // Bytes that are no text stay as they are.
+    s.run(r"printf 'a\377b\0c' > /tmp/g").await;
+    s.replace("/tmp/g", "c", "d", false).await.unwrap();
+    assert_eq!(s.read("/tmp/g").await, b"a\xffb\0d");
+}
+
+async fn a_text_that_is_not_there_changes_nothing(on: Runtime) {
+    let s = on.sandbox().await;
+    let text = "fn main() {\n    let total = 1;\n    print(total);\n}\n";
+    let etag = s.write("/tmp/f", text).await.etag;
+    let space = s.replace("/tmp/f", "let  total = 1;\nprint(total);", "x", false).await.unwrap_err();
+    expect_error(&space, Code::FailedPrecondition, "TEXT_NOT_FOUND");
+    assert!(space.message().contains("line 2 begins the same text with other white space"), "{space:?}");
+    let near = s.replace("/tmp/f", "let totals = 2;", "x", true).await.unwrap_err();
+    assert!(near.message().contains("line 2 is nearest"), "{near:?}");
+    expect_error(&s.replace("/tmp/none", "x", "y", false).await.unwrap_err(), Code::NotFound, "FILE_NOT_FOUND");
+    assert_eq!(s.stat("/tmp/f").await.unwrap().etag, etag);
+}
