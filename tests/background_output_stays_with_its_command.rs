@@ -10,6 +10,7 @@ crate::in_every_shell!(
     jobs_work_as_in_a_terminal,
     a_command_does_not_wait_for_its_children,
     much_background_output_blocks_nobody,
+    what_is_left_on_a_terminal_prints_for_its_command,
 );
 
 fn follow(command_id: &str) -> AttachRequest {
@@ -133,4 +134,25 @@ async fn much_background_output_blocks_nobody(at: At) {
     .await;
     s.run("kill $(cat /tmp/yes)").await;
     s.alive().await;
+}
+
+/// The terminal is one for all commands of a session.
+async fn what_is_left_on_a_terminal_prints_for_its_command(at: At) {
+    let s = at.session().await;
+    let pty = ExecStart {
+        pty: Some(v1::Pty::default()),
+        ..s.start("(until [ -e go ]; do sleep 0.1; done; echo LATE; touch went) & echo now")
+    };
+    let first = s.exec(pty).await.finish().await;
+    assert!(first.tty().contains("now\r\n") && !first.tty().contains("LATE"), "{first:?}");
+    let second = s.exec_text("echo a; touch go; until [ -e went ]; do sleep 0.1; done; echo b").await.finish().await;
+    // bash may tell on standard error that the job is done.
+    assert_eq!((second.out().as_str(), second.exit_code(), second.tty().as_str()), ("a\nb\n", 0, ""), "{second:?}");
+    let request = AttachRequest { command_id: first.command_id.clone(), ..Default::default() };
+    let again = Running::attach(&s.sandbox.clients, request).await.finish().await;
+    assert!(again.tty().contains("LATE"), "{again:?}");
+    // When nothing is left there, the terminal is the next command's.
+    s.run("wait").await;
+    let third = s.run("echo mine >/dev/tty").await;
+    assert_eq!(third.tty().trim_end(), "mine", "{third:?}");
 }

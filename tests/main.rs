@@ -42,6 +42,7 @@ mod a_tenants_sessions_are_counted;
 mod a_terminal_when_asked;
 mod a_time_out_ends_only_the_command;
 mod an_image_cannot_reach_the_host;
+mod an_operator_bounds_commands;
 mod an_ordinary_user_can_serve;
 mod any_image_is_a_sandbox;
 mod any_text_is_a_command;

@@ -1,7 +1,7 @@
 //! What the server asks of the agent beside a client's message, as metadata of the call. An agent of an earlier version
 //! ignores it.
 
-use crate::rpc::transport::{ANSWER_WITHIN, ONLY_KNOWN};
+use crate::rpc::transport::{ANSWER_WITHIN, DEFAULT_TIMEOUT, ONLY_KNOWN};
 use std::time::Duration;
 use tonic::metadata::MetadataMap;
 
@@ -12,6 +12,14 @@ pub(super) fn only_known(metadata: &MetadataMap) -> bool {
 
 /// How soon the caller must have an answer.
 pub(super) fn answer_within(metadata: &MetadataMap) -> Option<Duration> {
-    let millis = metadata.get(ANSWER_WITHIN)?.to_str().ok()?.parse().ok()?;
-    Some(Duration::from_millis(millis))
+    millis(metadata, ANSWER_WITHIN)
+}
+
+/// The longest run time of a command whose client says nothing of one.
+pub(super) fn default_timeout(metadata: &MetadataMap) -> Option<Duration> {
+    millis(metadata, DEFAULT_TIMEOUT)
+}
+
+fn millis(metadata: &MetadataMap, name: &str) -> Option<Duration> {
+    metadata.get(name)?.to_str().ok()?.parse().ok().map(Duration::from_millis)
 }

@@ -122,6 +122,8 @@ pub(super) struct Command {
     pub(super) session_id: Option<String>,
     /// What it printed.
     pub(super) log: Arc<Log>,
+    /// Longest run time.
+    timeout: Option<Duration>,
     /// The beginning of its text.
     shown: String,
     phase: Mutex<Phase>,
@@ -244,6 +246,7 @@ impl Command {
             id,
             session_id,
             log,
+            timeout: spec.timeout,
             shown,
             phase,
             pipes: Mutex::default(),
@@ -269,7 +272,8 @@ impl Command {
     }
 
     /// Ends it if it still waits for its turn.
-    pub(super) fn cancel_queued(&self, exited: Exited) -> bool {
+    pub(super) fn cancel_queued(&self, mut exited: Exited) -> bool {
+        exited.timeout = self.timeout();
         let mut phase = lock(&self.phase);
         if !matches!(*phase, Phase::Queued) {
             return false;
@@ -282,7 +286,8 @@ impl Command {
     }
 
     /// It is over.
-    pub(super) fn set_over(&self, exited: Exited) {
+    pub(super) fn set_over(&self, mut exited: Exited) {
+        exited.timeout = self.timeout();
         let mut phase = lock(&self.phase);
         let (started, turn) = match &*phase {
             Phase::Running(at, began) => (*at, Some((*began, Moment::now()))),
@@ -376,6 +381,11 @@ impl Command {
         self.input_refused.is_cancelled() && self.exited().is_none()
     }
 
+    /// Longest run time, as clients see it.
+    fn timeout(&self) -> Option<prost_types::Duration> {
+        self.timeout.and_then(|timeout| timeout.try_into().ok())
+    }
+
     /// Its number in its session.
     pub(super) fn number(&self) -> u64 {
         self.id.rsplit('/').next().and_then(|number| number.parse().ok()).unwrap_or(0)
@@ -400,6 +410,7 @@ impl Command {
             stdout_bytes: stdout,
             stderr_bytes: stderr,
             terminal_bytes: terminal,
+            timeout: self.timeout(),
         }
     }
 }

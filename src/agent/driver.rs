@@ -5,7 +5,7 @@ use super::{
     earlier::Earlier,
     lending::Lent,
     oom::OomCounter,
-    running::{Running, ShellEnd, Verdict, next_output},
+    running::{LeftOnTerminal, Running, ShellEnd, Verdict, next_output},
     session::{Inbox, Session},
     shell::{Before, Event, Holder, Launch, LaunchError, NotRestored, ReadEnd, Report, Saved, Shell},
 };
@@ -48,6 +48,8 @@ pub(super) struct Driver {
     pub(super) saved: Option<Saved>,
     /// Gets what the terminal says between commands.
     pub(super) last_command: Option<Arc<Command>>,
+    /// A command whose programs are still on the terminal.
+    pub(super) on_terminal: Option<LeftOnTerminal>,
     /// Rings when an idle shell may be due to save its state. It is kept, and set again only after it has rung: a timer
     /// that is set anew for each command wakes the runtime each time.
     pub(super) save_timer: Pin<Box<Sleep>>,
@@ -78,6 +80,8 @@ impl Driver {
             if let Some(at) = save_at.filter(|_| self.save_timer.is_elapsed()) {
                 self.save_timer.as_mut().reset(at);
             }
+            let of_terminal =
+                self.on_terminal.as_ref().map(|left| &left.command).or(self.last_command.as_ref()).cloned();
             tokio::select! {
                 biased;
                 reason = wait_for_stop(&mut inbox.stop) => return Idle::Closed(reason),
@@ -100,8 +104,8 @@ impl Driver {
                     // No later command's end could be heard of: the holder reports the shell's, and a new one is started.
                     super::shell::kill(self.shell.pid, libc::SIGKILL);
                 },
-                data = idle_terminal(&self.shell.terminal.reader, self.last_command.as_deref()) => {
-                    if let (Ok(Some(data)), Some(command)) = (data, &self.last_command) {
+                data = idle_terminal(&self.shell.terminal.reader, of_terminal.as_deref()) => {
+                    if let (Ok(Some(data)), Some(command)) = (data, &of_terminal) {
                         command.log.append(Stream::Terminal, data);
                     }
                 }
@@ -162,6 +166,7 @@ impl Driver {
                 return self.not_started(&command, &error);
             }
         };
+        running.on_terminal = self.left_on_terminal();
         let verdict = tokio::select! {
             verdict = running.drive(&mut self.shell, &mut self.holder, &mut self.saved) => verdict,
             reason = wait_for_stop(stop) => {
@@ -199,6 +204,9 @@ impl Driver {
             _ = wait_for_stop(stop) => {}
         }
         running.drain(&mut self.shell);
+        if let Some(holder) = self.holder.name().pid() {
+            self.on_terminal = running.left_on_terminal(&self.shell, holder).or(self.on_terminal.take());
+        }
         if let Some(before) = before.as_ref().filter(|_| verdict.shell_end.is_none()) {
             tokio::select! {
                 reclaimed = self.reclaim(before) => match reclaimed {
@@ -301,6 +309,16 @@ impl Driver {
         !ended || self.restart(stop).await
     }
 
+    /// The command that has left programs on the terminal, if they are still there.
+    fn left_on_terminal(&mut self) -> Option<Arc<Command>> {
+        let left = self.on_terminal.as_ref()?;
+        let there = self.holder.name().pid().is_some_and(|holder| left.is_there(&self.shell, holder));
+        if !there {
+            self.on_terminal = None;
+        }
+        self.on_terminal.as_ref().map(|left| Arc::clone(&left.command))
+    }
+
     fn exited(&self, running: &Running, verdict: Verdict, out_of_memory: bool) -> Exited {
         let known = self.session.known();
         let direct = self.session.about.direct;
@@ -324,6 +342,8 @@ impl Driver {
             generation: known.generation,
             not_restored: ended_shell.map_or_else(Vec::new, |_| known.not_restored.to_vec()),
             pipe_status: running.pipes.clone(),
+            // The command says so itself.
+            timeout: None,
         }
     }
 
@@ -391,6 +411,8 @@ impl Driver {
                 let not_restored = shell.not_restored.clone().told().into();
                 self.session.update(|known| known.next_shell(shell.pid, holder.name(), not_restored));
                 self.shell = shell;
+                // It has a terminal of its own.
+                self.on_terminal = None;
                 self.earlier.push(std::mem::replace(&mut self.holder, holder));
                 true
             }

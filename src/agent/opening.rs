@@ -236,6 +236,7 @@ impl Sessions {
             last_status: 0,
             saved: None,
             last_command: None,
+            on_terminal: None,
             save_timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
         };
         tokio::spawn(driver.run(inbox));

@@ -14,6 +14,7 @@ use super::{
 };
 use crate::api::v1::{Exited, Stream, exited::Reason};
 use bytes::Bytes;
+pub(super) use pipes::LeftOnTerminal;
 use questions::Questions;
 use std::{io, path::PathBuf, sync::Arc, time::Duration};
 use tokio::{sync::mpsc, time::Instant};
@@ -32,6 +33,8 @@ pub(super) struct Running {
     timeout: Option<Duration>,
     grace: Duration,
     pty: bool,
+    /// What an earlier command has left on the terminal, which may go on printing there.
+    pub(super) on_terminal: Option<Arc<Command>>,
     output: Option<Fifo>,
     error: Option<Fifo>,
     feed: Feed,
@@ -159,6 +162,7 @@ impl Running {
             timeout: spec.timeout,
             grace: spec.grace,
             pty: spec.pty.is_some(),
+            on_terminal: None,
             output,
             error,
             feed,
@@ -180,6 +184,9 @@ impl Running {
     pub(super) async fn drive(&mut self, shell: &mut Shell, holder: &mut Holder, saved: &mut Option<Saved>) -> Verdict {
         let mut escalation: Option<Escalation> = None;
         let mut aborted = false;
+        // Usually its own; whichever it is, room in it is waited for.
+        let waiting =
+            Arc::clone(self.on_terminal.as_ref().filter(|_| !self.pty).map_or(&self.command.log, |by| &by.log));
         let deadline = self.timeout.map(|timeout| self.since + timeout);
         let mut look_at = Some(self.since + LOOK_AFTER);
         loop {
@@ -228,9 +235,14 @@ impl Running {
                 }
                 data = read(&self.output, &self.command.log) => self.bring(Stream::Stdout, data),
                 data = read(&self.error, &self.command.log) => self.bring(Stream::Stderr, data),
-                data = next_output(&shell.terminal.reader, &self.command.log) => {
-                    self.bring(Stream::Terminal, data.ok().flatten());
-                    self.feed.terminal_spoke();
+                data = next_output(&shell.terminal.reader, &waiting) => {
+                    let by = Arc::clone(self.of_terminal(&shell.terminal));
+                    if let Some(data) = data.ok().flatten() {
+                        by.log.append(Stream::Terminal, data);
+                    }
+                    if Arc::ptr_eq(&by, &self.command) {
+                        self.feed.terminal_spoke();
+                    }
                 }
                 Some(control) = self.control.recv() => match control {
                     Control::Resize(size) => shell.terminal.resize(&size),

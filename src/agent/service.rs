@@ -138,11 +138,13 @@ impl AgentService for Service {
 
     async fn exec(&self, request: Request<Streaming<ExecRequest>>) -> Result<Response<Answers>, Status> {
         let only_known = asked::only_known(request.metadata());
+        let default_timeout = asked::default_timeout(request.metadata());
         let mut pieces = request.into_inner();
         let Some(ExecRequest { request: Some(Piece::Start(start)) }) = pieces.message().await? else {
             return Err(Error::invalid("start", "the first message must be start").into());
         };
-        let Started { command, follower, mut starter } = self.sessions.start(start, None, only_known).await?;
+        let Started { command, follower, mut starter } =
+            self.sessions.start(start, None, only_known, default_timeout).await?;
         let answers = follower.into_stream().map(move |message| {
             if matches!(message.response, Some(Said::Exited(_))) {
                 starter.answered();
@@ -158,13 +160,14 @@ impl AgentService for Service {
     async fn run(&self, request: Request<v1::RunRequest>) -> Result<Response<v1::RunResponse>, Status> {
         let began = Instant::now();
         let (only_known, within) = (asked::only_known(request.metadata()), asked::answer_within(request.metadata()));
+        let default_timeout = asked::default_timeout(request.metadata());
         let v1::RunRequest { start, stdin, max_output_bytes, wait } = request.into_inner();
         let start = start.ok_or_else(|| Error::invalid("start", "is required"))?;
         let cancelled = start.cancel_on_disconnect;
         let wait = wait.and_then(|wait| Duration::try_from(wait).ok());
         let budget = self.sessions.budget();
         let Started { command, mut follower, mut starter } =
-            self.sessions.start(start, Some(stdin), only_known).await?;
+            self.sessions.start(start, Some(stdin), only_known, default_timeout).await?;
         let bound = usize::try_from(max_output_bytes).ok().filter(|bytes| *bytes > 0).unwrap_or(RUN_OUTPUT);
         let collected = || Collected::new(bound, budget);
         let (mut stdout, mut stderr, mut terminal) = (collected(), collected(), collected());

@@ -13,7 +13,7 @@ use crate::{
     error::{Error, Reason, Result, Violation},
 };
 use bytes::Bytes;
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 /// A command that was started, and the stream of who has started it. When that is dropped unread the command waits for
 /// nobody.
@@ -43,6 +43,7 @@ impl Sessions {
         mut start: ExecStart,
         input: Option<Bytes>,
         only_known: bool,
+        default_timeout: Option<Duration>,
     ) -> Result<Started> {
         let when_lost = WhenLost { cancel: start.cancel_on_disconnect, repeatable: !start.request_id.is_empty() };
         let request_id = std::mem::take(&mut start.request_id);
@@ -64,6 +65,8 @@ impl Sessions {
         let if_busy = if start.if_busy() == IfBusy::Refuse { IfBusy::Refuse } else { IfBusy::Queue };
         // Asked for before a shell is started for it.
         let mut spec = Spec::new(&mut start, input, self.budget())?;
+        // Not part of the request: the same one may come again under another server.
+        spec.timeout = spec.timeout.or(default_timeout);
         match target {
             // Nothing waits here, so nothing can be left half done.
             Some(Target::SessionId(id)) => {

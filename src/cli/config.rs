@@ -17,10 +17,14 @@ use std::{
     env, fs,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
+    time::Duration,
 };
 use toml::{Table, Value};
 
 const DEFAULT_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 50051);
+
+/// What a client may ask for as the longest run time of a command.
+const LONGEST_COMMAND: Duration = Duration::from_secs(30 * 86_400);
 
 /// All options, checked.
 #[derive(Debug)]
@@ -35,6 +39,8 @@ pub(super) struct Config {
     pub(super) database: Option<String>,
     pub(super) at_stop: AtStop,
     pub(super) policy: Policy,
+    /// Of commands whose client says nothing of one.
+    pub(super) command_timeout: Option<Duration>,
     /// None for as many as usual.
     pub(super) max_connections: Option<usize>,
     pub(super) max_connections_per_address: usize,
@@ -65,6 +71,7 @@ struct File {
     max_ttl: Option<Span>,
     default_idle_timeout: Option<Span>,
     max_idle_timeout: Option<Span>,
+    default_command_timeout: Option<Span>,
     max_waiting_creations: Option<usize>,
     log: Option<String>,
     log_format: Option<LogFormat>,
@@ -107,6 +114,10 @@ impl Config {
             ),
             max_idle_timeout: span(args.max_idle_timeout, file.max_idle_timeout, standard.lifetimes.max_idle_timeout),
         };
+        let command_timeout = span(args.default_command_timeout, file.default_command_timeout, None);
+        if command_timeout.is_some_and(|timeout| timeout > LONGEST_COMMAND) {
+            mistakes.push("--default-command-timeout: must be 1s to 30d, or none".to_owned());
+        }
         let ephemeral = args.ephemeral || file.ephemeral.unwrap_or(false);
         let config = Self {
             listen,
@@ -134,6 +145,7 @@ impl Config {
                 },
                 allow_host_network: args.allow_host_network || file.allow_host_network.unwrap_or(false),
             },
+            command_timeout,
             max_connections,
             max_connections_per_address: per_address.unwrap_or(Most::default().per_address),
             log: args.log.or(file.log),
@@ -177,6 +189,7 @@ impl File {
             max_ttl: take(&mut table, "max_ttl", path, mistakes),
             default_idle_timeout: take(&mut table, "default_idle_timeout", path, mistakes),
             max_idle_timeout: take(&mut table, "max_idle_timeout", path, mistakes),
+            default_command_timeout: take(&mut table, "default_command_timeout", path, mistakes),
             max_waiting_creations: take(&mut table, "max_waiting_creations", path, mistakes),
             log: take(&mut table, "log", path, mistakes),
             log_format: take(&mut table, "log_format", path, mistakes),

@@ -63,6 +63,9 @@ pub(super) struct Args {
     /// Longest idle time [default: none]
     #[arg(long, value_name = "TIME")]
     pub(super) max_idle_timeout: Option<Span>,
+    /// Time after which a command ends whose client says nothing of a time-out, 30d at most [default: none]
+    #[arg(long, value_name = "TIME", env = "SANDSHELL_DEFAULT_COMMAND_TIMEOUT")]
+    pub(super) default_command_timeout: Option<Span>,
     /// Creations of sandboxes that may wait for their turn [default: 256]
     #[arg(long, value_name = "N")]
     pub(super) max_waiting_creations: Option<usize>,
@@ -136,8 +139,11 @@ async fn serve(config: Config, budget: Budget, data_dir: &DataDir, runtime: Arc<
     eprintln!("room for {most_sandboxes} sandboxes and {connections} connections (open files: {open_files})");
     eprintln!("listening on {address}");
     let most = Most { in_all: connections, per_address: config.max_connections_per_address };
-    let server =
-        Server::new(sandboxes, config.at_stop).with_tenants(tenants).with_tls(config.tls).with_most_connections(most);
+    let server = Server::new(sandboxes, config.at_stop)
+        .with_tenants(tenants)
+        .with_tls(config.tls)
+        .with_most_connections(most)
+        .with_command_timeout(config.command_timeout);
     server.run(listener, shutdown).await?;
     Ok(())
 }

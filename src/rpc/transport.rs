@@ -26,6 +26,9 @@ pub const PROTOCOL_VERSION: u32 = 2;
 /// Metadata of a call to the agent: milliseconds within which the caller must have an answer.
 pub const ANSWER_WITHIN: &str = "sandshell-answer-within";
 
+/// Metadata of a call to the agent: milliseconds after which a command ends whose client says nothing of a time-out.
+pub const DEFAULT_TIMEOUT: &str = "sandshell-default-timeout";
+
 /// Metadata of a call to the agent: only what an earlier call with the same `request_id` has made is wanted.
 pub const ONLY_KNOWN: &str = "sandshell-only-known";
 

@@ -17,15 +17,17 @@ use crate::{
         exec_start::Target, session_service_server::SessionService,
     },
     error::{Error, Kind},
-    rpc::transport::{ANSWER_WITHIN, ONLY_KNOWN},
+    rpc::transport::{ANSWER_WITHIN, DEFAULT_TIMEOUT, ONLY_KNOWN},
     sandbox::{Reached, Sandboxes, SessionPlace, link::AgentClient},
     tenant::Caller,
 };
+use std::time::Duration;
 use tonic::{Code, Request, Response, Status, Streaming, metadata::MetadataValue};
 use tracing::Span;
 
-/// The service over the agents of all sandboxes, and the streams that are open.
-pub(super) struct Service(pub(super) Sandboxes, pub(super) Streams);
+/// The service over the agents of all sandboxes, the streams that are open, and the longest run time of commands whose client
+/// says nothing of one.
+pub(super) struct Service(pub(super) Sandboxes, pub(super) Streams, pub(super) Option<Duration>);
 
 impl Service {
     /// The agent that owns what this id names.
@@ -43,6 +45,15 @@ impl Service {
             Some(Target::SessionId(id)) => self.agent(caller, Kind::Session, id).await,
             None => self.agent(caller, Kind::Session, "").await,
         }
+    }
+
+    /// A start, with the time-out that the operator wants for those who ask for none.
+    fn with_default_timeout<T>(&self, mut request: Request<T>) -> Request<T> {
+        if let Some(timeout) = self.2 {
+            let millis = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
+            request.metadata_mut().insert(DEFAULT_TIMEOUT, millis.into());
+        }
+        request
     }
 
     /// The place that a start takes among the tenant's sessions, as long as the call lasts: a direct execution has one.
@@ -148,7 +159,7 @@ impl SessionService for Service {
         let (stdin, (mut violation, input)) = Stdin::new(start, client);
         let call = tokio::select! {
             biased;
-            call = agent.exec(place.ask(stdin)) => call,
+            call = agent.exec(self.with_default_timeout(place.ask(stdin))) => call,
             Ok(status) = &mut violation => return Err(status),
         };
         let output = place.judge(answer(&reached, call).await)?.into_inner();
@@ -163,7 +174,7 @@ impl SessionService for Service {
         let start = request.start.as_ref().ok_or_else(|| Error::invalid("start", "is required"))?;
         let (reached, mut agent) = self.target(&caller, start.target.as_ref()).await?;
         let place = self.place(&caller, start, &reached).await?;
-        let mut request = place.ask(request);
+        let mut request = self.with_default_timeout(place.ask(request));
         if let Some(by) = by {
             let millis = u64::try_from(by.within().as_millis()).unwrap_or(u64::MAX);
             request.metadata_mut().insert(ANSWER_WITHIN, millis.into());

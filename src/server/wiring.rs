@@ -56,6 +56,7 @@ pub struct Server {
     access: Access,
     tls: Option<Tls>,
     most: Most,
+    command_timeout: Option<Duration>,
 }
 
 /// What becomes of the sandboxes when the server is told to stop.
@@ -86,7 +87,7 @@ pub enum ServerError {
 impl Server {
     /// A server of these sandboxes, for whoever can reach it.
     pub fn new(sandboxes: Sandboxes, at_stop: AtStop) -> Self {
-        Self { sandboxes, at_stop, access: Access::Anyone, tls: None, most: Most::default() }
+        Self { sandboxes, at_stop, access: Access::Anyone, tls: None, most: Most::default(), command_timeout: None }
     }
 
     /// Lets in only whom a key of these tenants names, or anybody while there are no keys.
@@ -102,6 +103,11 @@ impl Server {
     /// Takes at most so many connections.
     pub fn with_most_connections(self, most: Most) -> Self {
         Self { most, ..self }
+    }
+
+    /// Ends commands after this time whose clients say nothing of a time-out.
+    pub fn with_command_timeout(self, command_timeout: Option<Duration>) -> Self {
+        Self { command_timeout, ..self }
     }
 
     /// Listens on an address. Port 0 picks one.
@@ -162,8 +168,12 @@ impl Server {
         let sandboxes = SandboxServiceServer::new(sandbox_service::Service(self.sandboxes.clone()))
             .max_decoding_message_size(MAX_MESSAGE_BYTES);
         let streams = Streams::default();
-        let sessions = SessionServiceServer::new(session_service::Service(self.sandboxes.clone(), streams.clone()))
-            .max_decoding_message_size(MAX_MESSAGE_BYTES);
+        let sessions = SessionServiceServer::new(session_service::Service(
+            self.sandboxes.clone(),
+            streams.clone(),
+            self.command_timeout,
+        ))
+        .max_decoding_message_size(MAX_MESSAGE_BYTES);
         let files = FileServiceServer::new(file_service::Service(self.sandboxes.clone(), streams))
             .max_decoding_message_size(MAX_MESSAGE_BYTES);
         let reflection = || {

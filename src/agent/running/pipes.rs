@@ -2,13 +2,30 @@
 
 use super::{Running, next_output};
 use crate::{
-    agent::shell::{Read, Shell},
+    agent::{
+        command::Command,
+        shell::{self, Moment, Read, Shell, Terminal},
+    },
     api::v1::Stream,
 };
 use std::sync::Arc;
 
 /// What a terminal can hold, and a good deal more.
 const MOST_TERMINAL_READS: usize = 64;
+
+/// A command on a terminal that has left programs there.
+pub(in crate::agent) struct LeftOnTerminal {
+    pub(in crate::agent) command: Arc<Command>,
+    since: Moment,
+}
+
+impl LeftOnTerminal {
+    /// Whether they, or what they have started, still have it open by its own name. Programs that ask there open `/dev/tty`.
+    pub(in crate::agent) fn is_there(&self, shell: &Shell, holder: i32) -> bool {
+        let terminal = shell.terminal.path();
+        shell::descendants_since(holder, self.since).into_iter().any(|pid| shell::has_open(pid, terminal))
+    }
+}
 
 impl Running {
     /// Takes what is already in the pipes. What holds them open from now on runs in the background.
@@ -64,8 +81,23 @@ impl Running {
         }
         for _ in 0..MOST_TERMINAL_READS {
             let Ok(Read::Data(data)) = shell.terminal.reader.read() else { break };
-            self.command.log.append(Stream::Terminal, data);
+            self.of_terminal(&shell.terminal).log.append(Stream::Terminal, data);
         }
+    }
+
+    /// The command that what is written to the terminal belongs to. What an earlier one has left there, in its background,
+    /// prints for that one, unless a program of this one asks there.
+    pub(in crate::agent) fn of_terminal(&self, terminal: &Terminal) -> &Arc<Command> {
+        match &self.on_terminal {
+            Some(earlier) if !self.pty && !terminal.is_waited_for() => earlier,
+            _ => &self.command,
+        }
+    }
+
+    /// The command, if something that it has started is still on the terminal.
+    pub(in crate::agent) fn left_on_terminal(&self, shell: &Shell, holder: i32) -> Option<LeftOnTerminal> {
+        let left = LeftOnTerminal { command: Arc::clone(&self.command), since: self.moment };
+        (self.pty && left.is_there(shell, holder)).then_some(left)
     }
 
     /// Takes what the shell itself said at its end: the output of an EXIT trap.

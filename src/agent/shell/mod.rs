@@ -39,8 +39,8 @@ pub(crate) use holder::{Event, Holder, HolderName};
 pub(crate) use launch::{Launch, LaunchError};
 pub(crate) use loan::{Asked, Before, Loan, MOST_KEPT};
 pub(crate) use processes::{
-    Halt, Image, Moment, Processes, descendants_since, group_has_members, group_members, halted, image, minds,
-    own_started, reads_terminal, reap,
+    Halt, Image, Moment, Processes, descendants_since, group_has_members, group_members, halted, has_open, image,
+    minds, own_started, reads_terminal, reap,
 };
 pub(crate) use reports::{Report, Reports, Told};
 pub(crate) use saved::{Keeper, NotRestored, Saved};

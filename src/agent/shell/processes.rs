@@ -300,6 +300,12 @@ fn has_terminal(pid: i32) -> bool {
     open.take(MOST_FILES).flatten().any(|entry| entry.file_name().to_str().is_some_and(|fd| is_terminal(fd, pid)))
 }
 
+/// Whether a process has a file of this name open.
+pub(crate) fn has_open(pid: i32, path: &str) -> bool {
+    let Ok(open) = fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
+    open.take(MOST_FILES).flatten().any(|entry| fs::read_link(entry.path()).is_ok_and(|file| file.as_os_str() == path))
+}
+
 /// Open files of one process that are looked at.
 const MOST_FILES: usize = 1024;
 
