@@ -11,6 +11,7 @@ mod commands;
 mod create;
 mod density;
 mod docker;
+mod files;
 mod list;
 mod neighbours;
 mod processes;
@@ -43,6 +44,9 @@ async fn main() {
     }
     if options.wants("stream") {
         streaming::measure(&server, &options, &mut table).await;
+    }
+    if options.wants("files") {
+        files::measure(&server, &options, &mut table).await;
     }
     if options.wants("neighbours") {
         neighbours::measure(&server, &options, &mut table).await;

@@ -2,7 +2,8 @@
 
 use sandshell::api::v1::{
     CreateSandboxRequest, CreateSessionRequest, DeleteSandboxRequest, ExecStart, RunRequest, RunResponse, Session,
-    exec_start::Target, sandbox_service_client::SandboxServiceClient, session_service_client::SessionServiceClient,
+    exec_start::Target, file_service_client::FileServiceClient, sandbox_service_client::SandboxServiceClient,
+    session_service_client::SessionServiceClient,
 };
 use sandshell::rpc::transport;
 use std::{
@@ -122,6 +123,7 @@ impl Interceptor for Key {
 pub(crate) struct Client {
     pub(crate) sandboxes: SandboxServiceClient<InterceptedService<Channel, Key>>,
     pub(crate) sessions: SessionServiceClient<InterceptedService<Channel, Key>>,
+    pub(crate) files: FileServiceClient<InterceptedService<Channel, Key>>,
     /// The image of new sandboxes; empty for the default.
     pub(crate) image: String,
 }
@@ -142,8 +144,9 @@ impl Client {
             .unwrap();
         Self {
             sandboxes: SandboxServiceClient::with_interceptor(channel.clone(), access.key.clone()),
-            sessions: SessionServiceClient::with_interceptor(channel, access.key.clone())
+            sessions: SessionServiceClient::with_interceptor(channel.clone(), access.key.clone())
                 .max_decoding_message_size(transport::MAX_MESSAGE_BYTES),
+            files: FileServiceClient::with_interceptor(channel, access.key.clone()),
             image: String::new(),
         }
     }

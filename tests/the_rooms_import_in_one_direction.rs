@@ -60,8 +60,9 @@ const ABSENT: &[(&str, &[&str], &str)] = &[
     ("error.rs", &["tonic", "http::", "crate::"], "errors are the domain's"),
 ];
 
-/// The one file of a part that the words are for.
-const PLACES: &[(&str, &str)] = &[("agent/service.rs", "tonic"), ("agent/file/service.rs", "tonic")];
+/// The files of a part that the words are for.
+const PLACES: &[(&str, &str)] =
+    &[("agent/service.rs", "tonic"), ("agent/file/service.rs", "tonic"), ("agent/asked.rs", "tonic")];
 
 /// Longer than any file should be; files that may be longer, with the reason.
 const LONGEST: usize = 400;
