@@ -25,6 +25,11 @@ const INPUT_WINDOW: u32 = 1 << 20;
 const CONNECTION_INPUT_WINDOW: u32 = 64 << 20;
 /// Calls of one connection at one time. Each long-lived stream of a client counts, so there is room for many.
 const MAX_STREAMS: u32 = 4096;
+
+/// Calls on one connection that may be cancelled before the server has looked at them; beyond that the connection is closed, with all
+/// calls on it. HTTP/2 libraries allow 20 against attackers, which one client that cancels many calls reaches on a busy host. Each may
+/// hold its headers, so 256 of them 8 MiB.
+const MOST_RESETS: usize = 256;
 /// Headers of one request. With more of them the call is refused; with four times as much the connection ends, because
 /// that much is not even read.
 const MAX_HEADER_BYTES: u32 = 32 << 10;
@@ -158,6 +163,7 @@ pub(super) fn http() -> http2::Builder<TokioExecutor> {
         .max_frame_size(MAX_FRAME_BYTES)
         .max_concurrent_streams(MAX_STREAMS)
         .max_header_list_size(MAX_HEADER_BYTES)
+        .max_pending_accept_reset_streams(Some(MOST_RESETS))
         .keep_alive_interval(KEEPALIVE_INTERVAL)
         .keep_alive_timeout(KEEPALIVE_TIMEOUT);
     http
