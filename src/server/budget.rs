@@ -24,12 +24,14 @@ pub struct Budget {
 /// Why a server does not start.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{sandboxes} sandboxes (--max-sandboxes) and {connections} connections (--max-connections) need {needed} open \
+    "{sandboxes} sandboxes (--max-sandboxes) and {least}{connections} connections (--max-connections) need {needed} open \
      files, and this process may have {open_files}; allow fewer of them, or raise the hard limit of open files \
      (LimitNOFILE= of a systemd unit, --ulimit nofile= of a container, `ulimit -Hn` of a shell)"
 )]
 pub struct DoesNotFit {
     sandboxes: usize,
+    /// "at least " where nobody has said how many connections.
+    least: &'static str,
     connections: usize,
     needed: u64,
     open_files: u64,
@@ -49,7 +51,8 @@ impl Budget {
         let wanted = connections.unwrap_or_else(|| left.clamp(FEWEST_CONNECTIONS, USUAL_CONNECTIONS) as usize);
         if wanted as u64 > left {
             let needed = without.saturating_add(wanted as u64);
-            return Err(DoesNotFit { sandboxes, connections: wanted, needed, open_files });
+            let least = if connections.is_none() { "at least " } else { "" };
+            return Err(DoesNotFit { sandboxes, least, connections: wanted, needed, open_files });
         }
         Ok(Self { sandboxes, connections: wanted, open_files })
     }
@@ -64,7 +67,8 @@ mod tests {
         let connections = |open_files| Budget::new(1000, 2, None, open_files).map(|budget| budget.connections);
         assert_eq!(connections(1 << 20), Ok(4096));
         assert_eq!(connections(4096), Ok(4096 - 128 - 2000));
-        assert!(connections(2128 + 31).is_err());
+        let refused = connections(2128 + 31).unwrap_err().to_string();
+        assert!(refused.contains("at least 32 connections"), "{refused}");
         assert_eq!(connections(2128 + 32), Ok(32));
     }
 

@@ -69,7 +69,7 @@ impl Checks {
     /// Text that becomes an argument or a path inside the sandbox.
     fn text(&mut self, field: &str, value: &str, longest: usize) {
         if value.len() > longest {
-            self.wrong(field, format!("has {} bytes; may have {longest}", value.len()));
+            self.wrong(field, format!("has {} bytes; may have at most {longest}", value.len()));
         }
         self.check(!value.contains('\0'), field, "must not contain NUL");
     }
@@ -89,12 +89,12 @@ impl Checks {
                 self.wrong(path(), "a value must not contain NUL");
             }
             if name.len() + value.len() + 2 > MAX_ENV_STRING {
-                self.wrong(path(), format!("name and value may have {MAX_ENV_STRING} bytes together"));
+                self.wrong(path(), format!("name and value may have at most {MAX_ENV_STRING} bytes together"));
             }
         }
         let total: usize = env.iter().map(|(name, value)| name.len() + value.len() + 2).sum();
         if total > MAX_ENV_TOTAL {
-            self.wrong(field, format!("has {total} bytes; may have {MAX_ENV_TOTAL}"));
+            self.wrong(field, format!("has {total} bytes; may have at most {MAX_ENV_TOTAL}"));
         }
     }
 

@@ -84,7 +84,7 @@ pub(in crate::server) fn sandbox_id(id: &str) -> Result<()> {
 
 fn labels(checks: &mut Checks, labels: &HashMap<String, String>) {
     if labels.len() > MAX_LABELS {
-        checks.wrong("labels", format!("has {} pairs; may have {MAX_LABELS}", labels.len()));
+        checks.wrong("labels", format!("has {} pairs; may have at most {MAX_LABELS}", labels.len()));
     }
     for (key, value) in labels {
         let path = || format!("labels[{:?}]", short(key));
@@ -127,7 +127,7 @@ pub(in crate::server) fn list_sandboxes(request: &ListSandboxesRequest) -> Resul
     let mut checks = Checks::default();
     checks.page(request.page_size, crate::sandbox::is_page_token(&request.page_token));
     if request.labels.len() > MAX_LABELS {
-        checks.wrong("labels", format!("may have {MAX_LABELS} pairs"));
+        checks.wrong("labels", format!("may have at most {MAX_LABELS} pairs"));
     }
     checks.finish()
 }
