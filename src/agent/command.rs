@@ -28,8 +28,9 @@ pub(super) const KILL_GRACE: Duration = Duration::from_millis(500);
 /// A terminal's size unless the client says otherwise.
 pub(super) const DEFAULT_SIZE: TerminalSize = TerminalSize { rows: 24, columns: 80 };
 
-/// How much of a command's text is kept to be shown.
+/// How much of a command's text is kept to be shown, and how much at least: sessions remember many commands.
 const SHOWN_TEXT: usize = 4096;
+const SHOWN_AT_LEAST: usize = 64;
 
 /// Input that waits for a slow program, in bytes, before the client's stream is held up. Signals behind that much input
 /// still overtake it.
@@ -125,7 +126,7 @@ pub(super) struct Command {
     /// Longest run time.
     timeout: Option<Duration>,
     /// The beginning of its text.
-    shown: String,
+    shown: Shown,
     phase: Mutex<Phase>,
     /// Device and number of the pipes that only what it has started can have open: of both outputs.
     pipes: Mutex<[Option<(u64, u64)>; 2]>,
@@ -141,6 +142,26 @@ pub(super) struct Command {
     input_refused: CancellationToken,
     /// Has a permit for each byte that may still be queued.
     input_room: Arc<Semaphore>,
+}
+
+/// The beginning of a command's text, charged for as long as the command is remembered.
+struct Shown {
+    text: String,
+    _charge: Option<Charge>,
+}
+
+impl Shown {
+    fn of(text: &[u8], budget: &Arc<Budget>) -> Self {
+        let beginning = |most: usize| {
+            let text = String::from_utf8_lossy(&text[..most.min(text.len())]);
+            text.trim_end_matches(char::REPLACEMENT_CHARACTER).to_owned()
+        };
+        let shown = beginning(SHOWN_TEXT);
+        match budget.hold_of_plenty(shown.len()) {
+            Some(charge) => Self { text: shown, _charge: Some(charge) },
+            None => Self { text: beginning(SHOWN_AT_LEAST), _charge: None },
+        }
+    }
 }
 
 /// A piece of input that waits for the program, and its share of what may wait.
@@ -238,8 +259,7 @@ impl Command {
         let (control, control_inbox) = mpsc::channel(MOST_UNHEARD);
         let (input, input_inbox) = mpsc::unbounded_channel();
         let input_room = Arc::new(Semaphore::new(MOST_UNREAD_INPUT));
-        let text = String::from_utf8_lossy(&spec.text[..SHOWN_TEXT.min(spec.text.len())]);
-        let shown = text.trim_end_matches(char::REPLACEMENT_CHARACTER).to_owned();
+        let shown = Shown::of(&spec.text, spec.log.budget());
         let (phase, ongoing) = (Mutex::new(Phase::Queued), Mutex::new(Some(ongoing)));
         let log = Arc::clone(&spec.log);
         let command = Self {
@@ -404,7 +424,7 @@ impl Command {
             command_id: self.id.clone(),
             session_id: self.session_id.clone().unwrap_or_default(),
             state: state.into(),
-            command: self.shown.clone(),
+            command: self.shown.text.clone(),
             start_time: start_time.map(Into::into),
             exited,
             stdout_bytes: stdout,
@@ -412,5 +432,22 @@ impl Command {
             terminal_bytes: terminal,
             timeout: self.timeout(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_that_are_remembered_leave_half_of_the_budget_free() {
+        let budget = Budget::of(100_000);
+        let shown: Vec<_> = (0..100).map(|_| Shown::of(&[b'x'; 5000], &budget)).collect();
+        let whole = shown.iter().filter(|shown| shown.text.len() == SHOWN_TEXT).count();
+        assert_eq!(whole, 50_000 / SHOWN_TEXT);
+        assert!(shown[whole..].iter().all(|shown| shown.text.len() == SHOWN_AT_LEAST));
+        assert_eq!(budget.used(), whole * SHOWN_TEXT);
+        drop(shown);
+        assert_eq!(budget.used(), 0);
     }
 }

@@ -185,7 +185,7 @@ impl Sessions {
         let own: Variables = wanted.user.iter().flat_map(|user| user.variables()).map(owned).collect();
         let mut environment = environment::compose(shell, &[&self.inherited, &self.config.env, &own, &wanted.env]);
         let private = self.directories.session(&name);
-        let launch = match Launch::new(shell, environment.clone(), wanted.login, private) {
+        let launch = match Launch::new(shell, environment.clone(), wanted.login, private, self.budget()) {
             Ok(launch) if violations.is_empty() => launch,
             Ok(_) => return Err(Error::Invalid(violations)),
             Err(error) => {

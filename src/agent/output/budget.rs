@@ -54,6 +54,12 @@ impl AsRef<[u8]> for Charged {
     }
 }
 
+impl std::fmt::Debug for Budget {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Budget").field("total", &self.total).finish_non_exhaustive()
+    }
+}
+
 impl Budget {
     /// A quarter of the sandbox's memory.
     pub(in crate::agent) fn of_sandbox(memory: Option<u64>) -> Arc<Self> {
@@ -85,6 +91,11 @@ impl Budget {
     pub(in crate::agent) fn hold(self: &Arc<Self>, bytes: usize) -> Option<Charge> {
         let mut charge = self.nothing();
         charge.try_grow(bytes).then_some(charge)
+    }
+
+    /// Holds bytes, if half of all is free then. For what is useful and can be done without.
+    pub(in crate::agent) fn hold_of_plenty(self: &Arc<Self>, bytes: usize) -> Option<Charge> {
+        (self.free() >= self.total / 2 + bytes).then(|| self.hold(bytes)).flatten()
     }
 
     /// Holds these bytes for as long as any of them are used, if there is room.

@@ -9,7 +9,7 @@ use super::{
     sys::{Descriptors, Identity, Image},
     text::TextFile,
 };
-use crate::agent::{environment::Variables, users::User};
+use crate::agent::{environment::Variables, output::Budget, users::User};
 use std::{
     ffi::CString,
     fs, io,
@@ -37,6 +37,8 @@ pub(crate) struct Launch {
     pub(crate) private: Private,
     /// Whose shell it is, if not the agent's own user's.
     pub(crate) user: Option<Arc<User>>,
+    /// What its saved state is charged to.
+    budget: Arc<Budget>,
 }
 
 /// Why a shell could not be started.
@@ -125,7 +127,13 @@ fn show(status: i32) -> String {
 
 impl Launch {
     /// Finds the shell that a user means.
-    pub(crate) fn new(shell: &str, environment: Variables, login: bool, private: Private) -> Result<Self, LaunchError> {
+    pub(crate) fn new(
+        shell: &str,
+        environment: Variables,
+        login: bool,
+        private: Private,
+        budget: &Arc<Budget>,
+    ) -> Result<Self, LaunchError> {
         let path = environment.get("PATH").map_or("", String::as_str);
         let program = find_program(shell, path)
             .ok_or_else(|| LaunchError::Unknown(format!("there is no \"{shell}\" in this sandbox{}", choices(path))))?;
@@ -137,7 +145,8 @@ impl Launch {
         })?;
         let target = target.file_name().unwrap_or_default().to_string_lossy();
         let restricted = dialect.is_restricted_as(&name) || dialect.is_restricted_as(&target);
-        let launch = Self { program, dialect, name, environment, login, private, user: None };
+        let budget = Arc::clone(budget);
+        let launch = Self { program, dialect, name, environment, login, private, user: None, budget };
         if restricted { Err(launch.restricted()) } else { Ok(launch) }
     }
 
@@ -157,7 +166,7 @@ impl Launch {
 
     /// What of a shell's state its programs see, without these variables.
     pub(crate) fn seen_by_programs(&self, saved: Saved, but: &Variables) -> Saved {
-        let Saved { directory, mut items, lost, .. } = saved;
+        let Saved { directory, mut items, lost, charge, .. } = saved;
         items.retain(|item| {
             let exported = matches!(item.kind, Kind::Exported | Kind::Umask);
             let label = self.dialect.label(item.kind, &item.text);
@@ -165,7 +174,7 @@ impl Launch {
                 && !label
                     .is_some_and(|label| label.strip_prefix("variable ").is_some_and(|name| but.contains_key(name)))
         });
-        Saved { directory, items, functions_doubtful: false, lost }
+        Saved { directory, items, functions_doubtful: false, lost, charge }
     }
 
     /// The same with another environment.
@@ -221,7 +230,7 @@ impl Launch {
             control,
             text: TextFile::default(),
             reports: Reports::new(status),
-            keeper: Keeper::new(saved, self.dialect),
+            keeper: Keeper::new(saved, self.dialect, &self.budget),
             own_output: ReadEnd::new(own_output)?,
             own_error: ReadEnd::new(own_error)?,
             own_ends,

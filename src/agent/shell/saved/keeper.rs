@@ -1,14 +1,18 @@
 //! The agent's end of the FIFO on which a shell saves its state.
 
 use super::{Saved, reader::Reader};
-use crate::agent::shell::{dialect::Dialect, fifo::Fifo};
-use std::{io, time::Duration};
+use crate::agent::{
+    output::Budget,
+    shell::{dialect::Dialect, fifo::Fifo},
+};
+use std::{io, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 /// The FIFO on which state is saved.
 pub(crate) struct Keeper {
     pub(in crate::agent::shell) fifo: Fifo,
     dialect: Dialect,
+    budget: Arc<Budget>,
     reader: Reader,
     /// When the state that is coming has begun to come.
     began: Option<Instant>,
@@ -16,14 +20,16 @@ pub(crate) struct Keeper {
 }
 
 impl Keeper {
-    /// Reads from a FIFO.
-    pub(in crate::agent::shell) fn new(fifo: Fifo, dialect: Dialect) -> Self {
-        Self { fifo, dialect, reader: Reader::new(dialect), began: None, took: Duration::ZERO }
+    /// Reads from a FIFO. What is kept is charged to the budget.
+    pub(in crate::agent::shell) fn new(fifo: Fifo, dialect: Dialect, budget: &Arc<Budget>) -> Self {
+        let (budget, reader) = (Arc::clone(budget), Reader::new(dialect, Arc::clone(budget)));
+        Self { fifo, dialect, budget, reader, began: None, took: Duration::ZERO }
     }
 
     /// Reads from another FIFO from now on.
     pub(in crate::agent::shell) fn reads_from(&mut self, fifo: Fifo) {
-        (self.fifo, self.reader, self.began) = (fifo, Reader::new(self.dialect), None);
+        let reader = Reader::new(self.dialect, Arc::clone(&self.budget));
+        (self.fifo, self.reader, self.began) = (fifo, reader, None);
     }
 
     /// Waits for more of what the shell saves, and returns it when it is whole. May be cancelled without loss.

@@ -16,7 +16,8 @@ mod statements;
 pub(crate) use keeper::Keeper;
 pub(crate) use not_restored::NotRestored;
 
-use std::path::PathBuf;
+use crate::agent::output::Charge;
+use std::{path::PathBuf, sync::Arc};
 
 /// State that is kept of a shell, in bytes.
 pub(super) const MOST_SAVED: usize = 4 << 20;
@@ -31,6 +32,26 @@ pub(crate) struct Saved {
     pub(super) functions_doubtful: bool,
     /// What was not kept.
     pub(super) lost: NotRestored,
+    /// What is charged for it.
+    pub(super) charge: Charged,
+}
+
+/// What is charged for a state, until its last copy is dropped. It is no part of the state itself.
+#[derive(Clone)]
+pub(super) struct Charged(#[expect(dead_code, reason = "holds what is charged until it is dropped")] Arc<Charge>);
+
+impl PartialEq for Charged {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Charged {}
+
+impl std::fmt::Debug for Charged {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Charged")
+    }
 }
 
 /// One thing that a shell has saved.

@@ -1,12 +1,16 @@
 //! Makes a [`Saved`] of what comes from the pipe: sections that end with NUL and begin with a letter.
 
-use super::{Found, Item, Kind, MOST_SAVED, NotRestored, Saved, bodies::Bodies, statements::Statements};
-use crate::agent::shell::dialect::{Dialect, sections};
+use super::{Charged, Found, Item, Kind, MOST_SAVED, NotRestored, Saved, bodies::Bodies, statements::Statements};
+use crate::agent::{
+    output::{Budget, Charge},
+    shell::dialect::{Dialect, sections},
+};
 use std::{
     collections::{BinaryHeap, VecDeque},
     ffi::OsStr,
     os::unix::ffi::OsStrExt,
     path::PathBuf,
+    sync::Arc,
 };
 
 /// Bytes in sections that hold one short word or a path.
@@ -15,9 +19,13 @@ const LONGEST_WORD: usize = libc::PATH_MAX as usize;
 /// Numbers of pieces that are noted as failed.
 const MOST_FAILED: usize = 1000;
 
+/// How much is charged for at a time while a state is read: asking for each small thing would take longer.
+const STEP: usize = 4096;
+
 /// Reads what a shell saves.
 pub(super) struct Reader {
     dialect: Dialect,
+    budget: Arc<Budget>,
     section: Section,
     draft: Option<Draft>,
     /// Pieces that a new shell could not carry out.
@@ -42,8 +50,14 @@ enum Section {
 
 /// What was read of a state so far.
 struct Draft {
-    saved: Saved,
+    directory: PathBuf,
+    items: Vec<Item>,
+    functions_doubtful: bool,
+    lost: NotRestored,
     size: usize,
+    charge: Charge,
+    /// What is charged for.
+    charged: usize,
     /// Names of functions.
     names: VecDeque<Vec<u8>>,
     /// The name of a function whose body follows.
@@ -56,8 +70,8 @@ struct Draft {
 
 impl Reader {
     /// Nothing was read yet.
-    pub(super) fn new(dialect: Dialect) -> Self {
-        Self { dialect, section: Section::Unknown, draft: None, failed: Vec::new() }
+    pub(super) fn new(dialect: Dialect, budget: Arc<Budget>) -> Self {
+        Self { dialect, budget, section: Section::Unknown, draft: None, failed: Vec::new() }
     }
 
     /// Takes bytes. Returns the last state that they complete.
@@ -138,7 +152,7 @@ impl Reader {
         match std::mem::replace(&mut self.section, Section::Letter) {
             Section::Letter | Section::Unknown => {}
             Section::Word { letter: sections::DIRECTORY, word, most } => {
-                self.draft = (word.len() <= most).then(|| Draft::new(&word));
+                self.draft = (word.len() <= most).then(|| Draft::new(&word, self.budget.nothing()));
             }
             Section::Word { letter: sections::FAILED, word, .. } => {
                 if let Some(number) = number(&word).filter(|_| self.failed.len() < MOST_FAILED) {
@@ -165,7 +179,7 @@ impl Reader {
             Section::Bodies(mut bodies) => {
                 if let Some(draft) = &mut self.draft {
                     bodies.finish(&mut |found| draft.add(dialect, Kind::Function, found));
-                    draft.saved.functions_doubtful = bodies.are_doubtful();
+                    draft.functions_doubtful = bodies.are_doubtful();
                 }
             }
         }
@@ -174,10 +188,34 @@ impl Reader {
 }
 
 impl Draft {
-    fn new(directory: &[u8]) -> Self {
-        let directory = PathBuf::from(OsStr::from_bytes(directory));
-        let saved = Saved { directory, items: Vec::new(), functions_doubtful: false, lost: NotRestored::default() };
-        Self { saved, size: 0, names: VecDeque::new(), name: None, parameters: 0, spare: BinaryHeap::new() }
+    fn new(directory: &[u8], charge: Charge) -> Self {
+        Self {
+            directory: PathBuf::from(OsStr::from_bytes(directory)),
+            items: Vec::new(),
+            functions_doubtful: false,
+            lost: NotRestored::default(),
+            size: 0,
+            charge,
+            charged: 0,
+            names: VecDeque::new(),
+            name: None,
+            parameters: 0,
+            spare: BinaryHeap::new(),
+        }
+    }
+
+    /// Whether so many bytes more may be kept: of this state, and of all that the agent keeps.
+    fn has_room_for(&mut self, more: usize) -> bool {
+        let size = self.size + more;
+        if size > MOST_SAVED {
+            return false;
+        }
+        let wanted = size.saturating_sub(self.charged).next_multiple_of(STEP);
+        if wanted > 0 && !self.charge.try_grow(wanted) {
+            return false;
+        }
+        self.charged += wanted;
+        true
     }
 
     fn add_word(&mut self, dialect: Dialect, letter: u8, word: Vec<u8>, most: usize) {
@@ -200,10 +238,11 @@ impl Draft {
         let Found::Whole(text) = found else { return };
         let mut words = text.splitn(3, |byte| *byte == b' ');
         let (Some(_), Some(attributes), Some(name)) = (words.next(), words.next(), words.next()) else { return };
-        self.size += name.len() + size_of::<Vec<u8>>();
-        if self.size > MOST_SAVED {
+        let cost = name.len() + size_of::<Vec<u8>>();
+        if !self.has_room_for(cost) {
             return;
         }
+        self.size += cost;
         self.names.push_back(name.to_vec());
         if attributes != b"-f" {
             self.add(dialect, Kind::Attributes, Found::Whole(text));
@@ -228,38 +267,87 @@ impl Draft {
             text = [&name, b"\n".as_slice(), &text].concat();
         }
         let kind = if kind == Kind::Variable && dialect.lists_as_exported(&text) { Kind::Exported } else { kind };
-        if kind == Kind::Variable && dialect.hides_value(&text, &self.saved.items) {
+        if kind == Kind::Variable && dialect.hides_value(&text, &self.items) {
             return self.lose(dialect, kind, &text);
         }
         let item = Item { kind, text };
         let is_spare = item.kind == Kind::Variable;
-        while self.size + item.cost() > MOST_SAVED {
+        while !self.has_room_for(item.cost()) {
             let largest = if is_spare { None } else { self.spare.pop() };
             let Some((cost, at)) = largest else { return self.lose(dialect, item.kind, &item.text) };
-            let text = std::mem::take(&mut self.saved.items[at].text);
+            let text = std::mem::take(&mut self.items[at].text);
             self.size -= cost;
             self.lose(dialect, Kind::Variable, &text);
         }
         self.size += item.cost();
         if is_spare {
-            self.spare.push((item.cost(), self.saved.items.len()));
+            self.spare.push((item.cost(), self.items.len()));
         }
-        self.saved.items.push(item);
+        self.items.push(item);
     }
 
     /// All of it. What was given up for something else is no item any more.
     fn complete(mut self) -> Saved {
-        self.saved.items.retain(|item| item.kind != Kind::Variable || !item.text.is_empty());
-        self.saved
+        self.items.retain(|item| item.kind != Kind::Variable || !item.text.is_empty());
+        self.charge.set(self.size);
+        let Self { directory, items, functions_doubtful, lost, charge, .. } = self;
+        Saved { directory, items, functions_doubtful, lost, charge: Charged(Arc::new(charge)) }
     }
 
     fn lose(&mut self, dialect: Dialect, kind: Kind, text: &[u8]) {
         if let Some(label) = dialect.label(kind, text) {
-            self.saved.lost.add(label);
+            self.lost.add(label);
         }
     }
 }
 
 fn number(word: &[u8]) -> Option<usize> {
     std::str::from_utf8(word).ok()?.trim().parse().ok()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    /// What a shell with these positional parameters saves.
+    fn saved_by(parameters: &[Vec<u8>]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let mut section = |letter: u8, content: &[u8]| {
+            bytes.push(letter);
+            bytes.extend_from_slice(content);
+            bytes.push(0);
+        };
+        section(sections::DIRECTORY, b"/tmp");
+        section(sections::PARAMETERS, parameters.len().to_string().as_bytes());
+        parameters.iter().for_each(|parameter| section(sections::PARAMETER, parameter));
+        section(sections::END, b"");
+        [&[0], bytes.as_slice()].concat()
+    }
+
+    #[test]
+    fn what_is_kept_is_charged_for_until_it_is_dropped() {
+        let budget = Budget::of(100_000);
+        let mut reader = Reader::new(Dialect::Posix, Arc::clone(&budget));
+        let saved = reader.feed(&saved_by(&[vec![b'x'; 20_000], vec![b'y'; 10_000]])).unwrap();
+        assert_eq!((saved.items.len(), saved.lost.clone().told().len()), (2, 0));
+        assert!((30_000..31_000).contains(&budget.used()), "{}", budget.used());
+        let copy = saved.clone();
+        drop(saved);
+        assert!(budget.used() >= 30_000);
+        drop(copy);
+        assert_eq!(budget.used(), 0);
+    }
+
+    #[test]
+    fn what_there_is_no_room_for_is_told() {
+        let budget = Budget::of(100_000);
+        let _others = budget.hold(60_000).unwrap();
+        let mut reader = Reader::new(Dialect::Posix, Arc::clone(&budget));
+        let saved = reader.feed(&saved_by(&[vec![b'x'; 20_000], vec![b'y'; 50_000], vec![b'z'; 100]])).unwrap();
+        assert_eq!(saved.items.len(), 2);
+        assert_eq!(saved.lost.clone().told(), ["positional parameters"]);
+        assert!(budget.used() < 100_000, "{}", budget.used());
+        assert_eq!(saved.directory, PathBuf::from("/tmp"));
+    }
 }
