@@ -11,6 +11,7 @@ crate::in_every_shell!(
     input_comes_in_pieces,
     it_ends_with_the_stream_of_requests,
     more_than_is_read,
+    a_reader_that_came_before_the_shell,
     much_input,
     run_takes_all_of_it,
     a_debugger_can_be_talked_to,
@@ -206,5 +207,21 @@ async fn a_lost_stream_leaves_input_open_and_the_command_can_be_cancelled(at: At
     // cancelled, not lost, and the session goes on.
     let request = crate::kit::v1::SignalCommandRequest { command_id: id, signal: 0 };
     let _ = s.sandbox.clients.sessions.clone().signal_command(request).await;
+    s.alive().await;
+}
+
+async fn a_reader_that_came_before_the_shell(at: At) {
+    let s = at.session().await;
+    // Reads a little of each command's input, as soon as it is there, and goes away again.
+    let thief = s.sandbox.session("/bin/sh").await;
+    let thief = thief.exec_text("while :; do head -c 1 /run/sandshell/*/in; done 2>/dev/null | cat >/dev/null").await;
+    for round in 0..20 {
+        let sent = if round % 2 == 0 { b"hello\n".to_vec() } else { vec![b'x'; 300_000] };
+        // What the command gets of it is anybody's guess; but it ends.
+        let got = s.run_start(s.start("cat >/dev/null; echo over"), &sent).await;
+        assert_eq!((got.out().as_str(), got.exit_code()), ("over\n", 0), "round {round}: {got:?}");
+    }
+    thief.signal(2).await;
+    thief.finish().await;
     s.alive().await;
 }

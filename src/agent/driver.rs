@@ -26,7 +26,10 @@ const SAVE_SHARE: u32 = 20;
 
 /// How long to wait for a shell to take a signal that may still be on its way, and how often to ask.
 const SETTLE_EVERY: Duration = Duration::from_millis(200);
-const SETTLE_TIMES: usize = 10;
+const SETTLE_TIMES: usize = 5;
+
+/// How often at most a shell is given a line that would end for want of one.
+const NUDGE_AT_MOST_EVERY: Duration = Duration::from_millis(400);
 
 /// A session's driver.
 pub(super) struct Driver {
@@ -76,6 +79,7 @@ impl Driver {
     /// Waits for the next command, and looks after the shell meanwhile.
     async fn idle(&mut self, inbox: &mut Inbox) -> Idle {
         let mut save_at = Some(Instant::now() + SAVE_AFTER.max(self.shell.keeper.took() * SAVE_SHARE));
+        let (mut asked, mut nudge) = (None, None);
         loop {
             if let Some(at) = save_at.filter(|_| self.save_timer.is_elapsed()) {
                 self.save_timer.as_mut().reset(at);
@@ -100,10 +104,16 @@ impl Driver {
                 },
                 job = inbox.jobs.recv() => return job.map_or(Idle::Closed(Reason::Cancelled), Idle::Job),
                 saved = self.shell.keeper.next() => if let Ok(Some(saved)) = saved { self.saved = Some(saved) },
-                report = self.shell.reports.next() => if report.is_err() {
+                report = self.shell.reports.next() => match report {
+                    Ok(Report::Done { tag, status, .. }) if Some(tag) == asked => nudge = Nudge::new(status),
+                    Ok(_) => {}
                     // No later command's end could be heard of: the holder reports the shell's, and a new one is started.
-                    super::shell::kill(self.shell.pid, libc::SIGKILL);
+                    Err(_) => super::shell::kill(self.shell.pid, libc::SIGKILL),
                 },
+                () = Nudge::due(&nudge) => {
+                    let _ = self.shell.nudge();
+                    nudge = nudge.and_then(Nudge::again);
+                }
                 data = idle_terminal(&self.shell.terminal.reader, of_terminal.as_deref()) => {
                     if let (Ok(Some(data)), Some(command)) = (data, &of_terminal) {
                         command.log.append(Stream::Terminal, data);
@@ -119,7 +129,7 @@ impl Driver {
                     }
                     save_at = None;
                     // A shell that cannot be told anything is about to end, which the holder reports.
-                    let _ = self.shell.save();
+                    asked = self.shell.save().ok();
                 }
             }
         }
@@ -352,6 +362,9 @@ impl Driver {
         for _ in 0..SETTLE_TIMES {
             // An error means that the shell has ended, which its holder reports.
             let asked = self.shell.settle().unwrap_or(0);
+            // One that is stopped says nothing.
+            self.holder.wake();
+            self.shell.resume();
             let answer = async {
                 loop {
                     tokio::select! {
@@ -451,6 +464,32 @@ enum Idle {
     Job(Job),
     /// Its end.
     Closed(Reason),
+}
+
+/// When an idle shell needs a line, because it ends after some time without one (`TMOUT`).
+struct Nudge {
+    every: Duration,
+    at: Instant,
+}
+
+impl Nudge {
+    /// For a shell that ends after so many seconds.
+    fn new(seconds: i32) -> Option<Self> {
+        let seconds = u64::try_from(seconds).ok().filter(|seconds| *seconds > 0)?;
+        Self { every: NUDGE_AT_MOST_EVERY.max(Duration::from_secs(seconds) / 2), at: Instant::now() }.again()
+    }
+
+    fn again(mut self) -> Option<Self> {
+        self.at = Instant::now() + self.every;
+        Some(self)
+    }
+
+    async fn due(nudge: &Option<Self>) {
+        match nudge {
+            Some(nudge) => tokio::time::sleep_until(nudge.at).await,
+            None => std::future::pending().await,
+        }
+    }
 }
 
 /// What a command's turn leads to.

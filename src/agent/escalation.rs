@@ -1,11 +1,11 @@
 //! How a command is ended without ending its session: INT, TERM and KILL in turn, to what runs in the foreground.
 //!
-//! INT comes first and alone, so that a program that handles it ends in its own way, and shells abort the whole list
-//! when it does not. Later steps tell the shell too, because a program ended by TERM or KILL would let the list go on.
-//! In the end the shell itself is killed, and then its holder, so that every command that is to end comes to its end.
+//! INT comes first, so that a program that handles it ends in its own way. With each step the shell is told to abandon the
+//! command, because how a program ended may let the list go on. In the end the shell itself is killed, wherever it is, and
+//! then its holder, so that every command that is to end comes to its end.
 
 use super::{
-    shell::{self, Halt, Holder, Moment, Shell},
+    shell::{self, Holder, Moment, Shell},
     signals::Signals,
 };
 use crate::api::v1::exited::Reason;
@@ -16,7 +16,7 @@ use tokio::time::Instant;
 const AGAIN: Duration = Duration::from_millis(20);
 
 /// How long a shell may go on after KILL before it is killed itself. One that is stopped does not go on: it has no time.
-const SHELL_GRACE: Duration = Duration::from_secs(2);
+const SHELL_GRACE: Duration = Duration::from_secs(1);
 
 /// How long the holder of a shell that was killed may take to say so.
 const HOLDER_GRACE: Duration = Duration::from_millis(500);
@@ -64,6 +64,7 @@ impl Escalation {
         holder.wake();
         match self.stage {
             Stage::Interrupt => {
+                shell.resume_between_commands();
                 signals.send(libc::SIGINT, true, shell);
                 self.stage = Stage::Terminate;
             }
@@ -71,17 +72,20 @@ impl Escalation {
                 let foreground = shell.foreground();
                 signals.forget();
                 signals.got(libc::SIGTERM, foreground, shell);
-                signals.interrupt_shell(shell);
-                signal_all_but_shell(foreground, libc::SIGTERM, shell);
+                signals.abandon(false, shell);
+                shell::signal_group_but(foreground, libc::SIGTERM, shell.pid);
                 // What is stopped takes no other signal.
-                signal_all_but_shell(foreground, libc::SIGCONT, shell);
-                if shell::halted(shell.pid) == Some(Halt::Stopped) {
-                    shell::kill(shell.pid, libc::SIGCONT);
-                }
+                shell::signal_group_but(foreground, libc::SIGCONT, shell.pid);
+                shell.resume();
                 self.stage = Stage::Kill;
             }
-            Stage::Kill => self.kill(now, now + SHELL_GRACE, shell, signals),
-            Stage::KillUntil(until) => self.kill(now, until, shell, signals),
+            Stage::Kill => {
+                // A shell goes on when the process that traces it is gone.
+                let tracer = shell.tracer();
+                tracer.into_iter().for_each(|tracer| shell::kill(tracer, libc::SIGKILL));
+                self.kill(now, now + SHELL_GRACE, tracer.is_some(), shell, signals);
+            }
+            Stage::KillUntil(until) => self.kill(now, until, false, shell, signals),
             Stage::ShellKilled(until) => {
                 if now >= until {
                     holder.abandon();
@@ -96,35 +100,26 @@ impl Escalation {
         self.next = Instant::now() + pause;
     }
 
-    fn kill(&mut self, now: Instant, until: Instant, shell: &Shell, signals: &mut Signals) {
+    /// Kills what runs, and the shell when its time is over or when it cannot go on. `released` tells that what has kept
+    /// it from that was taken away just now.
+    fn kill(&mut self, now: Instant, until: Instant, released: bool, shell: &Shell, signals: &mut Signals) {
         let foreground = shell.foreground();
         signals.got(libc::SIGKILL, foreground, shell);
-        signals.interrupt_shell(shell);
-        signal_all_but_shell(foreground, libc::SIGKILL, shell);
-        if now + SHELL_GRACE / 2 >= until {
+        let late = now + SHELL_GRACE / 2 >= until;
+        signals.abandon(late, shell);
+        shell::signal_group_but(foreground, libc::SIGKILL, shell.pid);
+        if late {
             // The shell waits for something that is not in the foreground: a part of a pipeline, in zsh.
             for pid in shell::descendants_since(shell.pid, self.since) {
                 shell::kill(pid, libc::SIGKILL);
             }
         }
-        // A shell that reads lines all this time, and says nothing of the command, never will.
-        let late = now >= until && (shell.is_inside_command() || now >= until + SHELL_GRACE);
-        if late || shell::halted(shell.pid).is_some() {
+        let halted = !released && shell::halted(shell.pid).is_some();
+        if now >= until || halted {
             shell::kill(shell.pid, libc::SIGKILL);
             self.stage = Stage::ShellKilled(now + HOLDER_GRACE);
         } else {
             self.stage = Stage::KillUntil(until);
         }
-    }
-}
-
-/// Signals a process group, but not the shell, if that is in it.
-fn signal_all_but_shell(group: i32, signal: i32, shell: &Shell) {
-    if group != shell.pid {
-        // In one step, which no fork escapes.
-        return shell::kill_group(group, signal);
-    }
-    for pid in shell::group_members(group, shell.pid) {
-        shell::kill(pid, signal);
     }
 }

@@ -48,6 +48,9 @@ impl Driver {
 
     async fn try_to_lend(&mut self, loan: &Loan) -> io::Result<Lent> {
         self.shell.repair()?;
+        // One that is stopped would not answer.
+        self.holder.wake();
+        self.shell.resume();
         let asked = self.shell.look(loan)?;
         let Some(looked) = self.answer(asked).await else { return Ok(Lent::ShellEnded) };
         let Some(before) = self.shell.before(loan, &looked.printed, &looked.directory) else {

@@ -19,6 +19,12 @@ use questions::Questions;
 use std::{io, path::PathBuf, sync::Arc, time::Duration};
 use tokio::{sync::mpsc, time::Instant};
 
+/// After this time the agent looks whether the shell that it has given a command was stopped before.
+const LOOK_FIRST: Duration = Duration::from_millis(30);
+
+/// What an aborted command ends with when no program has ended with anything else.
+const INTERRUPTED: i32 = 128 + libc::SIGINT;
+
 /// After this time of silence the agent looks whether the report can still come.
 const LOOK_AFTER: Duration = Duration::from_millis(300);
 
@@ -183,12 +189,12 @@ impl Running {
     /// Runs it to its end.
     pub(super) async fn drive(&mut self, shell: &mut Shell, holder: &mut Holder, saved: &mut Option<Saved>) -> Verdict {
         let mut escalation: Option<Escalation> = None;
-        let mut aborted = false;
+        let mut aborted = None;
         // Usually its own; whichever it is, room in it is waited for.
         let waiting =
             Arc::clone(self.on_terminal.as_ref().filter(|_| !self.pty).map_or(&self.command.log, |by| &by.log));
         let deadline = self.timeout.map(|timeout| self.since + timeout);
-        let mut look_at = Some(self.since + LOOK_AFTER);
+        let mut look_at = Some(self.since + LOOK_FIRST);
         loop {
             let next_step = escalation.as_ref().map(Escalation::next).or(deadline);
             tokio::select! {
@@ -199,20 +205,23 @@ impl Running {
                         shell.told = told;
                         // A shell that had to be asked again has forgotten its status over the INT, as zsh always does.
                         let forgotten = (self.asked_again > 0 && status == 0) || shell.has_forgotten(status);
-                        let aborted = aborted || self.signals.shell_had() && forgotten;
-                        let status = if aborted { 128 + libc::SIGINT } else { status };
+                        let status = match aborted {
+                            Some(aborted) => self.status_of_aborted(aborted),
+                            None if self.signals.shell_had() && forgotten => INTERRUPTED,
+                            None => status,
+                        };
                         return self.verdict(status, Some(directory), escalation, None);
                     }
                     Ok(Report::Done { tag, status, directory, .. }) if Some(tag) == self.asked => {
                         // The shell reads our lines, but the report of the command is lost.
-                        if aborted || status == 128 + libc::SIGINT {
+                        if aborted.is_some() || status == INTERRUPTED {
                             // Something inside has sent it an INT.
-                            return self.verdict(128 + libc::SIGINT, Some(directory), escalation, None);
+                            return self.verdict(INTERRUPTED, Some(directory), escalation, None);
                         }
                         // Nobody knows whether the command ran. Whatever took the report would take the next one too.
                         shell::kill(shell.pid, libc::SIGKILL);
                     }
-                    Ok(Report::Aborted) => aborted = true,
+                    Ok(Report::Aborted { status }) => aborted = Some(status),
                     Ok(Report::Done { .. }) => {}
                     // Its end could never be heard of: a shell that the agent cannot hear is replaced.
                     Err(_) => shell::kill(shell.pid, libc::SIGKILL),
@@ -226,11 +235,15 @@ impl Running {
                             ShellEnd::killed()
                         }
                     };
-                    aborted |= shell.reports.say_aborted();
+                    aborted = shell.reports.say_aborted().or(aborted);
                     // A shell that leaves after its only command says nothing of an INT either.
                     let forgotten = self.signals.shell_had() && shell.has_forgotten(end.code);
-                    let interrupted = self.leaves && end.signal == 0 && (aborted || forgotten);
-                    let status = if interrupted { 128 + libc::SIGINT } else { end.code };
+                    let status = match aborted {
+                        _ if !self.leaves || end.signal != 0 => end.code,
+                        Some(aborted) => self.status_of_aborted(aborted),
+                        None if forgotten => INTERRUPTED,
+                        None => end.code,
+                    };
                     return self.verdict(status, None, escalation, Some(end));
                 }
                 data = read(&self.output, &self.command.log) => self.bring(Stream::Stdout, data),
@@ -278,13 +291,25 @@ impl Running {
                 }
                 () = until(self.signals.at()) => self.signals.look(shell),
                 () = until(look_at) => {
-                    look_at = Some(Instant::now() + LOOK_AFTER);
+                    let now = Instant::now();
+                    look_at = Some(now + LOOK_AFTER);
                     holder.wake();
-                    self.look_for_report(shell);
-                    self.look_for_questions(&shell.terminal);
+                    shell.resume_between_commands();
+                    if now >= self.since + LOOK_AFTER {
+                        self.look_for_report(shell);
+                        shell.leave_line_editor();
+                        self.look_for_questions(&shell.terminal);
+                    }
                 }
             }
         }
+    }
+
+    /// The status of a command that the shell has aborted, which says what it was then. That tells something when it is a
+    /// program's: one that was ended may say so in its own way.
+    fn status_of_aborted(&self, status: i32) -> i32 {
+        let by_program = status != 0 && !self.signals.groups().is_empty();
+        if by_program { status } else { INTERRUPTED }
     }
 
     fn verdict(
@@ -294,6 +319,8 @@ impl Running {
         escalation: Option<Escalation>,
         shell_end: Option<ShellEnd>,
     ) -> Verdict {
+        // What was ended before its time is no success, whatever its program says.
+        let status = if escalation.is_some() && status == 0 { INTERRUPTED } else { status };
         Verdict {
             status,
             directory,

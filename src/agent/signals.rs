@@ -23,6 +23,12 @@ const TRY_EVERY: Duration = Duration::from_millis(1);
 /// one may, too), and one that a shell may end by for a program that the shell may start.
 const PATIENCE: Duration = Duration::from_millis(100);
 
+/// How long a shell may take to abandon a command by itself: half of this, and the looks before.
+const INSIST_AFTER: Duration = Duration::from_millis(16);
+
+/// Signals that stop who gets them.
+const STOPS: [i32; 4] = [libc::SIGSTOP, libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU];
+
 /// What became of the signals for a command.
 #[derive(Default)]
 pub(super) struct Signals {
@@ -89,12 +95,21 @@ impl Signals {
         self.under_way = Some(under_way);
     }
 
-    /// The shell gets an INT, so that it goes on with nothing after a program that is ended in another way.
-    pub(super) fn interrupt_shell(&mut self, shell: &Shell) {
-        if shell.is_inside_command() {
-            shell::kill(shell.pid, libc::SIGINT);
-            self.shell_had = true;
+    /// The shell is told to abandon the command, so that it goes on with nothing after a program that is ended; with
+    /// `insisting`, in every way there is.
+    pub(super) fn abandon(&mut self, insisting: bool, shell: &Shell) {
+        if !shell.is_inside_command() {
+            return;
         }
+        let told = shell.abandon();
+        if !told && shell.ignores_interrupts() {
+            // There is no other way to keep it from going on with the list.
+            shell::kill(shell.pid, libc::SIGKILL);
+        } else if !told || insisting && !(shell.forgets_interrupts() || shell.ends_by_interrupts()) {
+            // zsh that waits would go on waiting when an INT comes after our own signal.
+            shell::kill(shell.pid, libc::SIGINT);
+        }
+        self.shell_had = true;
     }
 
     /// A group of the foreground got a signal.
@@ -135,12 +150,15 @@ impl Signals {
         // When nothing can be seen, or the foreground changed while it was looked at, the next look may know more.
         let near = Processes::near(group, shell.pid).ok().filter(|_| shell.foreground() == group);
         if under_way.is_for(group, shell, near.as_ref()) {
-            under_way.give(group, near.as_ref(), shell);
-            self.got(under_way.signal, group, shell);
+            let given = under_way.give(group, near.as_ref(), shell);
+            self.got(given, group, shell);
+            self.shell_had |= under_way.ending;
             if under_way.ending && shell.forgets_interrupts() && near.is_none_or(|near| near.is_pipeline()) {
                 // zsh may go on with the list when a pipeline is interrupted, depending on who ended first.
-                self.interrupt_shell(shell);
+                shell::kill(shell.pid, libc::SIGINT);
             }
+        } else {
+            under_way.insist(shell);
         }
         under_way.follow_copies();
         let given = !under_way.had.is_empty();
@@ -177,16 +195,35 @@ impl UnderWay {
         if group == shell.pid {
             // A program comes first, and once one has had it the shell sees how that ends.
             let willing = self.signal == libc::SIGINT || !patient;
-            return self.had.is_empty() && willing && shell.is_inside_command();
+            // A shell that does not come to the command can be killed all the same.
+            let stuck =
+                self.signal == libc::SIGKILL && self.since.elapsed() > PATIENCE * 10 && shell.has_unread_lines();
+            return self.had.is_empty() && willing && (stuck || shell.is_inside_command());
         }
         // A group that has ended takes nothing; the shell is about to go on.
         let meant = self.had.is_empty() || self.had == [shell.pid];
         meant && near.is_none_or(|near| near.members().next().is_some())
     }
 
-    fn give(&mut self, group: i32, near: Option<&Processes>, shell: &Shell) {
+    /// Gives it to a group, and returns which signal that was.
+    fn give(&mut self, group: i32, near: Option<&Processes>, shell: &Shell) -> i32 {
         let copies = near.map(Processes::copies).unwrap_or_default();
-        shell::kill_group(group, self.signal);
+        let alone = group == shell.pid && near.is_none_or(|near| near.members().all(|pid| pid == shell.pid));
+        // Before the program ends: what follows it must not begin. zsh that waits for background jobs takes an INT first,
+        // and this a little later.
+        let told = self.ending && !(alone && shell.forgets_interrupts()) && shell.abandon();
+        let signal = if told && self.signal == libc::SIGINT && shell.ends_by_interrupts() {
+            // It would end by an INT of its own, and when a program ends by one.
+            shell::signal_group_but(group, libc::SIGTERM, shell.pid);
+            libc::SIGTERM
+        } else {
+            shell::kill_group(group, self.signal);
+            self.signal
+        };
+        if group == shell.pid && !STOPS.contains(&signal) {
+            // What is stopped takes no other signal.
+            shell.resume();
+        }
         self.note(group, copies);
         // Who began between the look and the signal. Its parent may be gone, so it is not known by that.
         if let (Some(near), Ok(later)) = (near, Processes::near(group, shell.pid)) {
@@ -194,6 +231,16 @@ impl UnderWay {
             self.copies.extend(new.into_iter().map(|(pid, image)| Copy { pid, image, sure: true }));
         }
         self.wait = FIRST_LOOK;
+        signal
+    }
+
+    /// Has a shell abandon the command that has had an INT itself and goes on: it waits for background jobs, or has a trap
+    /// of the user's.
+    fn insist(&self, shell: &Shell) {
+        let had = self.signal == libc::SIGINT && self.had == [shell.pid] && self.wait >= INSIST_AFTER;
+        if had && (self.ending || shell.sleeps_through_interrupts()) {
+            shell.abandon();
+        }
     }
 
     fn note(&mut self, group: i32, copies: Vec<(i32, Image)>) {

@@ -24,6 +24,7 @@ mod records;
 mod reports;
 mod reserve;
 mod saved;
+mod state;
 mod sweep;
 mod sys;
 mod terminal;
@@ -40,7 +41,7 @@ pub(crate) use launch::{Launch, LaunchError};
 pub(crate) use loan::{Asked, Before, Loan, MOST_KEPT};
 pub(crate) use processes::{
     Halt, Image, Moment, Processes, descendants_since, group_has_members, group_members, halted, has_open, image,
-    minds, own_started, reads_terminal, reap,
+    minds, own_started, reads_terminal, reap, signal_group_but,
 };
 pub(crate) use reports::{Report, Reports, Told};
 pub(crate) use saved::{Keeper, NotRestored, Saved};
@@ -167,10 +168,15 @@ impl Shell {
         }
     }
 
-    /// Asks an idle shell to save its state.
+    /// Asks an idle shell to save its state, and under a tag that is returned for how long it will stay idle.
     pub(crate) fn save(&mut self) -> io::Result<u64> {
+        self.keep_traps()?;
         let tag = self.next_tag();
         self.say(&self.dialect.save(tag, self.directory.path()))?;
+        let tag = self.next_tag();
+        if let Some(lines) = self.dialect.patience(tag, self.directory.path()) {
+            self.say(&lines)?;
+        }
         Ok(tag)
     }
 
@@ -196,29 +202,6 @@ impl Shell {
     /// Whether somebody inside removed or moved what the shell reports to.
     pub(crate) fn is_damaged(&self) -> bool {
         !self.directory.is_in_place() || !self.reports.fifo.is_there() || !self.keeper.fifo.is_there()
-    }
-
-    /// Whether `$?` may be something else than what an INT leads to after one has aborted what it did itself.
-    pub(crate) fn forgets_interrupts(&self) -> bool {
-        self.dialect == Dialect::Zsh
-    }
-
-    /// Whether a status is one that it may have then: 2 comes from an INT while it read the text.
-    pub(crate) fn has_forgotten(&self, status: i32) -> bool {
-        self.forgets_interrupts() && matches!(status, 0 | 2)
-    }
-
-    /// Whether the shell executes a command's text. Before and after it, when it reads our lines, its standard output is
-    /// its own and not the command's; a signal that came then would be lost, or tear a line.
-    pub(crate) fn is_inside_command(&self) -> bool {
-        !processes::output(self.pid).is_some_and(|file| processes::is_same_pipe(&file, &self.own_ends[0]))
-    }
-
-    /// Whether the shell is blocked reading its next line, and has reported nothing that is still to be read.
-    pub(crate) fn has_lost_report(&self) -> bool {
-        // In this order: what it reported, it reported before it went on to its next line.
-        processes::reads(self.pid).is_some_and(|file| processes::is_same_pipe(&file, &self.control))
-            && self.reports.is_empty()
     }
 
     /// Makes what was removed again.

@@ -56,6 +56,11 @@ pub(super) struct Process {
 pub(crate) struct Image(u64, u64);
 
 impl Process {
+    /// Whether it waits for nothing but the disk.
+    pub(super) fn is_busy(&self) -> bool {
+        self.busy
+    }
+
     fn age(&self) -> u64 {
         Moment::now().0.saturating_sub(self.began)
     }
@@ -185,6 +190,17 @@ pub(crate) fn group_members(group: i32, but: i32) -> Vec<i32> {
     all.filter(|pid| *pid != but && group_of(*pid) == Some(group)).collect()
 }
 
+/// Signals a process group, but not one process, if that is in it.
+pub(crate) fn signal_group_but(group: i32, signal: i32, but: i32) {
+    if group != but {
+        // In one step, which no fork escapes.
+        return sys::kill_group(group, signal);
+    }
+    for pid in group_members(group, but) {
+        sys::kill(pid, signal);
+    }
+}
+
 /// Whether a process group has a member that can take a signal. One that cannot be looked at counts.
 pub(crate) fn group_has_members(group: i32) -> bool {
     let takes_signals = |pid| process(pid).map_or(true, |process| process.is_some_and(|process| !process.ended));
@@ -253,11 +269,54 @@ pub(crate) fn halted(pid: i32) -> Option<Halt> {
 /// Whether a process has a handler for a signal, or has the signal still before it.
 pub(crate) fn minds(pid: i32, signal: i32) -> bool {
     let Ok(status) = fs::read_to_string(format!("/proc/{pid}/status")) else { return true };
-    let set = |name: &str| {
-        let line = status.lines().find_map(|line| line.strip_prefix(name));
-        line.and_then(|set| u64::from_str_radix(set.trim(), 16).ok()).unwrap_or(0)
-    };
-    (set("SigCgt:") | set("SigPnd:") | set("ShdPnd:")) >> (signal - 1) & 1 == 1
+    ["SigCgt:", "SigPnd:", "ShdPnd:"].iter().any(|set| has_signal(&status, set, signal) == Some(true))
+}
+
+/// What a process does with a signal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Handling {
+    /// It has a handler.
+    Caught,
+    /// Nothing.
+    Ignored,
+    /// What the kernel does when it has said nothing.
+    Default,
+}
+
+/// What a process does with a signal. `None` when that cannot be seen.
+pub(super) fn handling(pid: i32, signal: i32) -> Option<Handling> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    Some(if has_signal(&status, "SigCgt:", signal)? {
+        Handling::Caught
+    } else if has_signal(&status, "SigIgn:", signal)? {
+        Handling::Ignored
+    } else {
+        Handling::Default
+    })
+}
+
+/// The process that traces another one.
+pub(super) fn tracer(pid: i32) -> Option<i32> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let tracer = field(&status, "TracerPid:")?.parse().ok()?;
+    (tracer > 0).then_some(tracer)
+}
+
+/// Whether a process waits for nothing but signals: a shell, for children of its own.
+pub(super) fn waits_for_signals(pid: i32) -> bool {
+    let call = fs::read_to_string(format!("/proc/{pid}/syscall"));
+    call.is_ok_and(|call| {
+        call.split(' ').next().and_then(|number| number.parse().ok()) == Some(libc::SYS_rt_sigsuspend)
+    })
+}
+
+fn field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
+    status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim)
+}
+
+fn has_signal(status: &str, set: &str, signal: i32) -> Option<bool> {
+    let set = u64::from_str_radix(field(status, set)?, 16).ok()?;
+    Some(set >> (signal - 1) & 1 == 1)
 }
 
 /// Whether a process is blocked reading from a terminal: what it wants next is typed by somebody. Busybox waits until it can

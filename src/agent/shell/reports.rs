@@ -26,8 +26,8 @@ pub(crate) struct Reports {
 pub(crate) enum Report {
     /// The lines with this tag were run, `$?` was this, and the shell was here.
     Done { tag: u64, status: i32, directory: PathBuf, told: Told },
-    /// An INT aborted the command.
-    Aborted,
+    /// The command was aborted, with this status.
+    Aborted { status: i32 },
 }
 
 /// What a shell tells beside the end of a command, where it can.
@@ -83,16 +83,18 @@ impl Reports {
         }
     }
 
-    /// Whether what is already there says that the command was aborted. All of it is taken.
-    pub(crate) fn say_aborted(&mut self) -> bool {
-        let mut aborted = false;
+    /// The status with which the command was aborted, if what is already there says that it was. All of it is taken.
+    pub(crate) fn say_aborted(&mut self) -> Option<i32> {
+        let mut aborted = None;
         let mut there = Vec::new();
         self.fifo.reader.take_what_is_there(|data| there.push(data));
         // First of all what was read before and not taken yet.
         for data in std::iter::once(bytes::Bytes::new()).chain(there) {
             self.records.add(&data);
             while let Some(report) = self.parse() {
-                aborted |= matches!(report, Report::Aborted);
+                if let Report::Aborted { status } = report {
+                    aborted = Some(status);
+                }
             }
         }
         aborted
@@ -121,10 +123,11 @@ impl Reports {
             // Anything can be written there from inside; what is not a report of ours is nothing.
             let mut parts = record.splitn(2, |byte| *byte == b' ');
             let (tag, rest) = (parts.next().unwrap_or_default(), parts.next());
-            if tag == ABORTED.as_bytes() {
-                return Some(Report::Aborted);
-            }
             let parse = |bytes| std::str::from_utf8(bytes).ok();
+            if tag == ABORTED.as_bytes() {
+                let status = rest.and_then(parse).and_then(|status| status.trim_ascii().parse().ok());
+                return Some(Report::Aborted { status: status.unwrap_or(128 + libc::SIGINT) });
+            }
             let number = parse(tag).and_then(|tag| u64::from_str_radix(tag, 16).ok());
             let (Some(tag), Some(rest)) = (number, rest) else {
                 // What the trap itself prints may be around it.

@@ -108,6 +108,11 @@ impl Terminal {
         super::fifo::write(&self.writer, data).await
     }
 
+    /// Types all of `data` that there is room for now.
+    pub(super) fn type_now(&self, data: &[u8]) {
+        let _ = rustix::io::write(self.writer.get_ref(), data);
+    }
+
     /// Waits until the kernel has gone through what was typed: it echoes a `^C` only after it has sent the signal. Asking
     /// whether there is input does that.
     pub(crate) fn finish_typing(&self) {

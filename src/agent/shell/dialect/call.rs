@@ -3,7 +3,7 @@
 //! The command's text is a quoted word in a file of ours, or that file itself, and the shell evaluates it. So no text can
 //! break a line, and what a shell says of a mistake names no file.
 
-use super::{ABORTED, COMMAND, Dialect, LEAVE, RETURN, STATUS, quoting::quoted, taken::Taken};
+use super::{COMMAND, Dialect, LEAVE, RETURN, RUNNING, STATUS, quoting::quoted, taken::Taken};
 use crate::agent::environment::TERM as DUMB;
 use std::borrow::Cow;
 
@@ -216,22 +216,9 @@ impl Dialect {
         format!("{} printf \"\\000{tag:x} %s %s\\000\" \"$?\" \"${{PWD-}}\" >|{directory}/{STATUS}", self.builtin())
     }
 
-    /// Lines that take a pending INT, which else would hit the next command, and report when that is done.
+    /// Lines that take a pending signal, which else would hit the next command, and report when that is done.
     pub(in crate::agent::shell) fn settle(self, tag: u64, directory: &str) -> String {
-        format!("{} eval :\n{}", self.builtin(), self.report(tag, directory))
-    }
-
-    /// The script of the INT trap: says that the command is aborted, then fails in a way that aborts it. It has no keyword,
-    /// which an alias could take.
-    pub(super) fn interrupt_script(self, directory: &str) -> String {
-        format!("\\eval \"${{{RUNNING}:+\\\\. {directory}/{ABORT}}}\"\n")
-    }
-
-    /// The script that it runs while a command does.
-    pub(super) fn abort_script(self, directory: &str) -> String {
-        format!(
-            "\\command printf '\\000{ABORTED} 130 \\000' >|{directory}/{STATUS}\n\\. {directory}/SANDSHELL_NOTHING 2>/dev/null\n"
-        )
+        format!("{}{}", self.after_abandoning(), self.report(tag, directory))
     }
 }
 
@@ -286,9 +273,6 @@ pub(crate) enum Term<'a> {
 
 /// Variable that has what is left of `TERM` without [`DUMB`]. A user sees it in `set`.
 const FOUND: &str = "SANDSHELL_TERM";
-
-/// Variable that is 1 while a command runs, in shells whose INT trap is ours. A user sees it in `set`.
-const RUNNING: &str = "SANDSHELL_RUNNING";
 
 /// Forgets what [`Dialect::end`] has noted of the command, but for `$_`.
 const CLEAR: &str = "SANDSHELL_END= SANDSHELL_PIPES=";

@@ -3,7 +3,9 @@
 //! Our lines name built-ins in a way that no alias or function of the user's can take over (`\command printf`), and do
 //! nothing but evaluate files: the user's text is never part of a line.
 
+mod abandon;
 mod call;
+mod idle;
 mod loan;
 mod names;
 mod pieces;
@@ -17,6 +19,7 @@ mod zsh;
 use super::{directory::Directory, quoting};
 use std::path::Path;
 
+pub(super) use abandon::ABANDON;
 pub(crate) use call::Term;
 pub(super) use call::{Call, UNTRACE};
 pub(super) use loan::{Errand, WAS, Was};
@@ -118,5 +121,9 @@ pub(super) const RESTORE: &str = "restore";
 pub(super) const SAVE_FILE: &str = "SANDSHELL_SAVE";
 /// Script of the INT trap of shells without one of their own. A user sees its name in `trap`.
 pub(super) const INTERRUPT_FILE: &str = "SANDSHELL_INTERRUPT";
+/// Script of the trap of our own signal, in all shells. A user sees its name in `trap`.
+pub(super) const ABANDON_FILE: &str = "SANDSHELL_ABANDON";
+/// Variable that is 1 while a command runs, in shells whose INT trap is ours. A user sees it in `set`.
+pub(super) const RUNNING: &str = "SANDSHELL_RUNNING";
 /// Tag of the report that a command was aborted.
 pub(super) const ABORTED: &str = "aborted";

@@ -1,6 +1,6 @@
 //! Names of what a new shell makes itself, or must not be given.
 
-use super::{Dialect, INTERRUPT_FILE, SAVE_FILE};
+use super::{ABANDON_FILE, Dialect, INTERRUPT_FILE, SAVE_FILE};
 
 /// What names of ours begin with.
 const OURS: &str = "SANDSHELL_";
@@ -159,7 +159,7 @@ pub(super) fn is_ours(name: &str) -> bool {
 
 /// Whether a trap is one of ours, or the one that was carried out when the shell ended.
 pub(super) fn is_own_trap(text: &str, signal: &str) -> bool {
-    matches!(signal, "EXIT" | "0") || text.contains(SAVE_FILE) || text.contains(INTERRUPT_FILE)
+    matches!(signal, "EXIT" | "0") || [SAVE_FILE, INTERRUPT_FILE, ABANDON_FILE].iter().any(|ours| text.contains(ours))
 }
 
 /// Whether an option is not brought back. What bash calls `compat31` and so on it also keeps in a variable.

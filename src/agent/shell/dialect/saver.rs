@@ -1,7 +1,7 @@
 //! How a shell saves what a next one gets back, and how that is restored.
 
 use super::{
-    Dialect, Directory, INTERRUPT_FILE, RESTORE, SAVE_FILE, SAVED, Taken,
+    ABANDON_FILE, Dialect, Directory, INTERRUPT_FILE, RESTORE, SAVE_FILE, SAVED, Taken,
     call::{ABORT, REPORT},
     quoting::quoted,
     sections,
@@ -67,6 +67,8 @@ impl Dialect {
         if self == Self::Zsh {
             directory.write(REPORT, self.report_script().as_bytes())?;
         }
+        let abandon = self.abandon_script(directory.path());
+        directory.write(ABANDON_FILE, self.reworded(&abandon, taken).as_bytes())?;
         if self == Self::Posix {
             directory.write(INTERRUPT_FILE, self.interrupt_script(directory.path()).as_bytes())?;
             directory.write(ABORT, self.abort_script(directory.path()).as_bytes())?;

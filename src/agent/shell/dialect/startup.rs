@@ -1,20 +1,22 @@
 //! What a new shell is told before its first command.
 
-use super::{Dialect, INTERRUPT_FILE, SAVE_FILE};
+use super::{Dialect, SAVE_FILE};
 use crate::agent::shell::readiness::NOTHING;
 
 impl Dialect {
     /// Lines of a new shell. `directory` is the session's private one.
     pub(in crate::agent::shell) fn setup(self, directory: &str) -> String {
         let builtin = self.builtin();
-        let save = format!("{builtin} trap '{builtin} \\. {directory}/{SAVE_FILE}' EXIT\n");
+        let abandon = self.abandon_trap(directory);
+        let save = format!("{abandon}{builtin} trap '{builtin} \\. {directory}/{SAVE_FILE}' EXIT\n");
         // A restricted shell could not even report. From the beginning, so that it says nothing else before.
         let refuse = format!("case $- in *r*) {builtin} exit {RESTRICTED};; esac\n");
         match self {
-            // `[ -t … ]`-free and quiet: nothing that a user can see but the two traps, which tell by name what they are.
+            // `[ -t … ]`-free and quiet: nothing that a user can see but the traps, which tell by name what they are.
             Self::Posix => format!(
                 "\\command -v source || \\command eval 'source() {{ {SOURCE}; }}'\n\
-                 \\command trap '\\. {directory}/{INTERRUPT_FILE}' INT\n{save}"
+                 {}{save}",
+                self.interrupt_trap(directory)
             ),
             Self::Bash => {
                 format!("{refuse}\\unset PS2 HISTFILE\nPS1={EMPTY_IN_BASH}\n\\builtin shopt -u checkjobs\n{save}")
