@@ -70,6 +70,7 @@ mod limits_and_isolation_hold_on_cgroup_v2;
 mod limits_hold;
 mod many_sessions_mix_nothing;
 mod mistakes_keep_state;
+mod nasty_programs_end_in_time;
 mod nothing_of_a_list_follows_its_time_out;
 mod one_sandbox_leaves_the_rest_to_others;
 mod our_lines_are_invisible;

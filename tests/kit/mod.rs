@@ -58,6 +58,11 @@ impl Dice {
         Self(seed)
     }
 
+    /// The same numbers each time, for a part of a test that got its seed from other dice.
+    pub fn of(seed: u64) -> Self {
+        Self(seed | 1)
+    }
+
     /// A number from 0 up to `bound`, which it never is.
     pub fn below(&mut self, bound: u64) -> u64 {
         // xorshift64*
