@@ -196,8 +196,7 @@ impl UnderWay {
             // A program comes first, and once one has had it the shell sees how that ends.
             let willing = self.signal == libc::SIGINT || !patient;
             // A shell that does not come to the command can be killed all the same.
-            let stuck =
-                self.signal == libc::SIGKILL && self.since.elapsed() > PATIENCE * 10 && shell.has_unread_lines();
+            let stuck = self.signal == libc::SIGKILL && self.since.elapsed() > PATIENCE * 10;
             return self.had.is_empty() && willing && (stuck || shell.is_inside_command());
         }
         // A group that has ended takes nothing; the shell is about to go on.
