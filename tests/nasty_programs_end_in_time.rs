@@ -51,7 +51,7 @@ async fn whatever_comes_at_whatever_moment(at: At) {
     for lane in futures_util::future::join_all(lanes).await {
         slowest.extend(lane.expect("a lane"));
     }
-    slowest.sort_by(|a, b| b.0.cmp(&a.0));
+    slowest.sort_by_key(|(late, _)| std::cmp::Reverse(*late));
     slowest.truncate(3);
     println!("{at:?}: the slowest after their time: {slowest:?}");
 }
