@@ -22,13 +22,15 @@ pub(super) struct Questions {
     answers: Answers,
     /// Since when a program has been waiting for an answer.
     asked: Option<Instant>,
+    /// Whether the last look has ended a wait. A program that waits again would go on reading single keys for ever.
+    told: bool,
 }
 
 impl Questions {
     /// Those of a command that is about to start.
     pub(super) fn new(answers: Answers, terminal: &Terminal) -> Self {
         terminal.set_answerable(answers != Answers::Never);
-        Self { answers, asked: None }
+        Self { answers, asked: None, told: false }
     }
 
     /// An answer came, so that the next question has its own time.
@@ -50,7 +52,11 @@ impl Questions {
             }
             self.answers = Answers::Never;
         }
+        let told = std::mem::replace(&mut self.told, asks);
         if asks {
+            if told {
+                terminal.set_answerable(false);
+            }
             terminal.end_a_wait();
             return Some(now + TAKEN_IN);
         }
