@@ -32,9 +32,9 @@ mod runtimes {
     async fn a_deadline_says_which_command_goes_on(on: Runtime) {
         let sandbox = on.sandbox().await;
         let s = sandbox.session("").await;
-        for start in [s.start("echo a; sleep 1"), sandbox.start("echo a; sleep 1")] {
+        for start in [s.start("echo a; sleep 3"), sandbox.start("echo a; sleep 3")] {
             let mut request = tonic::Request::new(RunRequest { start: Some(start), ..Default::default() });
-            request.set_timeout(std::time::Duration::from_millis(600));
+            request.set_timeout(std::time::Duration::from_millis(1500));
             let status =
                 within("the deadline", s.sandbox.clients.sessions.clone().run(request)).await.expect_err("too long");
             let id = named(&status);
@@ -44,10 +44,10 @@ mod runtimes {
             attached.finish().await.expect("a\n", "", 0);
         }
         // A stream says the same at its end.
-        let start = v1::ExecRequest { request: Some(v1::exec_request::Request::Start(s.start("echo b; sleep 1"))) };
+        let start = v1::ExecRequest { request: Some(v1::exec_request::Request::Start(s.start("echo b; sleep 3"))) };
         let mut request = tonic::Request::new(tokio_stream::once(start));
         // The client here does not end streams by itself.
-        request.metadata_mut().insert("grpc-timeout", "600m".parse().unwrap());
+        request.metadata_mut().insert("grpc-timeout", "1500m".parse().unwrap());
         let mut stream =
             within("a stream", s.sandbox.clients.sessions.clone().exec(request)).await.unwrap().into_inner();
         let status = within("the deadline", async {
@@ -182,7 +182,7 @@ async fn a_command_is_cancelled_with_its_call_when_asked(at: At) {
     // A call that runs into its deadline.
     let mut request =
         tonic::Request::new(RunRequest { start: Some(start("sleep 1000; echo no")), ..Default::default() });
-    request.set_timeout(std::time::Duration::from_millis(700));
+    request.set_timeout(std::time::Duration::from_millis(1500));
     let status = within("the deadline", s.sandbox.clients.sessions.clone().run(request)).await.expect_err("too long");
     let info = status.get_details_error_info().expect("an ErrorInfo");
     let id = info.metadata.get("command_id").expect("a command").clone();

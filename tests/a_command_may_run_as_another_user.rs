@@ -1,5 +1,6 @@
 //! `user` of a command and of a session: its ids and groups, its home, streams that it can use, and a session that stays as it was.
 
+use crate::kit::within::until;
 use crate::kit::{At, Runtime, Sandbox, errors::expect_bad_fields, v1, within};
 use prost_types::Duration;
 use v1::{ExecStart, exited::Reason};
@@ -112,9 +113,15 @@ async fn a_command_in_a_session_leaves_it_as_it_was(at: At) {
     // The background is the session's.
     s.run_start(ann("sleep 1020 & echo up"), b"").await.expect("up\n", "", 0);
     let request = v1::ListProcessesRequest { session_id: s.id.clone(), ..Default::default() };
-    let listed =
-        within("a list", s.sandbox.clients.sessions.clone().list_processes(request)).await.unwrap().into_inner();
-    let sleeping = listed.processes.iter().find(|process| process.command == "sleep 1020").expect("it lives").pid;
+    let mut sleeping = None;
+    until("a background process", async || {
+        let mut sessions = s.sandbox.clients.sessions.clone();
+        let listed = within("a list", sessions.list_processes(request.clone())).await.unwrap().into_inner().processes;
+        sleeping = listed.into_iter().find(|process| process.command == "sleep 1020").map(|process| process.pid);
+        sleeping.is_some()
+    })
+    .await;
+    let sleeping = sleeping.expect("it was found");
     s.alive().await;
     s.close().await;
     s.sandbox.run(&format!("kill -0 {sleeping} 2>/dev/null")).await.expect("", "", 1);

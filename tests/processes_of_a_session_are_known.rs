@@ -140,9 +140,9 @@ async fn the_background_is_listed_with_the_command_that_started_it(at: At) {
     let s = at.session().await;
     assert_eq!(all(&s).await, []);
     // It has the command's pipe, or none of it; and it has lost its parent, or not.
-    // The kernel's clock for this has ticks of 10 ms: each turn begins in one of its own.
-    let piped = s.run("sleep 1005 & sleep 0.05").await.command_id;
-    let silent = s.run("sleep 1006 >/dev/null 2>&1 & sleep 0.05").await.command_id;
+    // The kernel's clock for this has ticks of 10 ms: what begins as soon as its turn does may be of another.
+    let piped = s.run("sleep 1005 &").await.command_id;
+    let silent = s.run("sleep 0.05; sleep 1006 >/dev/null 2>&1 & sleep 0.05").await.command_id;
     let orphaned = s.run("(setsid sleep 1007 2>/dev/null & ) >/dev/null").await.command_id;
     let below = s.run("sh -c 'sleep 1008 >/dev/null 2>&1; :' & sleep 0.05").await.command_id;
     for (command, command_id) in [("sleep 1005", &piped), ("sleep 1006", &silent), ("sleep 1008", &below)] {

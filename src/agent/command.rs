@@ -234,14 +234,6 @@ impl Spec {
     }
 }
 
-/// What a command in a session has of its own, charged for until it is over.
-pub(super) fn loan(start: &mut v1::ExecStart, budget: &Arc<Budget>) -> Result<Option<Box<(Loan, Charge)>>> {
-    let env = std::mem::take(&mut start.env).into_iter().collect();
-    let Some(loan) = Loan::new(env, &start.working_directory) else { return Ok(None) };
-    let charge = budget.hold(loan.length()).ok_or_else(|| no_room(loan.length(), budget))?;
-    Ok(Some(Box::new((loan, charge))))
-}
-
 /// A command that does not fit in.
 pub(super) fn no_room(wanted: usize, budget: &Budget) -> Error {
     let message = format!(

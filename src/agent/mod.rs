@@ -12,6 +12,7 @@ pub mod config;
 mod connections;
 mod driver;
 mod earlier;
+mod endings;
 mod environment;
 mod escalation;
 pub mod file;

@@ -101,7 +101,7 @@ impl AgentService for Service {
         &self,
         request: Request<v1::CreateSessionRequest>,
     ) -> Result<Response<v1::Session>, Status> {
-        let only_known = asked::only_known(request.metadata());
+        let only_known = asked::only_known(request.metadata().as_ref());
         let session = self.sessions.create(request.into_inner(), only_known).await?;
         Ok(Response::new(session.describe()))
     }
@@ -137,8 +137,8 @@ impl AgentService for Service {
     }
 
     async fn exec(&self, request: Request<Streaming<ExecRequest>>) -> Result<Response<Answers>, Status> {
-        let only_known = asked::only_known(request.metadata());
-        let default_timeout = asked::default_timeout(request.metadata());
+        let only_known = asked::only_known(request.metadata().as_ref());
+        let default_timeout = asked::default_timeout(request.metadata().as_ref());
         let mut pieces = request.into_inner();
         let Some(ExecRequest { request: Some(Piece::Start(start)) }) = pieces.message().await? else {
             return Err(Error::invalid("start", "the first message must be start").into());
@@ -159,8 +159,9 @@ impl AgentService for Service {
 
     async fn run(&self, request: Request<v1::RunRequest>) -> Result<Response<v1::RunResponse>, Status> {
         let began = Instant::now();
-        let (only_known, within) = (asked::only_known(request.metadata()), asked::answer_within(request.metadata()));
-        let default_timeout = asked::default_timeout(request.metadata());
+        let (only_known, within) =
+            (asked::only_known(request.metadata().as_ref()), asked::answer_within(request.metadata().as_ref()));
+        let default_timeout = asked::default_timeout(request.metadata().as_ref());
         let v1::RunRequest { start, stdin, max_output_bytes, wait } = request.into_inner();
         let start = start.ok_or_else(|| Error::invalid("start", "is required"))?;
         let cancelled = start.cancel_on_disconnect;

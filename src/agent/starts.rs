@@ -1,11 +1,12 @@
 //! How a command is started: in a session, or directly in a fresh shell.
 
 use super::{
-    command::{Command, DEFAULT_SIZE, KILL_GRACE, Spec, loan},
+    command::{Command, DEFAULT_SIZE, KILL_GRACE, Spec, no_room},
     opening::{DEFAULT_SHELL, Unheard, Wanted, of_no_use, user},
-    output::Follower,
+    output::{Budget, Charge, Follower},
     request_ids::{Claim, Claimed, fingerprint},
     sessions::Sessions,
+    shell::Loan,
     starter::{Starter, WhenLost},
 };
 use crate::{
@@ -149,6 +150,14 @@ fn content(start: &mut ExecStart, input: Option<&Bytes>) -> u64 {
     let content = fingerprint(&rest, &env, (&text, input));
     (start.env, start.command) = (env, text);
     content
+}
+
+/// What a command in a session has of its own, charged for until it is over.
+fn loan(start: &mut ExecStart, budget: &Arc<Budget>) -> Result<Option<Box<(Loan, Charge)>>> {
+    let env = std::mem::take(&mut start.env).into_iter().collect();
+    let Some(loan) = Loan::new(env, &start.working_directory) else { return Ok(None) };
+    let charge = budget.hold(loan.length()).ok_or_else(|| no_room(loan.length(), budget))?;
+    Ok(Some(Box::new((loan, charge))))
 }
 
 /// What a caller is told who may only learn what an earlier call has become. The server says why.

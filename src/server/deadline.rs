@@ -18,7 +18,7 @@ const AHEAD: Duration = Duration::from_millis(5);
 const TOO_MANY_DIGITS: usize = 9;
 
 /// How much sooner an agent must answer, so that its answer is here before that; of a short time, a fifth.
-const AHEAD_OF_AGENT: Duration = Duration::from_millis(20);
+const AHEAD_OF_AGENT: Duration = Duration::from_millis(50);
 
 /// When a call with a deadline is answered, finished or not: an extension of the request.
 #[derive(Debug, Clone, Copy)]

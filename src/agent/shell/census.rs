@@ -203,9 +203,14 @@ mod tests {
 
     #[test]
     fn a_signal_reaches_the_very_process_or_none() {
-        let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+        use std::{io::Write, process::Stdio};
+        let mut program = std::process::Command::new("cat");
+        let mut child = program.arg("-").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        // It is past its start when it has answered.
+        child.stdin.as_mut().unwrap().write_all(b"x").unwrap();
+        child.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
         let Looked::There(member) = Member::look(child.id() as i32).unwrap() else { panic!("it was just started") };
-        assert!(argument_text(member.pid).starts_with("sleep"), "{}", argument_text(member.pid));
+        assert_eq!(argument_text(member.pid), "cat -");
         let another = Member { began: Moment(member.began.0 + 1), ..member };
         assert!(!send(&another, libc::SIGKILL).unwrap());
         assert!(send(&member, libc::SIGTERM).unwrap());
