@@ -390,7 +390,22 @@ mod tests {
             OnOtherServer => OnOtherRuntime,
             OnOtherRuntime => DatabaseUnreachable,
             DatabaseUnreachable => RuntimeUnreachable,
-            RuntimeUnreachable => return None,
+            RuntimeUnreachable => SandboxTooOld,
+            SandboxTooOld => FileNotFound,
+            FileNotFound => AlreadyExists,
+            AlreadyExists => PermissionDenied,
+            PermissionDenied => IsADirectory,
+            IsADirectory => NotADirectory,
+            NotADirectory => NotAFile,
+            NotAFile => DirectoryNotEmpty,
+            DirectoryNotEmpty => EtagMismatch,
+            EtagMismatch => TextNotFound,
+            TextNotFound => TextNotUnique,
+            TextNotUnique => FileTooLarge,
+            FileTooLarge => TooManyLinks,
+            TooManyLinks => ReadOnly,
+            ReadOnly => IoError,
+            IoError => return None,
         })
     }
 
