@@ -2,6 +2,7 @@
 
 mod pipes;
 mod questions;
+mod verdict;
 
 use super::{
     command::{Command, Control, InputPiece, Job, Pty},
@@ -18,6 +19,7 @@ pub(super) use pipes::LeftOnTerminal;
 use questions::Questions;
 use std::{io, path::PathBuf, sync::Arc, time::Duration};
 use tokio::{sync::mpsc, time::Instant};
+pub(super) use verdict::{ShellEnd, Verdict};
 
 /// After this time the agent looks whether the shell that it has given a command was stopped before.
 const LOOK_FIRST: Duration = Duration::from_millis(30);
@@ -62,61 +64,6 @@ pub(super) struct Running {
     asked: Option<u64>,
     /// The exit status of each part of its last pipeline, where the shell has told them.
     pub(super) pipes: Vec<i32>,
-}
-
-/// How a command ended, as far as the shell and we know.
-pub(super) struct Verdict {
-    /// `$?`, or what stands for it.
-    pub(super) status: i32,
-    /// Where the shell was then.
-    pub(super) directory: Option<PathBuf>,
-    /// Set when we ended it.
-    pub(super) reason: Option<Reason>,
-    /// The signal that the client sent and that ended it.
-    pub(super) signalled: i32,
-    /// Whether a signal may still be on its way to the shell.
-    pub(super) signal_under_way: bool,
-    /// Set when the shell ended.
-    pub(super) shell_end: Option<ShellEnd>,
-}
-
-/// How a shell ended.
-pub(super) struct ShellEnd {
-    /// Its exit code; 128 + N for a signal.
-    pub(super) code: i32,
-    /// The signal that ended it.
-    pub(super) signal: i32,
-}
-
-impl ShellEnd {
-    /// By a wait status.
-    pub(super) fn new(status: i32) -> Self {
-        if libc::WIFSIGNALED(status) {
-            let signal = libc::WTERMSIG(status);
-            Self { code: 128 + signal, signal }
-        } else {
-            Self { code: libc::WEXITSTATUS(status), signal: 0 }
-        }
-    }
-
-    /// Nobody knows, because somebody killed the process that would.
-    pub(super) fn killed() -> Self {
-        Self { code: 128 + libc::SIGKILL, signal: libc::SIGKILL }
-    }
-}
-
-impl Verdict {
-    /// The session was stopped.
-    pub(super) fn stopped(reason: Reason) -> Self {
-        Self {
-            status: 128 + libc::SIGKILL,
-            directory: None,
-            reason: Some(reason),
-            signalled: 0,
-            signal_under_way: false,
-            shell_end: None,
-        }
-    }
 }
 
 impl Running {

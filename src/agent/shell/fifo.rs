@@ -1,5 +1,7 @@
 //! Named pipes in a session's private directory: the shell opens them by path, for one command each.
 
+mod input;
+
 use super::{directory::Directory, sys};
 use bytes::Bytes;
 use rustix::{fs::OFlags, io::Errno};
@@ -11,9 +13,10 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
 };
-use tokio::{io::unix::AsyncFd, time::Instant};
+use tokio::io::unix::AsyncFd;
+
+pub(crate) use input::InputFifo;
 
 /// What is read at once when a program prints a lot: whole pages, and with all that is put around it not more than one
 /// HTTP/2 frame.
@@ -24,9 +27,6 @@ const LARGE_PIPE: usize = 1 << 20;
 
 /// Reads from here on are handed on without a copy.
 const HAND_ON: usize = LARGE_READ / 2;
-
-/// Name of the FIFO of a command's input.
-const INPUT: &str = "in";
 
 /// The agent has one thread, and needs one buffer to read into.
 static SCRATCH: Mutex<Vec<u8>> = Mutex::new(Vec::new());
@@ -293,85 +293,6 @@ impl Fifo {
 impl Drop for Fifo {
     fn drop(&mut self) {
         self.release();
-    }
-}
-
-/// A named pipe that the agent writes.
-///
-/// The agent is its only writer, so that its reader sees the end when the agent closes it; and it can be opened for
-/// writing only once the shell has it open, so nothing is lost when the client closes its input at once.
-pub(crate) struct InputFifo {
-    directory: Arc<Directory>,
-    path: PathBuf,
-    fd: Option<AsyncFd<OwnedFd>>,
-    /// Once it was written to the end: when to help those who open it, and how long to wait then.
-    closed: Option<(Instant, Duration)>,
-}
-
-/// How long whoever opens a FIFO that was written to its end waits: at first and at most.
-const HELP_AFTER: Duration = Duration::from_millis(2);
-const HELP_AFTER_AT_MOST: Duration = Duration::from_millis(256);
-
-impl InputFifo {
-    /// Makes one.
-    pub(crate) fn create(directory: &Arc<Directory>) -> io::Result<Self> {
-        directory.make_fifo(INPUT)?;
-        Ok(Self { directory: Arc::clone(directory), path: directory.path_of(INPUT), fd: None, closed: None })
-    }
-
-    /// Whether the shell has it open, or had.
-    pub(crate) fn is_open(&self) -> bool {
-        self.fd.is_some() || self.closed.is_some()
-    }
-
-    /// Whether its input has ended.
-    pub(crate) fn is_closed(&self) -> bool {
-        self.closed.is_some()
-    }
-
-    /// Ends the input.
-    pub(crate) fn close(&mut self) {
-        self.fd = None;
-        self.closed = Some((Instant::now() + HELP_AFTER, HELP_AFTER));
-    }
-
-    /// Once it is closed, lets those go on who wait in opening it; before that this waits for ever. May be cancelled.
-    ///
-    /// A program that opens its standard input by name (`/dev/stdin`) waits in the kernel until somebody has the FIFO open for
-    /// writing, even if there is something in it. No event tells of that.
-    pub(crate) async fn help(&mut self) {
-        let Some((at, pause)) = self.closed else { return std::future::pending().await };
-        tokio::time::sleep_until(at).await;
-        // Open for an instant. Nobody reads it any more when that is refused.
-        drop(self.directory.open_fifo(INPUT, OFlags::WRONLY));
-        let pause = HELP_AFTER_AT_MOST.min(pause * 2);
-        self.closed = Some((Instant::now() + pause, pause));
-    }
-
-    /// Waits until the shell has it open. May be cancelled.
-    pub(crate) async fn opened(&mut self) -> io::Result<&AsyncFd<OwnedFd>> {
-        while self.fd.is_none() {
-            match self.directory.open_fifo(INPUT, OFlags::WRONLY) {
-                Ok((fd, _)) => self.fd = Some(sys::watch(fd)?),
-                // There is no event for "somebody opened a FIFO".
-                Err(error) if error.raw_os_error() == Some(Errno::NXIO.raw_os_error()) => {
-                    tokio::time::sleep(Duration::from_millis(1)).await;
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        self.fd.as_ref().ok_or_else(|| io::ErrorKind::NotConnected.into())
-    }
-
-    /// Its path.
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
-    }
-}
-
-impl Drop for InputFifo {
-    fn drop(&mut self) {
-        self.directory.remove(INPUT);
     }
 }
 
