@@ -41,7 +41,8 @@ const PIECES: &[&str] = &[
     "umask 027; umask | tail -c 3",
     "umask 022; umask | tail -c 3",
     "exec 5>/tmp/five; echo to5 >&5; exec 5>&-; cat /tmp/five",
-    "exec 6<<E\nfrom six\nE\nread l <&6; echo $l; exec 6<&-",
+    // In zsh a command that only redirects has the status of the last command substitution.
+    "exec 6<<E\nfrom six\nE\nread l <&6; exec 6<&-; echo $l",
     "IFS=:; set -- $(echo a:b:c); echo $#; unset IFS",
     "z='a  b'; echo $z; echo \"$z\"",
     "echo \"tab\tand $((0x10)) ${x:-none} ${#x}\"",

@@ -142,16 +142,6 @@ fn table(ids: &Ids) -> Vec<(&'static str, Vec<u8>, Asked)> {
         ("/sandshell.v1.FileService/Replace", replace.encode_to_vec(), NotFound(sandbox)),
         ("/sandshell.v1.FileService/Remove", remove.encode_to_vec(), NotFound(sandbox)),
         (
-            "/sandshell.v1.SessionService/ListProcesses",
-            v1::ListProcessesRequest { session_id: session_id(), ..Default::default() }.encode_to_vec(),
-            NotFound(session),
-        ),
-        (
-            "/sandshell.v1.SessionService/SignalProcess",
-            v1::SignalProcessRequest { session_id: session_id(), pid: 2, ..Default::default() }.encode_to_vec(),
-            NotFound(session),
-        ),
-        (
             "/sandshell.v1.SessionService/CloseSession",
             v1::CloseSessionRequest { session_id: session_id() }.encode_to_vec(),
             NotFound(session),

@@ -127,7 +127,7 @@ impl Driver {
                     }
                     save_at = None;
                     // A shell that cannot be told anything is about to end, which the holder reports.
-                    asked = self.shell.save().ok();
+                    asked = self.shell.save().ok().map(|saving| saving.patience);
                 }
             }
         }

@@ -94,7 +94,7 @@ impl Driver {
     /// Has the shell save its state now. False when it ended.
     pub(super) async fn save_now(&mut self) -> io::Result<bool> {
         self.shell.repair()?;
-        let over = self.shell.save()?;
+        let over = self.shell.save()?.saved;
         let answered = self.answer(Asked { done: over, over, printed: None }).await.is_some();
         if let Some(saved) = self.shell.keeper.take() {
             self.saved = Some(saved);

@@ -248,6 +248,10 @@ mod tests {
         fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
             self.0.poll_recv(cx).map(|data| data.map(|data| Ok(Frame::data(data))))
         }
+
+        fn is_end_stream(&self) -> bool {
+            self.0.is_closed() && self.0.is_empty()
+        }
     }
 
     struct Kit {

@@ -110,6 +110,14 @@ pub(crate) struct Shell {
     pub(crate) told: Told,
 }
 
+/// The tags of what an idle shell reports when it is asked for its state.
+pub(crate) struct Saving {
+    /// That it has told its state.
+    pub(crate) saved: u64,
+    /// How long it waits for a line, if it would end for want of one.
+    pub(crate) patience: u64,
+}
+
 impl Shell {
     /// Gives the shell a command. Its report comes under the tag that is returned.
     pub(crate) fn run(&mut self, text: &[u8], streams: &Streams<'_>) -> io::Result<u64> {
@@ -169,15 +177,14 @@ impl Shell {
     }
 
     /// Asks an idle shell to save its state, and under a tag that is returned for how long it will stay idle.
-    pub(crate) fn save(&mut self) -> io::Result<u64> {
+    pub(crate) fn save(&mut self) -> io::Result<Saving> {
         self.keep_traps()?;
-        let tag = self.next_tag();
-        self.say(&self.dialect.save(tag, self.directory.path()))?;
-        let tag = self.next_tag();
-        if let Some(lines) = self.dialect.patience(tag, self.directory.path()) {
+        let (saved, patience) = (self.next_tag(), self.next_tag());
+        self.say(&self.dialect.save(saved, self.directory.path()))?;
+        if let Some(lines) = self.dialect.patience(patience, self.directory.path()) {
             self.say(&lines)?;
         }
-        Ok(tag)
+        Ok(Saving { saved, patience })
     }
 
     /// Makes sure that no signal of ours is still on its way.
