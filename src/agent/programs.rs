@@ -380,8 +380,11 @@ impl Programs {
             if process.state() == State::Zombie {
                 // It has no arguments any more, and its pipes are closed.
                 (known.exit_code, known.signal) = (process.exit_code, process.signal);
-            } else if cost(&process) <= cost(known) {
-                *known = process;
+            } else {
+                let more = cost(&process).saturating_sub(cost(known));
+                if more == 0 || charge.as_mut().is_some_and(|charge| charge.try_grow(more)) {
+                    *known = process;
+                }
             }
             return;
         }
