@@ -12,6 +12,9 @@ use tokio::time::{Instant, timeout, timeout_at};
 /// How long a shell may take for a few lines of ours. One that is not through by then will never be.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
 
+/// How often the shell and its holder are looked after meanwhile.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
 /// How long the holder of a shell that was killed may take to say so.
 const HOLDER_GRACE: Duration = Duration::from_millis(500);
 
@@ -136,7 +139,7 @@ impl Driver {
                     _ = self.shell.own_error.data() => Step::Nothing,
                 }
             };
-            match timeout_at(until, step).await {
+            match timeout_at(until.min(Instant::now() + LOOK_EVERY), step).await {
                 Ok(Step::Nothing) => {}
                 Ok(Step::Printed(data)) if text.len() + data.len() <= MOST_KEPT => text.extend_from_slice(&data),
                 // It is not whole then, and not taken.
@@ -144,6 +147,11 @@ impl Driver {
                 Ok(Step::Done) => done = true,
                 Ok(Step::Over(directory)) => break directory,
                 Ok(Step::Ended) => return None,
+                // A program of another session may have stopped them.
+                Err(_) if Instant::now() < until => {
+                    self.holder.wake();
+                    self.shell.resume();
+                }
                 // It reads no lines, or cannot be heard.
                 Ok(Step::Deaf) | Err(_) => {
                     shell::kill(self.shell.pid, libc::SIGKILL);

@@ -1,7 +1,8 @@
 """Everything that a program can try against the agent of its sandbox, the neighbours and the host, all at once.
 
-usage: everything.py SECONDS [ATTACK…]
+usage: everything.py GO SECONDS [ATTACK…]
 
+It says that it has begun, and waits for the file GO, so that several of them begin at once.
 It runs as the sandbox's root, in processes of its own that ignore polite signals, and starts again what the kernel kills.
 After SECONDS it stops every process that it can, its own shell and that shell's parent included, and waits to be ended.
 """
@@ -161,7 +162,7 @@ def netlink():
 
 
 ATTACKS = [descriptors, garbage, full, storm, links, zombies, bomb, memory, first_process, netlink]
-CHOSEN = [attack for attack in ATTACKS if attack.__name__ in sys.argv[2:] or not sys.argv[2:]]
+CHOSEN = [attack for attack in ATTACKS if attack.__name__ in sys.argv[3:] or not sys.argv[3:]]
 
 
 def start(attack):
@@ -181,7 +182,9 @@ def main():
         signal.signal(number, signal.SIG_IGN)
     os.makedirs("/tmp/everything", exist_ok=True)
     print("begun", flush=True)
-    end = time.monotonic() + float(sys.argv[1])
+    while not os.path.exists(sys.argv[1]):
+        time.sleep(0.01)
+    end = time.monotonic() + float(sys.argv[2])
     running = {}
     while time.monotonic() < end:
         for attack in CHOSEN:

@@ -50,7 +50,7 @@ impl Launch {
         saved: Option<&Saved>,
     ) -> Result<(), LaunchError> {
         let system = |what| move |error| LaunchError::System(what, error);
-        match holder.event().await.map_err(system("watch the shell"))? {
+        match first_event(holder).await? {
             Event::Started(pid) => (shell.pid, shell.reports.pid) = (pid, pid),
             Event::Failed(error) => return Err(LaunchError::not_executed(&self.program, error)),
             Event::Ended(_) | Event::Gone => return Err(LaunchError::killed()),
@@ -100,6 +100,18 @@ impl Launch {
     }
 }
 
+/// Waits for a holder's first event. Programs of other sessions may stop the holder before it has said anything.
+async fn first_event(holder: &mut Holder) -> Result<Event, LaunchError> {
+    let until = Instant::now() + STEP_WITHIN;
+    while Instant::now() < until {
+        match tokio::time::timeout(LOOK_EVERY, holder.event()).await {
+            Ok(event) => return event.map_err(|error| LaunchError::System("watch the shell", error)),
+            Err(_) => holder.wake(),
+        }
+    }
+    Err(LaunchError::Slow(STEP_WITHIN, String::new()))
+}
+
 impl Progress {
     /// Adds a step that these lines are for. Returns them with the report at their end.
     fn step(&mut self, shell: &mut Shell, file: Option<String>, mut lines: String) -> String {
@@ -138,6 +150,7 @@ impl Progress {
                 }),
                 () = tokio::time::sleep_until(look_at) => {
                     look_at = Instant::now() + LOOK_EVERY;
+                    holder.wake();
                     self.look(shell)?;
                 }
             }
@@ -167,6 +180,10 @@ impl Progress {
 
     /// Fails when a start-up file has stopped the shell or put another program in its place.
     fn look(&mut self, shell: &mut Shell) -> Result<(), LaunchError> {
+        if self.file().is_none() {
+            // These lines are ours and stop nobody: a program of an earlier shell, or of another session, has done it.
+            shell.resume();
+        }
         if self.done == 0 || self.steps.len() == 1 {
             return Ok(());
         }
