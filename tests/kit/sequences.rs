@@ -84,7 +84,11 @@ impl<'a> Sequences<'a> {
                 format!("{}{separator}{name}{parentheses} {{\n{body}\n}}", keyword.trim_end())
             }
             8 => {
-                let (name, body) = (self.one(ALIASES), self.body());
+                let (name, mut body) = (self.one(ALIASES), self.body());
+                if !self.has_lists() {
+                    // Outside of functions dash and ash refuse it alone, and not in a text that is evaluated by `command`.
+                    body = body.replace("local ", "");
+                }
                 format!("\\alias {name}={}", quoted(&body))
             }
             9 => {

@@ -54,8 +54,9 @@ impl Dialect {
             Self::Bash if call.at_top => [b"SANDSHELL_TEXT=", &quoted(&text)[..], b"\n"].concat(),
             Self::Bash => [self.before(call, directory).as_bytes(), &quoted(&text), call.streams().as_bytes()].concat(),
             Self::Posix => {
-                let line = format!("{RUNNING}=1; {}", self.before(call, directory));
-                [line.as_bytes(), &quoted(&text), call.streams().as_bytes()].concat()
+                let before = format!("{RUNNING}=1; {}", self.before(call, directory));
+                let after = format!("{}; SANDSHELL_END=$? {RUNNING}=\n", call.streams().trim_end());
+                [before.as_bytes(), &quoted(&text), after.as_bytes()].concat()
             }
         }
     }
@@ -81,15 +82,28 @@ impl Dialect {
             0 => format!("{word}:{last}; "),
             _ => format!("{word}. {directory}/{RETURN}{last} || "),
         };
-        let (found, term) = match call.term {
+        match self {
+            // Not by `command`: a mistake in the text is survived by the line that reads the file, which no file is open
+            // around. In busybox ash the copy of the shell that is a subshell survives it there too. With a file or another
+            // text open around it, it would try to close that for ever.
+            Self::Posix => format!("{status}\\eval "),
+            Self::Bash | Self::Zsh => {
+                let (found, term) = Self::term(call);
+                format!("{found}{status}{term}{word}eval ")
+            }
+        }
+    }
+
+    /// What sets `TERM` for one command: what stands before, and the assignment.
+    fn term(call: &Call<'_>) -> (String, String) {
+        match call.term {
             None => (String::new(), String::new()),
             Some(Term::Asked(term)) => (String::new(), format!("TERM={term} ")),
             Some(Term::Usual(term)) => (
                 format!("{FOUND}=${{TERM-{DUMB}}}; {FOUND}=${{{FOUND}#{DUMB}}}; "),
                 format!("TERM=${{{FOUND}:-{term}}} "),
             ),
-        };
-        format!("{found}{status}{term}{word}eval ")
+        }
     }
 
     /// What is put behind a text that is surely whole: notes what the lines after it would overwrite.
@@ -111,7 +125,10 @@ impl Dialect {
         // What is traced when the streams are opened goes where they lead to without that.
         let untraced = if self.retraces(call) { format!("{word}set +x; ") } else { String::new() };
         let source = match self {
-            Self::Posix => file,
+            Self::Posix => {
+                let (found, term) = Self::term(call);
+                format!("{found}{term}{file}")
+            }
             Self::Zsh if call.in_lines => {
                 let before = self.before(call, directory);
                 let before = before.strip_suffix("eval ").unwrap_or_default();
@@ -131,18 +148,36 @@ impl Dialect {
         };
         let source = if call.taken.disabled { self.enabled_after(source) } else { source };
         match self {
-            // In one list, which an INT may abort at any point without ending the shell. The variable tells the trap
-            // whether it is there to abort: an INT that comes before or after would end the shell.
-            Self::Posix => {
-                let then =
-                    if call.leave { leave } else { format!("{}; {RUNNING}=", self.report_of(word, tag, directory)) };
-                format!("{word}eval '{source}; {then}'\n")
-            }
+            // The variable tells the INT trap whether there is a command to abort: an INT that comes before or after would
+            // end the shell. The file leaves it set when a mistake or a `return` ends the text.
+            Self::Posix if call.leave => format!("{source}; {leave}\n"),
+            Self::Posix => format!(
+                "{source}; SANDSHELL_END=${{SANDSHELL_END:-$?}} {RUNNING}=; {}{}; SANDSHELL_END=\n",
+                Self::only_the_shell_itself(word, directory),
+                self.report_of(word, tag, directory)
+            ),
             // A second time on a line of its own, because an INT drops the rest of a line. Not at once, because before each
             // line the shell runs what the user has it do for a prompt.
             Self::Bash | Self::Zsh if call.leave => format!("{source}; {leave}\n{leave}\n"),
             Self::Bash | Self::Zsh => format!("{source}\n{}\n", self.report_of(word, tag, directory)),
         }
+    }
+
+    /// After a failure, ends a copy of the shell that goes on in the place of the shell. The copy would report the end of a
+    /// command that goes on, and read our next line. (The comparison of two names of its process is the quick way for
+    /// the shell itself.)
+    fn only_the_shell_itself(word: &str, directory: &str) -> String {
+        format!(
+            "{word}test \"$SANDSHELL_END\" = 0 || {word}test /proc/self -ef \"/proc/$$\" || {word}. {directory}/{ORIGINAL}; "
+        )
+    }
+
+    /// The script that ends a copy of the shell. Whoever cannot find out its process id is none.
+    pub(super) fn original_script() -> String {
+        "IFS=' ' \\command \\read -r SANDSHELL_PID SANDSHELL_REST </proc/self/stat\n\
+         \\command \\test \"${SANDSHELL_PID:-$$}\" = \"$$\" || \\exit \"${SANDSHELL_END:-1}\"\n\
+         SANDSHELL_PID= SANDSHELL_REST=\n"
+            .to_owned()
     }
 
     /// A line, and one that enables the built-ins of our lines again. A shell without them could not be told anything.
@@ -160,7 +195,9 @@ impl Dialect {
     fn report_of(self, word: &str, tag: u64, directory: &str) -> String {
         match self {
             Self::Posix => {
-                format!("{word}printf \"\\000{tag:x} %s %s\\000\" \"$?\" \"${{PWD-}}\" >|{directory}/{STATUS}")
+                format!(
+                    "{word}printf \"\\000{tag:x} %s %s\\000\" \"$SANDSHELL_END\" \"${{PWD-}}\" >|{directory}/{STATUS}"
+                )
             }
             // zsh reads our lines byte by byte: this is a third of the line that is in the file.
             Self::Zsh if word == self.word(Taken::default()) => {
@@ -282,6 +319,9 @@ pub(in crate::agent::shell) const UNTRACE: &[u8] = b"set +xv";
 
 /// Script of the report of a command, for zsh.
 pub(super) const REPORT: &str = "report";
+
+/// Script that ends a copy of a shell.
+pub(super) const ORIGINAL: &str = "original";
 
 /// Script of the INT trap while a command runs.
 pub(super) const ABORT: &str = "abort";

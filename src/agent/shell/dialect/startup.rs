@@ -1,6 +1,6 @@
 //! What a new shell is told before its first command.
 
-use super::{Dialect, SAVE_FILE};
+use super::{Dialect, SAVE_FILE, call::ORIGINAL};
 use crate::agent::shell::readiness::NOTHING;
 
 impl Dialect {
@@ -45,8 +45,10 @@ impl Dialect {
         let builtin = self.builtin();
         // What they print is the shell's own words. Both are redirected, so that a file that sends them elsewhere for good does
         // so for itself alone.
+        let copies_end =
+            if self == Self::Posix { format!(" || {builtin} . {directory}/{ORIGINAL}") } else { String::new() };
         let read = |file: &&str| {
-            format!("if {builtin} test -r {file}; then {builtin} . {file} <{directory}/{NOTHING} >&2 2>&1")
+            format!("if {builtin} test -r {file}; then {builtin} . {file} <{directory}/{NOTHING} >&2 2>&1{copies_end}")
         };
         // Of several, the first that is there.
         let first = |group: &&'static [&'static str]| {
