@@ -4,7 +4,7 @@ use crate::kit::{
     At, Clients, Running, Runtime, Session,
     errors::{expect_bad_fields, expect_error},
     token, v1, within,
-    within::until,
+    within::{refused_at_deadline, until},
 };
 use prost_types::Duration;
 use sandshell::api::v1::{
@@ -32,25 +32,33 @@ mod runtimes {
     async fn a_deadline_says_which_command_goes_on(on: Runtime) {
         let sandbox = on.sandbox().await;
         let s = sandbox.session("").await;
-        for start in [s.start("echo a; sleep 3"), sandbox.start("echo a; sleep 3")] {
-            let mut request = tonic::Request::new(RunRequest { start: Some(start), ..Default::default() });
-            request.set_timeout(std::time::Duration::from_millis(1500));
-            let status =
-                within("the deadline", s.sandbox.clients.sessions.clone().run(request)).await.expect_err("too long");
+        let text = "echo a; until [ -e /tmp/go ]; do sleep 0.1; done";
+        for start in [s.start(text), sandbox.start(text)] {
+            sandbox.run("rm -f /tmp/go").await.expect("", "", 0);
+            let status = refused_at_deadline(async |deadline| {
+                let request = RunRequest { start: Some(start.clone()), ..Default::default() };
+                let mut request = tonic::Request::new(request);
+                request.set_timeout(deadline);
+                s.sandbox.clients.sessions.clone().run(request).await.expect_err("too long")
+            })
+            .await;
             let id = named(&status);
             assert!(status.message().contains("Attach") && status.message().contains("request_id"), "{status:?}");
+            sandbox.run("touch /tmp/go").await.expect("", "", 0);
             let attached =
                 Running::attach(&s.sandbox.clients, AttachRequest { command_id: id, ..Default::default() }).await;
             attached.finish().await.expect("a\n", "", 0);
         }
         // A stream says the same at its end.
-        let start = v1::ExecRequest { request: Some(v1::exec_request::Request::Start(s.start("echo b; sleep 3"))) };
-        let mut request = tonic::Request::new(tokio_stream::once(start));
-        // The client here does not end streams by itself.
-        request.metadata_mut().insert("grpc-timeout", "1500m".parse().unwrap());
-        let mut stream =
-            within("a stream", s.sandbox.clients.sessions.clone().exec(request)).await.unwrap().into_inner();
-        let status = within("the deadline", async {
+        sandbox.run("rm /tmp/go").await.expect("", "", 0);
+        let status = refused_at_deadline(async |deadline| {
+            let start = v1::ExecRequest { request: Some(v1::exec_request::Request::Start(s.start(text))) };
+            let mut request = tonic::Request::new(tokio_stream::once(start));
+            request.set_timeout(deadline);
+            let mut stream = match s.sandbox.clients.sessions.clone().exec(request).await {
+                Ok(answer) => answer.into_inner(),
+                Err(status) => return status,
+            };
             loop {
                 match stream.message().await {
                     Ok(Some(_)) => {}
@@ -61,6 +69,7 @@ mod runtimes {
         })
         .await;
         named(&status);
+        sandbox.run("touch /tmp/go").await.expect("", "", 0);
         s.alive().await;
     }
 
@@ -180,10 +189,13 @@ async fn a_command_is_cancelled_with_its_call_when_asked(at: At) {
     drop(running);
     assert_eq!(self::ended(&s, &id).await.reason(), Reason::Cancelled);
     // A call that runs into its deadline.
-    let mut request =
-        tonic::Request::new(RunRequest { start: Some(start("sleep 1000; echo no")), ..Default::default() });
-    request.set_timeout(std::time::Duration::from_millis(1500));
-    let status = within("the deadline", s.sandbox.clients.sessions.clone().run(request)).await.expect_err("too long");
+    let status = refused_at_deadline(async |deadline| {
+        let start = start("sleep 1000; echo no");
+        let mut request = tonic::Request::new(RunRequest { start: Some(start), ..Default::default() });
+        request.set_timeout(deadline);
+        s.sandbox.clients.sessions.clone().run(request).await.expect_err("too long")
+    })
+    .await;
     let info = status.get_details_error_info().expect("an ErrorInfo");
     let id = info.metadata.get("command_id").expect("a command").clone();
     assert_eq!(self::ended(&s, &id).await.reason(), Reason::Cancelled);

@@ -211,7 +211,8 @@ async fn large_answers_of_many_runs_at_once(on: Runtime) {
     for got in all_at_once(&place, "seq 1 2000000", 8, 16 << 20).await {
         assert_eq!(got.exit_code(), 0);
         let at = got.truncated.0.expect("16 MiB for each is more than there is") as usize;
-        assert!(at > 100_000 && got.stdout.len() > 2 * at - 2, "{at} of {}", got.stdout.len());
+        // The latest may find little, but never less than a small answer's room.
+        assert!(at >= 32 << 10 && got.stdout.len() > 2 * at - 2, "{at} of {}", got.stdout.len());
         let (head, tail) = got.stdout.split_at(at);
         assert!(all.starts_with(head) && all.ends_with(tail));
     }

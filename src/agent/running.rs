@@ -70,6 +70,8 @@ impl Running {
     /// Gives the command to the shell.
     pub(super) fn start(job: Job, shell: &mut Shell, last_status: i32, direct: bool) -> io::Result<Self> {
         let Job { command, spec, control, input } = job;
+        // Before the shell is told anything: what it starts from then on is the command's.
+        let (since, moment) = (Instant::now(), Moment::now());
         shell.repair()?;
         let feed = Feed::new(spec.input, spec.pty.is_some(), shell.directory())?;
         let (output, error) = match &spec.pty {
@@ -110,8 +112,8 @@ impl Running {
         }
         Ok(Self {
             command,
-            since: Instant::now(),
-            moment: Moment::now(),
+            since,
+            moment,
             timeout: spec.timeout,
             grace: spec.grace,
             pty: spec.pty.is_some(),

@@ -5,8 +5,8 @@ use crate::api::agent::v1::ActivityResponse;
 use std::{collections::BTreeMap, time::Duration};
 use tokio::time::Instant;
 
-/// After this time a call has reached an agent that answers questions, so that the answer counts its session. What is
-/// asked earlier counts such a session twice: never too few.
+/// How long after an agent has answered a question it has looked at all calls that it was sent before, so that what it says
+/// from then on counts their sessions. Until then such a session counts twice: never too few.
 const CALL_TRAVELS: Duration = Duration::from_millis(100);
 
 /// How old a report may be that comes by itself. The agent sends them as soon as they are made.
@@ -29,8 +29,8 @@ pub(super) struct OpenSessions {
 
 #[derive(Debug, Clone, Copy)]
 enum Call {
-    /// It began then.
-    UnderWay(Instant),
+    /// It began then, and the agent was first known to answer at that later time.
+    UnderWay(Instant, Option<Instant>),
     /// It ended then, and whatever it opened was open by then.
     Over(Instant),
 }
@@ -50,7 +50,7 @@ impl OpenSessions {
     /// A call begins that opens a session. Returns its number.
     pub(super) fn begin(&mut self, now: Instant) -> u64 {
         self.last_call += 1;
-        self.calls.insert(self.last_call, Call::UnderWay(now));
+        self.calls.insert(self.last_call, Call::UnderWay(now, None));
         self.last_call
     }
 
@@ -60,40 +60,50 @@ impl OpenSessions {
         self.calls.entry(number).and_modify(|call| *call = Call::Over(now));
     }
 
-    /// Whether the agent should be asked.
-    pub(super) fn should_ask(&self, now: Instant) -> bool {
-        self.count() > 0
+    /// Whether the agent is to be asked now. It counts as asked then.
+    pub(super) fn begin_to_ask(&mut self, now: Instant) -> bool {
+        let ask = self.count() > 0
             && self
                 .asked
-                .is_none_or(|asked| now >= asked.at + if asked.answered { ASK_AGAIN } else { ASK_THE_SILENT_AGAIN })
+                .is_none_or(|asked| now >= asked.at + if asked.answered { ASK_AGAIN } else { ASK_THE_SILENT_AGAIN });
+        if ask {
+            self.asked = Some(Asked { at: now, answered: false });
+        }
+        ask
     }
 
-    /// The agent is asked.
-    pub(super) fn ask(&mut self, now: Instant) {
-        self.asked = Some(Asked { at: now, answered: false });
+    /// Whether it was asked a short time ago and has not answered yet.
+    pub(super) fn is_answer_due(&self, now: Instant) -> bool {
+        self.asked.is_some_and(|asked| !asked.answered && now < asked.at + ASK_THE_SILENT_AGAIN)
     }
 
-    /// The agent has answered what it was asked at `asked`.
-    pub(super) fn answer(&mut self, activity: &ActivityResponse, asked: Instant) {
+    /// The agent has answered now what it was asked at `asked`.
+    pub(super) fn answer(&mut self, activity: &ActivityResponse, asked: Instant, now: Instant) {
         self.asked = self.asked.map(|last| Asked { answered: true, ..last });
-        self.report(activity, asked);
+        self.report(activity, asked, now);
     }
 
     /// The agent has said so by itself, and it came now.
     pub(super) fn hear(&mut self, activity: &ActivityResponse, now: Instant) {
         if let Some(made_after) = now.checked_sub(REPORT_TRAVELS) {
-            self.report(activity, made_after);
+            self.report(activity, made_after, now);
         }
     }
 
-    fn report(&mut self, activity: &ActivityResponse, made_after: Instant) {
+    fn report(&mut self, activity: &ActivityResponse, made_after: Instant, now: Instant) {
         if activity.revision < self.revision {
             return;
         }
         self.revision = activity.revision;
         self.reported = u64::try_from(activity.open_sessions).unwrap_or(0);
         self.calls.retain(|_, call| match *call {
-            Call::UnderWay(since) => since + CALL_TRAVELS > made_after,
+            Call::UnderWay(since, None) if since < made_after => {
+                // One that was frozen may answer this before it looks at the calls that came meanwhile.
+                *call = Call::UnderWay(since, Some(now));
+                true
+            }
+            Call::UnderWay(_, None) => true,
+            Call::UnderWay(_, Some(answered)) => answered + CALL_TRAVELS > made_after,
             Call::Over(at) => at > made_after,
         });
     }
@@ -116,11 +126,11 @@ mod tests {
         assert_eq!(sessions.count(), 1);
         sessions.end(call, start + MS);
         // What the agent said before does not take it away.
-        sessions.answer(&open(0, 2), start);
+        sessions.answer(&open(0, 2), start, start);
         assert_eq!(sessions.count(), 1);
-        sessions.answer(&open(1, 3), start + 2 * MS);
+        sessions.answer(&open(1, 3), start + 2 * MS, start + 2 * MS);
         assert_eq!(sessions.count(), 1);
-        sessions.answer(&open(0, 4), start + 3 * MS);
+        sessions.answer(&open(0, 4), start + 3 * MS, start + 3 * MS);
         assert_eq!(sessions.count(), 0);
     }
 
@@ -128,21 +138,37 @@ mod tests {
     fn a_long_call_is_not_counted_twice_once_the_agent_has_it() {
         let (mut sessions, start) = (OpenSessions::default(), Instant::now());
         let call = sessions.begin(start);
-        sessions.answer(&open(1, 2), start + 50 * MS);
+        sessions.answer(&open(1, 2), start + 50 * MS, start + 50 * MS);
         assert_eq!(sessions.count(), 2, "perhaps it has not arrived yet");
-        sessions.answer(&open(1, 2), start + 101 * MS);
+        sessions.answer(&open(1, 2), start + 149 * MS, start + 151 * MS);
+        assert_eq!(sessions.count(), 2);
+        sessions.answer(&open(1, 2), start + 150 * MS, start + 151 * MS);
         assert_eq!(sessions.count(), 1);
         // Its end is the agent's to say.
         sessions.end(call, start + 200 * MS);
         assert_eq!(sessions.count(), 1);
-        sessions.answer(&open(0, 3), start + 201 * MS);
+        sessions.answer(&open(0, 3), start + 201 * MS, start + 201 * MS);
         assert_eq!(sessions.count(), 0);
+    }
+
+    #[test]
+    fn a_frozen_agent_may_answer_before_it_looks_at_earlier_calls() {
+        let (mut sessions, start) = (OpenSessions::default(), Instant::now());
+        let over = sessions.begin(start);
+        sessions.end(over, start + 5 * MS);
+        sessions.begin(start);
+        sessions.answer(&open(1, 2), start + 200 * MS, start + 2000 * MS);
+        assert_eq!(sessions.count(), 2, "the one that is over is in the answer, and the other perhaps not");
+        sessions.answer(&open(1, 2), start + 2001 * MS, start + 2002 * MS);
+        assert_eq!(sessions.count(), 2);
+        sessions.answer(&open(2, 3), start + 2100 * MS, start + 2101 * MS);
+        assert_eq!(sessions.count(), 2);
     }
 
     #[test]
     fn an_older_report_that_comes_later_changes_nothing() {
         let (mut sessions, start) = (OpenSessions::default(), Instant::now());
-        sessions.answer(&open(2, 7), start);
+        sessions.answer(&open(2, 7), start, start);
         sessions.hear(&open(1, 6), start + 5000 * MS);
         assert_eq!(sessions.count(), 2);
     }
@@ -150,14 +176,15 @@ mod tests {
     #[test]
     fn an_agent_is_asked_seldom_and_a_silent_one_more_seldom() {
         let (mut sessions, start) = (OpenSessions::default(), Instant::now());
-        assert!(!sessions.should_ask(start), "there is nothing to be gained");
+        assert!(!sessions.begin_to_ask(start), "there is nothing to be gained");
         sessions.begin(start);
-        assert!(sessions.should_ask(start));
-        sessions.ask(start);
-        assert!(!sessions.should_ask(start + 500 * MS));
-        assert!(sessions.should_ask(start + 1000 * MS));
-        sessions.answer(&open(1, 2), start);
-        assert!(!sessions.should_ask(start + 19 * MS) && sessions.should_ask(start + 20 * MS));
+        assert!(!sessions.is_answer_due(start));
+        assert!(sessions.begin_to_ask(start));
+        assert!(!sessions.begin_to_ask(start + 500 * MS) && sessions.is_answer_due(start + 500 * MS));
+        assert!(!sessions.is_answer_due(start + 1000 * MS) && sessions.begin_to_ask(start + 1000 * MS));
+        sessions.answer(&open(1, 2), start, start);
+        assert!(!sessions.is_answer_due(start + 500 * MS));
+        assert!(!sessions.begin_to_ask(start + 1019 * MS) && sessions.begin_to_ask(start + 1020 * MS));
     }
 
     proptest::proptest! {
@@ -193,7 +220,7 @@ mod tests {
                                 revision += 1;
                             }
                         }
-                        sessions.answer(&open(really_open as i64, revision), now);
+                        sessions.answer(&open(really_open as i64, revision), now, now);
                     }
                 }
                 proptest::prop_assert!(sessions.count() >= really_open, "{} < {really_open}", sessions.count());

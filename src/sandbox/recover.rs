@@ -125,7 +125,7 @@ impl Sandboxes {
         if state == State::Running
             && let Ok(Ok(activity)) = timeout(ANSWER_TIMEOUT, entry.link.activity()).await
         {
-            lock(&entry.sessions).answer(&activity, asked);
+            lock(&entry.sessions).answer(&activity, asked, Instant::now());
             match keeper::idle(&activity) {
                 Some(idle) => entry.idle_since_at_most(idle),
                 None => entry.commands_idle(None),

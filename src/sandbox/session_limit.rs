@@ -18,8 +18,14 @@ use tokio::time::{Instant, sleep, timeout};
 /// How long a call that finds no place waits for one: a session that has just ended is gone by then.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// How long agents may take to answer before what they said last is gone by.
+/// How long it waits for agents that are asked and have not answered yet, as on a busy host.
+const PATIENCE_WITH_THE_SILENT: Duration = Duration::from_secs(2);
+
+/// How long agents may take to answer before what they said last is gone by. What they say later counts from then on.
 const ANSWER_TIMEOUT: Duration = Duration::from_millis(100);
+
+/// A question that an agent has not answered by then is dropped.
+const GIVE_UP_AFTER: Duration = Duration::from_secs(5);
 
 /// Agents that are asked at one time for one call.
 const ASKED_AT_ONCE: usize = 32;
@@ -42,12 +48,13 @@ impl Sandboxes {
     /// Takes a place for one more session in this sandbox; refused when the tenant has as many as it may.
     pub async fn session_place(&self, caller: &Caller, reached: &Reached) -> Result<SessionPlace> {
         let Some(most) = caller.limits().sessions else { return Ok(SessionPlace(None)) };
-        let end = Instant::now() + PATIENCE;
+        let began = Instant::now();
         loop {
             if let Some(place) = self.take_session_place(caller.tenant(), reached.entry(), most) {
                 return Ok(place);
             }
-            if most == 0 || Instant::now() >= end {
+            let patience = if self.an_answer_is_due(caller.tenant()) { PATIENCE_WITH_THE_SILENT } else { PATIENCE };
+            if most == 0 || began.elapsed() >= patience {
                 let message = format!("tenant \"{}\" has its limit of {most} sessions; close one", caller.tenant());
                 return Err(Error::quota(Reason::TooManySessions, message));
             }
@@ -65,26 +72,30 @@ impl Sandboxes {
         (open < most).then(|| SessionPlace(Some((entry.clone(), lock(&entry.sessions).begin(Instant::now())))))
     }
 
-    /// Asks the agents that have sessions how many these are now. What one does not say in time stays as it was said last.
+    /// Asks the agents that have sessions how many these are now, and waits a little for what they say. What one has not said
+    /// by then stays as it was said last, until it says it.
     async fn ask_for_sessions(&self, tenant: &str) {
         let now = Instant::now();
-        let entries = self.running_of(tenant).into_iter().filter(|entry| {
-            let mut sessions = lock(&entry.sessions);
-            let ask = sessions.should_ask(now);
-            if ask {
-                sessions.ask(now);
-            }
-            ask
-        });
+        let mut entries = self.running_of(tenant);
+        entries.retain(|entry| lock(&entry.sessions).begin_to_ask(now));
+        if entries.is_empty() {
+            return;
+        }
         let ask = async |entry: Arc<Entry>| {
             let asked = Instant::now();
-            if let Ok(activity) = entry.link.activity().await {
-                lock(&entry.sessions).answer(&activity, asked);
+            if let Ok(Ok(activity)) = timeout(GIVE_UP_AFTER, entry.link.activity()).await {
+                lock(&entry.sessions).answer(&activity, asked, Instant::now());
             }
         };
-        let asking = stream::iter(entries).for_each_concurrent(ASKED_AT_ONCE, ask);
-        // Each answer counts as soon as it is there.
+        // In a task of its own, which goes on when nobody waits for it any more: an answer that takes long is an answer.
+        let asking = tokio::spawn(async move { stream::iter(entries).for_each_concurrent(ASKED_AT_ONCE, ask).await });
         let _ = timeout(ANSWER_TIMEOUT, asking).await;
+    }
+
+    /// Whether an agent was asked a short time ago and has not answered yet.
+    fn an_answer_is_due(&self, tenant: &str) -> bool {
+        let now = Instant::now();
+        self.running_of(tenant).iter().any(|entry| lock(&entry.sessions).is_answer_due(now))
     }
 
     fn running_of(&self, tenant: &str) -> Vec<Arc<Entry>> {

@@ -4,6 +4,7 @@
 use super::slowness::{scaled, slowness};
 use std::{future::Future, pin::pin, time::Duration};
 use tokio::time::Instant;
+use tonic_types::StatusExt;
 
 /// For what takes milliseconds, on a machine that is busy with other tests.
 pub const USUAL: Duration = Duration::from_secs(30);
@@ -38,6 +39,24 @@ pub async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
         }
     })
     .await;
+}
+
+/// What the server says of a call that has a command go on beyond its deadline. The server answers a little before that; a
+/// machine on which the command has not even begun by then, or the client hears of it too late and gives up by itself, gets a
+/// longer one.
+pub async fn refused_at_deadline(mut call: impl AsyncFnMut(Duration) -> tonic::Status) -> tonic::Status {
+    within("the server's own word at a deadline", async {
+        let mut deadline = Duration::from_millis(1500);
+        loop {
+            let status = call(deadline).await;
+            let names_it = status.get_details_error_info().is_some_and(|info| info.metadata.contains_key("command_id"));
+            if names_it || deadline > USUAL / 4 {
+                return status;
+            }
+            deadline *= 2;
+        }
+    })
+    .await
 }
 
 /// Asks again and again until there is an answer, on a thread that may block. Nothing when the bound is over.

@@ -10,6 +10,7 @@ use super::{
     processes,
 };
 use std::{
+    io,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -56,10 +57,10 @@ impl Launch {
             Event::Ended(_) | Event::Gone => return Err(LaunchError::killed()),
         }
         let setup = self.dialect.setup(shell.directory.path());
-        shell.say(&setup).map_err(system("set the shell up"))?;
+        say(shell, &setup)?;
         // Last, so that what the user has set is not set anew.
         let labels = match saved {
-            Some(saved) => shell.restore(saved).map_err(system("restore the state"))?,
+            Some(saved) => unless_ended(shell.restore(saved)).map_err(system("restore the state"))?,
             None => Vec::new(),
         };
         let mut progress = Progress::default();
@@ -70,7 +71,7 @@ impl Launch {
                 lines += &progress.step(shell, Some(self.first_of(names)), line);
             }
         }
-        shell.say(&lines).map_err(system("set the shell up"))?;
+        say(shell, &lines)?;
         match progress.wait(&self.program, shell, holder).await {
             Err(LaunchError::Restricted(_)) => Err(self.restricted()),
             Ok(()) => {
@@ -97,6 +98,18 @@ impl Launch {
         let name = found.or(names.first()).copied().unwrap_or_default();
         let zsh_home = variable("ZDOTDIR").unwrap_or_else(|| "~".to_owned());
         name.replace("${ZDOTDIR:-$HOME}", &zsh_home)
+    }
+}
+
+fn say(shell: &mut Shell, lines: &str) -> Result<(), LaunchError> {
+    unless_ended(shell.say(lines)).map_err(|error| LaunchError::System("set the shell up", error))
+}
+
+/// A shell that reads no lines any more has ended, or was never executed. Its holder says which, and why.
+fn unless_ended<T: Default>(said: io::Result<T>) -> io::Result<T> {
+    match said {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(T::default()),
+        other => other,
     }
 }
 
