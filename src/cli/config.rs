@@ -4,6 +4,7 @@ pub(super) use super::span::Span;
 use super::{
     error::CliError,
     launch::{RuntimeKind, RuntimeOption},
+    listen::Listen,
     log::LogFormat,
     serve::Args,
 };
@@ -51,7 +52,7 @@ pub(super) struct Config {
 /// The options of a configuration file, named as the flags are, with `_` for `-`.
 #[derive(Debug, Default)]
 struct File {
-    listen: Option<SocketAddr>,
+    listen: Option<Listen>,
     data_dir: Option<PathBuf>,
     runtime: Option<RuntimeKind>,
     runtime_option: Option<BTreeMap<String, String>>,
@@ -82,7 +83,7 @@ impl Config {
     pub(super) fn new(args: Args) -> Result<Self, CliError> {
         let mut mistakes = Vec::new();
         let file = args.config.as_deref().map(|path| File::read(path, &mut mistakes)).unwrap_or_default();
-        let listen = args.listen.or(file.listen).unwrap_or(DEFAULT_ADDRESS);
+        let listen = args.listen.or(file.listen).map_or(DEFAULT_ADDRESS, |listen| listen.0);
         let tls = tls(
             args.tls_cert.or(file.tls_cert),
             args.tls_key.or(file.tls_key),

@@ -14,6 +14,7 @@ mod internal;
 mod janitor;
 mod key;
 mod launch;
+mod listen;
 mod log;
 mod processes;
 mod run;

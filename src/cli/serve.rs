@@ -5,6 +5,7 @@ use super::{
     error::CliError,
     exposure,
     launch::{self, RuntimeKind, RuntimeOption},
+    listen::Listen,
     log::{self, LogFormat},
 };
 use crate::{
@@ -15,15 +16,15 @@ use crate::{
     store::{Durability, Store},
     tenant::{self, Tenants},
 };
-use std::{future::Future, net::SocketAddr, path::PathBuf, sync::Arc, time::SystemTime};
+use std::{future::Future, path::PathBuf, sync::Arc, time::SystemTime};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Options of `serve`.
 #[derive(Debug, Default, clap::Args)]
 pub(super) struct Args {
-    /// Address to listen on; port 0 picks one [default: 127.0.0.1:50051]
+    /// Address to listen on, or a port of 127.0.0.1; port 0 picks one [default: 127.0.0.1:50051]
     #[arg(long, value_name = "HOST:PORT")]
-    pub(super) listen: Option<SocketAddr>,
+    pub(super) listen: Option<Listen>,
     /// Directory for sandboxes and sockets [default: /var/lib/sandshell as root, else ~/.local/share/sandshell]
     #[arg(long, value_name = "DIR")]
     pub(super) data_dir: Option<PathBuf>,
