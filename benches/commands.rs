@@ -6,6 +6,7 @@ use crate::{
     report::{Samples, Table},
     server::Server,
 };
+use sandshell::api::v1::exec_start::Target;
 use std::time::Instant;
 
 const SANDBOXES: usize = 8;
@@ -26,6 +27,25 @@ pub(crate) async fn one_at_a_time(server: &Server, options: &Options, table: &mu
     }
     client.delete_sandbox(sandbox).await;
     table.times("`Run(\"true\")` in a session", &run, Some(("sh -c true", &sh)));
+}
+
+/// Without a session: a program, and a text for a fresh shell.
+pub(crate) async fn directly(server: &Server, options: &Options, table: &mut Table) {
+    let mut client = server.client.clone();
+    let sandbox = client.create_sandbox().await;
+    let [mut program, mut text, mut sh] = std::array::from_fn(|_| Samples::default());
+    for _ in 0..options.samples(500) {
+        let start = Instant::now();
+        client.execute(&sandbox, &["true"]).await;
+        program.push(start.elapsed());
+        let start = Instant::now();
+        client.run(Target::SandboxId(sandbox.clone()), "true").await;
+        text.push(start.elapsed());
+        sh.push(time_of(&["sh", "-c", "true"]));
+    }
+    client.delete_sandbox(sandbox).await;
+    table.times("direct execution of `argv [\"true\"]`", &program, Some(("sh -c true", &sh)));
+    table.times("direct execution of the text `true`", &text, Some(("sh -c true", &sh)));
 }
 
 /// In turn on a server that anybody may call and on one with an API key and TLS.

@@ -32,6 +32,7 @@ async fn main() {
     }
     if options.wants("run") {
         commands::one_at_a_time(&server, &options, &mut table).await;
+        commands::directly(&server, &options, &mut table).await;
     }
     if options.wants("many") {
         commands::many_sessions(&server, &options, "", &mut table).await;

@@ -174,6 +174,16 @@ impl Client {
         response
     }
 
+    /// A program without a shell.
+    pub(crate) async fn execute(&mut self, sandbox_id: &str, argv: &[&str]) {
+        let argv = argv.iter().map(|argument| (*argument).to_owned()).collect();
+        let target = Some(Target::SandboxId(sandbox_id.to_owned()));
+        let start = ExecStart { target, argv, ..Default::default() };
+        let request = RunRequest { start: Some(start), ..Default::default() };
+        let exited = self.sessions.run(request).await.unwrap().into_inner().exited.unwrap();
+        assert_eq!(exited.exit_code, 0);
+    }
+
     /// In a session.
     pub(crate) async fn run_in(&mut self, session_id: &str, command: &str) -> RunResponse {
         self.run(Target::SessionId(session_id.to_owned()), command).await

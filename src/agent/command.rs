@@ -89,21 +89,36 @@ pub(super) struct Command {
 /// The beginning of a command's text, charged for as long as the command is remembered.
 struct Shown {
     text: String,
+    arguments: Vec<String>,
     _charge: Option<Charge>,
 }
 
 impl Shown {
-    fn of(text: &[u8], budget: &Arc<Budget>) -> Self {
+    fn of(text: &[u8], arguments: &[String], budget: &Arc<Budget>) -> Self {
         let beginning = |most: usize| {
-            let text = String::from_utf8_lossy(&text[..most.min(text.len())]);
-            text.trim_end_matches(char::REPLACEMENT_CHARACTER).to_owned()
+            let text = cut(text, most);
+            let mut left = most;
+            let words = arguments.iter().map_while(|word| {
+                let shown = (left > 0).then(|| cut(word.as_bytes(), left))?;
+                left = left.saturating_sub(shown.len() + size_of::<String>());
+                Some(shown)
+            });
+            (text, words.collect::<Vec<_>>())
         };
-        let shown = beginning(SHOWN_TEXT);
-        match budget.hold_of_plenty(shown.len()) {
-            Some(charge) => Self { text: shown, _charge: Some(charge) },
-            None => Self { text: beginning(SHOWN_AT_LEAST), _charge: None },
+        let (text, words) = beginning(SHOWN_TEXT);
+        let length = text.len() + words.iter().map(|word| word.len() + size_of::<String>()).sum::<usize>();
+        if let Some(charge) = budget.hold_of_plenty(length) {
+            return Self { text, arguments: words, _charge: Some(charge) };
         }
+        let (text, arguments) = beginning(SHOWN_AT_LEAST);
+        Self { text, arguments, _charge: None }
     }
+}
+
+/// The beginning of a text, in whole characters.
+fn cut(text: &[u8], most: usize) -> String {
+    let text = String::from_utf8_lossy(&text[..most.min(text.len())]);
+    text.trim_end_matches(char::REPLACEMENT_CHARACTER).to_owned()
 }
 
 /// A piece of input that waits for the program, and its share of what may wait.
@@ -138,7 +153,8 @@ impl Command {
         let (control, control_inbox) = mpsc::channel(MOST_UNHEARD);
         let (input, input_inbox) = mpsc::unbounded_channel();
         let input_room = Arc::new(Semaphore::new(MOST_UNREAD_INPUT));
-        let shown = Shown::of(&spec.text, spec.log.budget());
+        let arguments = spec.arguments.as_ref().map_or(&[][..], |arguments| &arguments.0);
+        let shown = Shown::of(&spec.text, arguments, spec.log.budget());
         let (phase, ongoing) = (Mutex::new(Phase::Queued), Mutex::new(Some(ongoing)));
         let log = Arc::clone(&spec.log);
         let command = Self {
@@ -304,6 +320,7 @@ impl Command {
             session_id: self.session_id.clone().unwrap_or_default(),
             state: state.into(),
             command: self.shown.text.clone(),
+            argv: self.shown.arguments.clone(),
             start_time: start_time.map(Into::into),
             exited,
             stdout_bytes: stdout,
@@ -321,7 +338,7 @@ mod tests {
     #[test]
     fn texts_that_are_remembered_leave_half_of_the_budget_free() {
         let budget = Budget::of(100_000);
-        let shown: Vec<_> = (0..100).map(|_| Shown::of(&[b'x'; 5000], &budget)).collect();
+        let shown: Vec<_> = (0..100).map(|_| Shown::of(&[b'x'; 5000], &[], &budget)).collect();
         let whole = shown.iter().filter(|shown| shown.text.len() == SHOWN_TEXT).count();
         assert_eq!(whole, 50_000 / SHOWN_TEXT);
         assert!(shown[whole..].iter().all(|shown| shown.text.len() == SHOWN_AT_LEAST));

@@ -98,7 +98,7 @@ impl Driver {
                             return Idle::Closed(Reason::Cancelled);
                         }
                     }
-                    Ok(Event::Started(_) | Event::Failed(_)) => {}
+                    Ok(Event::Started(_) | Event::Unprepared(_) | Event::Failed(_)) => {}
                 },
                 job = inbox.jobs.recv() => return job.map_or(Idle::Closed(Reason::Cancelled), Idle::Job),
                 saved = self.shell.keeper.next() => if let Ok(Some(saved)) = saved { self.saved = Some(saved) },

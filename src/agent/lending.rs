@@ -116,7 +116,7 @@ impl Driver {
                     // What it prints before what it reports, so that nothing is missing when that comes.
                     biased;
                     event = self.holder.event() => match event {
-                        Ok(Event::Started(_) | Event::Failed(_)) => Step::Nothing,
+                        Ok(Event::Started(_) | Event::Unprepared(_) | Event::Failed(_)) => Step::Nothing,
                         Ok(Event::Ended(_) | Event::Gone) | Err(_) => Step::Ended,
                     },
                     data = next(&printed), if printed.is_some() => match data {
@@ -170,7 +170,9 @@ impl Driver {
     /// Waits until the holder says that a shell that was killed has ended; it is abandoned when it does not.
     async fn wait_for_end(&mut self) -> ShellEnd {
         self.holder.wake();
-        let ended = async { while let Ok(Event::Started(_) | Event::Failed(_)) = self.holder.event().await {} };
+        let ended = async {
+            while let Ok(Event::Started(_) | Event::Unprepared(_) | Event::Failed(_)) = self.holder.event().await {}
+        };
         if timeout(HOLDER_GRACE, ended).await.is_err() {
             self.holder.abandon();
         }

@@ -25,6 +25,7 @@ mod oom;
 mod opening;
 mod output;
 mod peers;
+mod program;
 mod programs;
 mod request_ids;
 mod running;

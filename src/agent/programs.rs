@@ -266,7 +266,13 @@ impl Below {
     /// The process group in the foreground of the session's terminal, while a command runs.
     fn foreground(&self) -> Option<i32> {
         let busy = self.known.state == SessionState::Busy;
-        self.all.get(&self.known.shell_pid).filter(|_| busy).map(|shell| shell.foreground)
+        let of_shell = self.all.get(&self.known.shell_pid).map(|shell| shell.foreground);
+        // Without a terminal it is the program's own group that gets signals.
+        let of_program = || {
+            let program = self.all.get(&self.known.program)?;
+            Some(if program.foreground > 0 { program.foreground } else { program.group })
+        };
+        of_shell.or_else(of_program).filter(|_| busy)
     }
 
     fn describe(&self, member: &Member, command: Option<&Arc<Command>>) -> Process {
@@ -276,7 +282,7 @@ impl Below {
             'Z' | 'X' => State::Zombie,
             _ => State::Sleeping,
         };
-        let (exit_code, signal) = if state == State::Zombie { end(member) } else { (None, 0) };
+        let (exit_code, signal) = if state == State::Zombie { member.end() } else { (None, 0) };
         Process {
             pid: member.pid,
             command_id: command.map(|command| command.id.clone()).unwrap_or_default(),
@@ -291,19 +297,6 @@ impl Below {
     }
 }
 
-/// How one has ended that nobody has asked yet. Of other users' processes the kernel does not say it.
-fn end(member: &Member) -> (Option<i32>, i32) {
-    if !shell::is_own(member.pid) {
-        return (None, 0);
-    }
-    let status = member.status;
-    if libc::WIFSIGNALED(status) {
-        (Some(128 + libc::WTERMSIG(status)), libc::WTERMSIG(status))
-    } else {
-        (Some(libc::WEXITSTATUS(status)), 0)
-    }
-}
-
 impl<'a> Origins<'a> {
     fn new(below: &'a Below, commands: &'a [Arc<Command>]) -> Self {
         let pipes = commands.iter().flat_map(|command| command.pipes().map(move |pipe| (pipe, command))).collect();
@@ -312,6 +305,10 @@ impl<'a> Origins<'a> {
 
     /// The command that started it. What cannot be known is `None`.
     fn of(&mut self, member: &Member) -> Option<&'a Arc<Command>> {
+        if self.below.known.program != 0 {
+            // A program that was started without a shell is the only command there is.
+            return self.commands.first();
+        }
         // From the process to an ancestor of which it is known.
         let mut way = Vec::new();
         let mut at = *member;

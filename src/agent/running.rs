@@ -15,7 +15,7 @@ use super::{
 };
 use crate::api::v1::{Exited, Stream, exited::Reason};
 use bytes::Bytes;
-pub(super) use pipes::LeftOnTerminal;
+pub(super) use pipes::{LeftOnTerminal, drain_pipe, drain_terminal};
 use questions::Questions;
 use std::{io, path::PathBuf, sync::Arc, time::Duration};
 use tokio::{sync::mpsc, time::Instant};
@@ -25,7 +25,7 @@ pub(super) use verdict::{ShellEnd, Verdict};
 const LOOK_FIRST: Duration = Duration::from_millis(30);
 
 /// What an aborted command ends with when no program has ended with anything else.
-const INTERRUPTED: i32 = 128 + libc::SIGINT;
+pub(super) const INTERRUPTED: i32 = 128 + libc::SIGINT;
 
 /// After this time of silence the agent looks whether the report can still come.
 const LOOK_AFTER: Duration = Duration::from_millis(300);
@@ -178,7 +178,7 @@ impl Running {
                 event = holder.event() => {
                     let end = match event {
                         Ok(Event::Ended(status)) => ShellEnd::new(status),
-                        Ok(Event::Started(_) | Event::Failed(_)) => continue,
+                        Ok(Event::Started(_) | Event::Unprepared(_) | Event::Failed(_)) => continue,
                         Ok(Event::Gone) | Err(_) => {
                             shell::kill(shell.pid, libc::SIGKILL);
                             ShellEnd::killed()
@@ -332,7 +332,7 @@ impl Running {
     }
 }
 
-async fn until(at: Option<Instant>) {
+pub(super) async fn until(at: Option<Instant>) {
     match at {
         Some(at) => tokio::time::sleep_until(at).await,
         None => std::future::pending().await,

@@ -74,6 +74,8 @@ pub(super) struct Known {
     pub(super) directory: PathBuf,
     /// The process id of its shell.
     pub(super) shell_pid: i32,
+    /// The process id of the program, when it was started without a shell and runs.
+    pub(super) program: i32,
     /// Commands that wait.
     pub(super) queued: usize,
     /// The command that runs.
@@ -119,6 +121,7 @@ impl Session {
             generation: 1,
             directory,
             shell_pid,
+            program: 0,
             queued: 0,
             running: None,
             holders: vec![holder],

@@ -26,7 +26,7 @@ pub(super) struct Started {
 }
 
 impl Started {
-    fn now(command: Arc<Command>, sessions: &Arc<Sessions>, when_lost: WhenLost) -> Self {
+    pub(super) fn now(command: Arc<Command>, sessions: &Arc<Sessions>, when_lost: WhenLost) -> Self {
         let starter = Starter::new(Arc::clone(&command), sessions, when_lost);
         Self { follower: Follower::starter(Arc::clone(&command)), command, starter }
     }
@@ -70,6 +70,9 @@ impl Sessions {
         spec.timeout = spec.timeout.or(default_timeout);
         match target {
             // Nothing waits here, so nothing can be left half done.
+            Some(Target::SessionId(_)) if spec.arguments.is_some() => {
+                Err(Error::invalid("start.argv", "a program is executed directly: give sandbox_id"))
+            }
             Some(Target::SessionId(id)) => {
                 let session = self.get(&id)?;
                 spec.loan = loan(&mut start, self.budget())?;
@@ -82,6 +85,10 @@ impl Sessions {
             }
             Some(Target::SandboxId(id)) => {
                 self.check_sandbox(&id)?;
+                if spec.arguments.is_some() {
+                    let command = self.execute(start, spec, claimed)?;
+                    return Ok(Started::now(command, self, when_lost));
+                }
                 self.start_directly(start, spec, claimed, when_lost).await
             }
             None => Err(Error::invalid("start.target", "set session_id or sandbox_id")),
@@ -134,6 +141,7 @@ impl Sessions {
 fn content(start: &mut ExecStart, input: Option<&Bytes>) -> u64 {
     // The text may be long, and is not copied.
     let (env, text) = (std::mem::take(&mut start.env), std::mem::take(&mut start.command));
+    let arguments = std::mem::take(&mut start.argv);
     let mut rest = start.clone();
     if rest.if_busy() == IfBusy::Unspecified {
         rest.set_if_busy(IfBusy::Queue);
@@ -141,14 +149,14 @@ fn content(start: &mut ExecStart, input: Option<&Bytes>) -> u64 {
     if rest.kill_grace.is_none() {
         rest.kill_grace = KILL_GRACE.try_into().ok();
     }
-    if matches!(rest.target, Some(Target::SandboxId(_))) && rest.shell.is_empty() {
+    if matches!(rest.target, Some(Target::SandboxId(_))) && rest.shell.is_empty() && arguments.is_empty() {
         rest.shell = DEFAULT_SHELL.to_owned();
     }
     if let Some(pty) = &mut rest.pty {
         pty.size.get_or_insert(DEFAULT_SIZE);
     }
-    let content = fingerprint(&rest, &env, (&text, input));
-    (start.env, start.command) = (env, text);
+    let content = fingerprint(&rest, &env, (&text, &arguments, input));
+    (start.env, start.command, start.argv) = (env, text, arguments);
     content
 }
 
@@ -166,7 +174,7 @@ pub(super) fn not_known() -> Error {
 }
 
 /// A direct execution's fields are those of its start.
-fn under_start(error: Error) -> Error {
+pub(super) fn under_start(error: Error) -> Error {
     match error {
         Error::Invalid(violations) => Error::Invalid(
             violations.into_iter().map(|v| Violation::new(format!("start.{}", v.field), v.description)).collect(),

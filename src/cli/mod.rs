@@ -7,6 +7,7 @@ mod credentials;
 mod database;
 mod doctor;
 mod error;
+mod exec;
 mod exposure;
 mod files;
 mod follow;
@@ -49,6 +50,8 @@ enum Command {
     Serve(serve::Args),
     /// Run commands, one after another, in one session of a fresh sandbox.
     Run(run::Args),
+    /// Run one program with its arguments, exactly as given, without a shell.
+    Exec(exec::Args),
     /// Open an interactive shell in a sandbox.
     Shell(shell::Args),
     /// List the processes of a session or of a command.
@@ -94,6 +97,7 @@ pub fn main() -> ExitCode {
         Command::Relay(args) => return internal::relay(&args),
         Command::Serve(args) => serve::main(args).map(|()| ExitCode::SUCCESS),
         Command::Run(args) => run::main(args),
+        Command::Exec(args) => exec::main(args),
         Command::Shell(args) => shell::main(args),
         Command::Ps(args) => processes::ps(&args).map(|()| ExitCode::SUCCESS),
         Command::Kill(args) => processes::kill(&args).map(|()| ExitCode::SUCCESS),

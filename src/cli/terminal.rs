@@ -1,10 +1,12 @@
 //! Our own standard streams: raw bytes out, keys in, and a terminal that is given back as it was.
 
+use super::error::CliError;
 use crate::api::v1::{CloseStdin, ExecRequest, Output, Stream, TerminalSize, exec_request::Request};
 use rustix::termios::{OptionalActions, Termios, isatty, tcgetattr, tcgetwinsize, tcsetattr};
 use std::{io, thread};
 use tokio::{
     io::{AsyncWriteExt, Stderr, Stdout},
+    signal::unix::{SignalKind, signal},
     sync::mpsc,
 };
 
@@ -80,4 +82,20 @@ impl Outputs {
             self.stderr.flush().await
         }
     }
+}
+
+/// Tells the sandbox each new size of our terminal. Only ends when that cannot be heard of.
+pub(super) async fn resizes(requests: mpsc::Sender<ExecRequest>) -> CliError {
+    let mut changes = match signal(SignalKind::window_change()) {
+        Ok(changes) => changes,
+        Err(source) => return CliError::io("listen to signals", source),
+    };
+    while changes.recv().await.is_some() {
+        if let Some(size) = size()
+            && is_interactive()
+        {
+            let _ = requests.send(ExecRequest { request: Some(Request::Resize(size)) }).await;
+        }
+    }
+    std::future::pending().await
 }

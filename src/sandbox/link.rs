@@ -48,6 +48,9 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The first protocol with connections for files.
 const FILES_SINCE: u32 = 2;
 
+/// The first protocol in which a start may have `argv`. An agent of an earlier one would take such a start for an empty text.
+const PROGRAMS_SINCE: u32 = 3;
+
 /// When a client should try again what could not reach the agent.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
 
@@ -103,14 +106,24 @@ impl Link {
 
     /// A client for files, once the agent is known to be the right one.
     pub fn files(&self) -> Result<FileClient> {
-        if self.protocol.load(Ordering::Relaxed) < FILES_SINCE {
-            let message = format!(
-                "sandbox \"{}\" was started by an earlier version of Sandshell, which cannot work on its files; create another",
-                self.sandbox_id
-            );
-            return Err(Error::WrongState { reason: Reason::SandboxTooOld, message });
-        }
+        self.since(FILES_SINCE, "cannot work on its files")?;
         Ok(self.files.clone())
+    }
+
+    /// Refuses a program without a shell to an agent that knows nothing of such, once it is known which agent it is.
+    pub fn executes_programs(&self) -> Result<()> {
+        self.since(PROGRAMS_SINCE, "cannot execute a program without a shell (argv)")
+    }
+
+    fn since(&self, protocol: u32, lacking: &str) -> Result<()> {
+        if self.protocol.load(Ordering::Relaxed) >= protocol {
+            return Ok(());
+        }
+        let message = format!(
+            "sandbox \"{}\" was started by an earlier version of Sandshell, which {lacking}; create another",
+            self.sandbox_id
+        );
+        Err(Error::WrongState { reason: Reason::SandboxTooOld, message })
     }
 
     /// Ends all sessions; watchers are told.

@@ -67,6 +67,11 @@ impl Reached {
         self.entry().link.files()
     }
 
+    /// Refuses a program without a shell, if its agent is too old for one. To be asked once there is a client.
+    pub fn executes_programs(&self) -> Result<()> {
+        self.entry().link.executes_programs()
+    }
+
     /// Open sessions, and what runs.
     pub(super) async fn in_use(&self) -> Result<(i64, ActivityResponse)> {
         let link = &self.entry().link;

@@ -39,12 +39,16 @@ impl Service {
     }
 
     /// The agent that a command is for.
-    async fn target(&self, caller: &Caller, target: Option<&Target>) -> Result<(Reached, AgentClient), Status> {
-        match target {
+    async fn target(&self, caller: &Caller, start: &ExecStart) -> Result<(Reached, AgentClient), Status> {
+        let (reached, client) = match &start.target {
             Some(Target::SandboxId(id)) => self.agent(caller, Kind::Sandbox, id).await,
             Some(Target::SessionId(id)) => self.agent(caller, Kind::Session, id).await,
             None => self.agent(caller, Kind::Session, "").await,
+        }?;
+        if !start.argv.is_empty() {
+            reached.executes_programs()?;
         }
+        Ok((reached, client))
     }
 
     /// A start, with the time-out that the operator wants for those who ask for none.
@@ -150,7 +154,7 @@ impl SessionService for Service {
         let stream = self.1.open_wide(&caller)?;
         let start = Stdin::start(&mut client).await?;
         validate::start(&start)?;
-        let (reached, mut agent) = self.target(&caller, start.target.as_ref()).await?;
+        let (reached, mut agent) = self.target(&caller, &start).await?;
         if !stream.is_wide() {
             agent = reached.watcher().await?;
         }
@@ -172,7 +176,7 @@ impl SessionService for Service {
         let (caller, request) = (caller(&request), request.into_inner());
         validate::run(&request)?;
         let start = request.start.as_ref().ok_or_else(|| Error::invalid("start", "is required"))?;
-        let (reached, mut agent) = self.target(&caller, start.target.as_ref()).await?;
+        let (reached, mut agent) = self.target(&caller, start).await?;
         let place = self.place(&caller, start, &reached).await?;
         let mut request = self.with_default_timeout(place.ask(request));
         if let Some(by) = by {

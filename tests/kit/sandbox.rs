@@ -100,6 +100,11 @@ impl Sandbox {
         run(&self.clients, self.start(command), b"").await
     }
 
+    /// Runs a command that is expected to be refused.
+    pub async fn refused(&self, start: ExecStart) -> Status {
+        refused(&self.clients, start).await
+    }
+
     /// Starts a command with a stream.
     pub async fn exec(&self, start: ExecStart) -> Running {
         Running::start(&self.clients, start).await
@@ -137,12 +142,7 @@ impl Session {
 
     /// Runs a command that is expected to be refused.
     pub async fn refused(&self, start: ExecStart) -> Status {
-        let shown = format!("{start:?}");
-        let request = RunRequest { start: Some(start), ..Default::default() };
-        match within("a refusal", self.sandbox.clients.sessions.clone().run(request)).await {
-            Err(status) => status,
-            Ok(answer) => panic!("{shown} should have been refused, and ran: {answer:?}"),
-        }
+        refused(&self.sandbox.clients, start).await
     }
 
     /// Starts a command with a stream.
@@ -221,6 +221,15 @@ impl Session {
         within("the end of a session", self.sandbox.clients.sessions.clone().close_session(request))
             .await
             .unwrap_or_else(|e| panic!("{} was not closed: {e:?}", self.id));
+    }
+}
+
+async fn refused(clients: &Clients, start: ExecStart) -> Status {
+    let shown: String = format!("{start:?}").chars().take(500).collect();
+    let request = RunRequest { start: Some(start), ..Default::default() };
+    match within("a refusal", clients.sessions.clone().run(request)).await {
+        Err(status) => status,
+        Ok(answer) => panic!("{shown} should have been refused, and ran: {answer:?}"),
     }
 }
 

@@ -22,6 +22,8 @@ pub(in crate::agent) const DEFAULT_SIZE: TerminalSize = TerminalSize { rows: 24,
 pub(in crate::agent) struct Spec {
     /// Shell text.
     pub(in crate::agent) text: Bytes,
+    /// The program and its arguments instead, and the charge for them.
+    pub(in crate::agent) arguments: Option<Box<(Vec<String>, Charge)>>,
     /// Longest run time.
     pub(in crate::agent) timeout: Option<Duration>,
     /// Time between INT, TERM and KILL.
@@ -80,10 +82,16 @@ impl Spec {
         budget: &Arc<Budget>,
     ) -> Result<Self> {
         let text = Bytes::from(std::mem::take(&mut start.command));
-        let wanted = text.len() + whole_input.as_ref().map_or(0, Bytes::len);
+        let arguments = std::mem::take(&mut start.argv);
+        let long: usize = arguments.iter().map(|argument| argument.len() + size_of::<String>()).sum();
+        let wanted = text.len() + long + whole_input.as_ref().map_or(0, Bytes::len);
         let full = || no_room(wanted, budget);
         let keep = |bytes: Bytes| budget.keep(bytes).ok_or_else(full);
         let text = keep(text)?;
+        let arguments = match arguments.is_empty() {
+            true => None,
+            false => Some(Box::new((arguments, budget.hold(long).ok_or_else(full)?))),
+        };
         let whole_input = whole_input.map(keep).transpose()?;
         let asked_log = usize::try_from(start.max_log_bytes).ok().filter(|bytes| *bytes > 0);
         let log = Log::new(budget, asked_log).ok_or_else(full)?;
@@ -106,6 +114,7 @@ impl Spec {
         };
         Ok(Self {
             text,
+            arguments,
             timeout: duration(start.timeout),
             grace: duration(start.kill_grace).unwrap_or(KILL_GRACE),
             input,

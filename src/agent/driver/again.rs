@@ -28,7 +28,7 @@ impl Driver {
                         event = self.holder.event() => match event {
                             Ok(Event::Ended(status)) => return Some(ShellEnd::new(status)),
                             Ok(Event::Gone) | Err(_) => return Some(ShellEnd::killed()),
-                            Ok(Event::Started(_) | Event::Failed(_)) => {}
+                            Ok(Event::Started(_) | Event::Unprepared(_) | Event::Failed(_)) => {}
                         },
                         report = self.shell.reports.next() => {
                             match report {

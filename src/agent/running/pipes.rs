@@ -4,7 +4,7 @@ use super::{Running, next_output};
 use crate::{
     agent::{
         command::Command,
-        shell::{self, Moment, Read, Shell, Terminal},
+        shell::{self, Moment, Read, ReadEnd, Shell, Terminal},
     },
     api::v1::Stream,
 };
@@ -27,51 +27,67 @@ impl LeftOnTerminal {
     }
 }
 
+/// Takes what is already in a pipe of a command that is over. Whether nobody has the pipe open any more.
+pub(in crate::agent) fn drain_pipe(pipe: &ReadEnd, stream: Stream, command: &Command) -> bool {
+    // No more than is there now: a background process may go on printing for ever.
+    let mut budget = 2;
+    let mut left = None;
+    let mut coming = 0;
+    let ended = loop {
+        let room = command.log.room_at_end();
+        if room == 0 {
+            // The starting stream is too far behind. What is in the pipe waits there, and comes before the end all the same.
+            coming = rustix::io::ioctl_fionread(pipe.as_fd()).unwrap_or(0);
+            break false;
+        }
+        match pipe.read_up_to(room) {
+            Ok(Read::Data(data)) => {
+                let before = left.unwrap_or_else(|| {
+                    let behind = rustix::io::ioctl_fionread(pipe.as_fd()).unwrap_or(0);
+                    behind + data.len() as u64
+                });
+                let now = before.saturating_sub(data.len() as u64);
+                left = Some(now);
+                command.log.append(stream, data);
+                if now == 0 {
+                    // The next read tells whether anybody is left; what it may bring is not waited for.
+                    budget -= 1;
+                }
+                if budget == 0 {
+                    break false;
+                }
+            }
+            Ok(Read::Empty) => break false,
+            Ok(Read::Closed) | Err(_) => break true,
+        }
+    };
+    if ended {
+        command.set_pipe(stream, None);
+        command.log.pipe_closed(stream);
+    } else {
+        command.log.expect(stream, coming);
+    }
+    ended
+}
+
+/// Takes what has been written to a terminal.
+pub(in crate::agent) fn drain_terminal(terminal: &Terminal, command: &Command) {
+    for _ in 0..MOST_TERMINAL_READS {
+        let Ok(Read::Data(data)) = terminal.reader.read() else { break };
+        command.log.append(Stream::Terminal, data);
+    }
+}
+
 impl Running {
     /// Takes what is already in the pipes. What holds them open from now on runs in the background.
     pub(in crate::agent) fn drain(&mut self, shell: &mut Shell) {
         for (fifo, stream) in [(&mut self.output, Stream::Stdout), (&mut self.error, Stream::Stderr)] {
             let Some(pipe) = fifo else { continue };
             pipe.let_end();
-            // No more than is there now: a background process may go on printing for ever.
-            let mut budget = 2;
-            let mut left = None;
-            let mut coming = 0;
-            let ended = loop {
-                let room = self.command.log.room_at_end();
-                if room == 0 {
-                    // The starting stream is too far behind. What is in the pipe waits there, and comes before the end
-                    // all the same.
-                    coming = rustix::io::ioctl_fionread(pipe.reader.as_fd()).unwrap_or(0);
-                    break false;
-                }
-                match pipe.reader.read_up_to(room) {
-                    Ok(Read::Data(data)) => {
-                        let before = left.unwrap_or_else(|| {
-                            let behind = rustix::io::ioctl_fionread(pipe.reader.as_fd()).unwrap_or(0);
-                            behind + data.len() as u64
-                        });
-                        let now = before.saturating_sub(data.len() as u64);
-                        left = Some(now);
-                        self.command.log.append(stream, data);
-                        if now == 0 {
-                            // The next read tells whether anybody is left; what it may bring is not waited for.
-                            budget -= 1;
-                        }
-                        if budget == 0 {
-                            break false;
-                        }
-                    }
-                    Ok(Read::Empty) => break false,
-                    Ok(Read::Closed) | Err(_) => break true,
-                }
-            };
+            let ended = drain_pipe(&pipe.reader, stream, &self.command);
             if ended {
                 fifo.take().into_iter().for_each(|pipe| shell.take_back(pipe));
-                self.command.set_pipe(stream, None);
-                self.command.log.pipe_closed(stream);
             } else {
-                self.command.log.expect(stream, coming);
                 // It belongs to what runs in the background.
                 pipe.release();
             }
@@ -79,10 +95,7 @@ impl Running {
         if self.pty {
             shell.terminal.finish_typing();
         }
-        for _ in 0..MOST_TERMINAL_READS {
-            let Ok(Read::Data(data)) = shell.terminal.reader.read() else { break };
-            self.of_terminal(&shell.terminal).log.append(Stream::Terminal, data);
-        }
+        drain_terminal(&shell.terminal, self.of_terminal(&shell.terminal));
     }
 
     /// The command that what is written to the terminal belongs to. What an earlier one has left there, in its background,

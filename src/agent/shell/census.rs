@@ -61,6 +61,20 @@ impl Member {
         }
     }
 
+    /// How one has ended that nobody has asked yet: its exit code and its signal. Of other users' processes the kernel does not
+    /// say it.
+    pub(crate) fn end(&self) -> (Option<i32>, i32) {
+        if !is_own(self.pid) {
+            return (None, 0);
+        }
+        if libc::WIFSIGNALED(self.status) {
+            let signal = libc::WTERMSIG(self.status);
+            (Some(128 + signal), signal)
+        } else {
+            (Some(libc::WEXITSTATUS(self.status)), 0)
+        }
+    }
+
     /// Whether it is the same process: ids are used again, but not within a tick of the clock.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         (self.pid, self.began) == (other.pid, other.began)
@@ -140,7 +154,7 @@ pub(crate) fn output_files(pid: i32) -> impl Iterator<Item = (u64, u64)> {
 }
 
 /// Whether a process is the agent's own user's.
-pub(crate) fn is_own(pid: i32) -> bool {
+fn is_own(pid: i32) -> bool {
     fs::metadata(format!("/proc/{pid}")).is_ok_and(|meta| meta.uid() == rustix::process::geteuid().as_raw())
 }
 

@@ -157,6 +157,11 @@ impl ReadEnd {
         }
     }
 
+    /// Device and number of what it reads, which its writers see.
+    pub(crate) fn identity(&self) -> Option<(u64, u64)> {
+        rustix::fs::fstat(&self.fd).ok().map(|stat| (stat.st_dev, stat.st_ino))
+    }
+
     /// The descriptor.
     pub(crate) fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
         self.fd.get_ref().as_fd()

@@ -33,6 +33,8 @@ pub(crate) struct Holder {
     number: u64,
     events: Arc<AsyncFd<OwnedFd>>,
     ended: bool,
+    /// Whether it has said itself that nothing is left: then nothing has been left to the agent either.
+    alone: bool,
 }
 
 /// Which holder, for as long as it lives.
@@ -54,6 +56,8 @@ impl HolderName {
 pub(crate) enum Event {
     /// The shell runs.
     Started(i32),
+    /// What comes before the execution of the shell has failed.
+    Unprepared(io::Error),
     /// The shell could not be executed.
     Failed(io::Error),
     /// The shell ended with this wait status.
@@ -63,13 +67,13 @@ pub(crate) enum Event {
 }
 
 impl Holder {
-    /// Starts a shell.
+    /// Starts a shell, or another program.
     pub(super) fn start(image: &Image, descriptors: Descriptors, events: OwnedFd) -> io::Result<Self> {
         // Nothing may fail once it runs, or nobody would know of it.
         let events = Arc::new(sys::watch(events)?);
         let pid = sys::fork_holder(image, &descriptors)?;
         let number = processes::own_started(pid);
-        Ok(Self { pid, number, events, ended: false })
+        Ok(Self { pid, number, events, ended: false, alone: false })
     }
 
     /// Which one it is, for those who look at what descends from it.
@@ -93,6 +97,11 @@ impl Holder {
             let number = i32::from_le_bytes([record[1], record[2], record[3], record[4]]);
             return Ok(match record[0] {
                 sys::STARTED => Event::Started(number),
+                sys::UNPREPARED => Event::Unprepared(io::Error::from_raw_os_error(number)),
+                sys::ALONE => {
+                    (self.ended, self.alone) = (true, true);
+                    Event::Gone
+                }
                 sys::FAILED => Event::Failed(io::Error::from_raw_os_error(number)),
                 _ => Event::Ended(number),
             });
@@ -120,13 +129,20 @@ impl Holder {
         while !self.ended && !matches!(self.event().await, Ok(Event::Gone) | Err(_)) {}
     }
 
+    /// Whether it has said that nothing is left of it.
+    pub(crate) fn is_alone(&self) -> bool {
+        self.alone
+    }
+
     /// Ends everything that descends from it, and itself.
     pub(crate) async fn end(&mut self) {
         if !self.ended && !self.end_descendants().await {
             tracing::warn!(holder = self.pid, "processes of a closed session cannot be ended");
         }
         self.ended = true;
-        end_strays().await;
+        if !self.alone {
+            end_strays().await;
+        }
     }
 
     /// False when it has to be given up.
@@ -171,7 +187,13 @@ impl Drop for Holder {
         if !self.ended
             && let Ok(runtime) = tokio::runtime::Handle::try_current()
         {
-            let mut rest = Self { pid: self.pid, number: self.number, events: Arc::clone(&self.events), ended: false };
+            let mut rest = Self {
+                pid: self.pid,
+                number: self.number,
+                events: Arc::clone(&self.events),
+                ended: false,
+                alone: false,
+            };
             runtime.spawn(async move { rest.end().await });
         }
     }

@@ -222,7 +222,7 @@ impl Launch {
         let (events, report) = holder::report_pipe()?;
         // Kept, so that the pipes never end while they are watched, whatever the user closes.
         let own_ends = [rustix::io::fcntl_dupfd_cloexec(&output, 0)?, rustix::io::fcntl_dupfd_cloexec(&error, 0)?];
-        let descriptors = Descriptors { input, output, error, terminal: terminal.device()?, events: report };
+        let descriptors = Descriptors { input, output, error, terminal: Some(terminal.device()?), events: report };
         let holder = Holder::start(&self.image(start_in)?, descriptors, events)?;
         let shell = Shell {
             dialect: self.dialect,
@@ -249,7 +249,7 @@ impl Launch {
     fn image(&self, start_in: &Path) -> io::Result<Image> {
         let c = |bytes: &[u8]| CString::new(bytes).map_err(io::Error::from);
         Ok(Image {
-            program: c(self.program.as_os_str().as_bytes())?,
+            programs: vec![c(self.program.as_os_str().as_bytes())?],
             arguments: self
                 .dialect
                 .arguments(&self.name)
@@ -264,7 +264,8 @@ impl Launch {
                 .map(|(name, value)| c(format!("{name}={value}").as_bytes()))
                 .collect::<io::Result<_>>()?,
             directory: c(start_in.as_os_str().as_bytes())?,
-            user: self.user.as_ref().map(|user| Identity { uid: user.uid, gid: user.gid, groups: user.groups.clone() }),
+            anywhere: true,
+            user: self.user.as_deref().map(Identity::of),
         })
     }
 }

@@ -18,6 +18,7 @@ mod limits;
 mod loan;
 mod missing;
 mod processes;
+mod program;
 mod quoting;
 mod readiness;
 mod records;
@@ -30,7 +31,7 @@ mod sys;
 mod terminal;
 mod text;
 
-pub(crate) use census::{Looked, Member, argument_text, census, is_own, output_files, send};
+pub(crate) use census::{Looked, Member, argument_text, census, output_files, send};
 use dialect::Call;
 pub(crate) use dialect::Term;
 pub(crate) use directories::{Directories, Private, read_file};
@@ -41,11 +42,12 @@ pub(crate) use launch::{Launch, LaunchError};
 pub(crate) use loan::{Asked, Before, Loan, MOST_KEPT};
 pub(crate) use processes::{
     Halt, Image, Moment, Processes, descendants_since, group_has_members, group_members, halted, has_open, image,
-    minds, own_started, reads_terminal, reap, signal_group_but,
+    leads_its_group, minds, own_started, reads_terminal, reap, signal_group_but,
 };
+pub(crate) use program::{Ends, Program, Wiring};
 pub(crate) use reports::{Report, Reports, Told};
 pub(crate) use saved::{Keeper, NotRestored, Saved};
-pub(crate) use sys::{kill, kill_group, protect};
+pub(crate) use sys::{group_lives, kill, kill_group, protect};
 pub(crate) use terminal::Terminal;
 
 use dialect::{Dialect, LEAVE, RESTORE, RETURN, SAVED, STATUS, Taken};

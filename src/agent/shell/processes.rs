@@ -212,6 +212,11 @@ pub(crate) fn group_has_members(group: i32) -> bool {
         && pids().map_or(true, |mut all| all.any(|pid| group_of(pid) == Some(group) && takes_signals(pid)))
 }
 
+/// Whether a process is the one that its group is named after.
+pub(crate) fn leads_its_group(pid: i32) -> bool {
+    group_of(pid) == Some(pid)
+}
+
 /// Descendants that began at a time or later.
 pub(crate) fn descendants_since(ancestor: i32, since: Moment) -> Vec<i32> {
     let mut by_parent: HashMap<i32, Vec<(i32, Process)>> = HashMap::new();

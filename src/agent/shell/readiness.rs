@@ -53,7 +53,9 @@ impl Launch {
         let system = |what| move |error| LaunchError::System(what, error);
         match first_event(holder).await? {
             Event::Started(pid) => (shell.pid, shell.reports.pid) = (pid, pid),
-            Event::Failed(error) => return Err(LaunchError::not_executed(&self.program, error)),
+            Event::Unprepared(error) | Event::Failed(error) => {
+                return Err(LaunchError::not_executed(&self.program, error));
+            }
             Event::Ended(_) | Event::Gone => return Err(LaunchError::killed()),
         }
         let setup = self.dialect.setup(shell.directory.path());
@@ -142,7 +144,7 @@ impl Progress {
             tokio::select! {
                 biased;
                 event = holder.event() => match event.map_err(system("watch the shell"))? {
-                    Event::Failed(error) => return Err(LaunchError::not_executed(program, error)),
+                    Event::Unprepared(error) | Event::Failed(error) => return Err(LaunchError::not_executed(program, error)),
                     Event::Started(_) => {}
                     Event::Ended(status) => return Err(self.ended(status, shell)),
                     Event::Gone => return Err(LaunchError::killed()),

@@ -1,6 +1,7 @@
 //! System calls of the agent that have no safe form.
 
 use super::{inherited::Inherited, limits};
+use crate::agent::users::User;
 use std::{
     ffi::CString,
     io,
@@ -10,14 +11,16 @@ use tokio::io::unix::AsyncFd;
 
 /// What is to be executed, prepared before the fork so that the child allocates nothing.
 pub(super) struct Image {
-    /// Path of the program.
-    pub(super) program: CString,
+    /// Paths that the program may be at. The first that is there and may be executed is executed.
+    pub(super) programs: Vec<CString>,
     /// Its arguments, its name first.
     pub(super) arguments: Vec<CString>,
     /// `NAME=value`.
     pub(super) environment: Vec<CString>,
     /// Where it starts.
     pub(super) directory: CString,
+    /// Whether it may start in `/` when that directory cannot be entered.
+    pub(super) anywhere: bool,
     /// As whom, if not as the agent.
     pub(super) user: Option<Identity>,
 }
@@ -32,44 +35,60 @@ pub(super) struct Identity {
     pub(super) groups: Vec<u32>,
 }
 
-/// Descriptors of a shell and of its holder.
+impl Identity {
+    /// Those of this user.
+    pub(super) fn of(user: &User) -> Self {
+        Self { uid: user.uid, gid: user.gid, groups: user.groups.clone() }
+    }
+}
+
+/// Descriptors of what is executed and of its holder.
 pub(super) struct Descriptors {
-    /// Standard input of the shell: the lines it reads.
+    /// Its standard input: of a shell, the lines that it reads.
     pub(super) input: OwnedFd,
     /// Its own standard output.
     pub(super) output: OwnedFd,
     /// Its own standard error.
     pub(super) error: OwnedFd,
-    /// Its controlling terminal.
-    pub(super) terminal: OwnedFd,
+    /// Its controlling terminal, if it has one.
+    pub(super) terminal: Option<OwnedFd>,
     /// Where the holder reports.
     pub(super) events: OwnedFd,
 }
 
 /// Reports of a holder: one byte and a number, little-endian.
 pub(super) const REPORT_BYTES: usize = 5;
-/// The shell runs; its process id.
+/// The program runs; its process id.
 pub(super) const STARTED: u8 = b'S';
-/// The shell could not be executed; errno.
+/// What has to be done before the program is executed has failed; errno.
+pub(super) const UNPREPARED: u8 = b'U';
+/// The program could not be executed; errno.
 pub(super) const FAILED: u8 = b'X';
-/// The shell ended; its wait status.
+/// The program ended; its wait status.
 pub(super) const ENDED: u8 = b'E';
+/// The program has ended, and nothing that it started is left.
+pub(super) const ALONE: u8 = b'A';
+
+/// Stands for a descriptor that there is none of.
+const NONE: RawFd = -1;
 
 /// Adjustment of the shells' OOM score: when memory runs out, the kernel takes what the user runs and not the agent. It is
 /// the highest there is, so that even a small program is ended before an agent that holds a lot of output.
 const OOM_SCORE: &[u8] = b"1000";
 
-/// Forks a holder, which forks the shell, adopts whatever the shell's descendants leave behind, reports the shell's end,
+/// Forks a holder, which forks the program (usually a shell), adopts whatever its descendants leave behind, reports its end,
 /// and ends when nothing is left to adopt. Returns the holder's process id.
 pub(super) fn fork_holder(image: &Image, descriptors: &Descriptors) -> io::Result<i32> {
     let pointers = |strings: &[CString]| -> Vec<*const libc::c_char> {
         strings.iter().map(|s| s.as_ptr()).chain([std::ptr::null()]).collect()
     };
     let (arguments, environment) = (pointers(&image.arguments), pointers(&image.environment));
+    let terminal = descriptors.terminal.as_ref().map_or(NONE, AsRawFd::as_raw_fd);
     let filter = super::guard::program();
     let inherited = Inherited::of_this_process();
-    let fds = [&descriptors.input, &descriptors.output, &descriptors.error, &descriptors.terminal, &descriptors.events]
-        .map(AsRawFd::as_raw_fd);
+    let [input, output, error, events] =
+        [&descriptors.input, &descriptors.output, &descriptors.error, &descriptors.events].map(AsRawFd::as_raw_fd);
+    let fds = [input, output, error, terminal, events];
     limits::prepare();
     // SAFETY: the agent has one thread (a current-thread runtime, nothing is ever spawned on a blocking pool), so no
     // lock can be held by a thread that the child lacks. The child never returns from `holder`.
@@ -102,13 +121,17 @@ unsafe fn holder(
         // First out of the way of 0 to 4, then into place; everything else of the agent's is closed.
         let mut high = [0; 5];
         for (to, from) in high.iter_mut().zip(fds) {
-            *to = libc::fcntl(from, libc::F_DUPFD, 16);
-            if *to < 0 {
+            *to = if from == NONE { NONE } else { libc::fcntl(from, libc::F_DUPFD, 16) };
+            if *to < 0 && from != NONE {
                 libc::_exit(125);
             }
         }
         for (to, from) in high.iter().enumerate() {
-            libc::dup2(*from, to as RawFd);
+            if *from == NONE {
+                libc::close(to as RawFd);
+            } else {
+                libc::dup2(*from, to as RawFd);
+            }
         }
         close_from(5);
         libc::fcntl(EVENTS, libc::F_SETFD, libc::FD_CLOEXEC);
@@ -116,57 +139,60 @@ unsafe fn holder(
         libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1);
         libc::prctl(libc::PR_SET_NAME, c"sandshell-hold".as_ptr());
         if let Err(error) = super::guard::apply(filter) {
-            report(EVENTS, FAILED, error.raw_os_error().unwrap_or(libc::EPERM));
+            report(EVENTS, UNPREPARED, error.raw_os_error().unwrap_or(libc::EPERM));
             libc::_exit(126);
         }
         let mut all: libc::sigset_t = std::mem::zeroed();
         libc::sigfillset(&mut all);
         libc::sigprocmask(libc::SIG_BLOCK, &all, std::ptr::null_mut());
-        let shell = libc::fork();
-        if shell == 0 {
-            become_shell(image, arguments, environment, TERMINAL);
-            report(EVENTS, FAILED, *libc::__errno_location());
+        let program = libc::fork();
+        if program == 0 {
+            let failed = become_program(image, arguments, environment, (fds[3] != NONE).then_some(TERMINAL));
+            report(EVENTS, failed, *libc::__errno_location());
             libc::_exit(127);
         }
-        if shell < 0 {
-            report(EVENTS, FAILED, *libc::__errno_location());
+        if program < 0 {
+            report(EVENTS, UNPREPARED, *libc::__errno_location());
             libc::_exit(126);
         }
         for fd in 0..EVENTS {
             libc::close(fd);
         }
-        report(EVENTS, STARTED, shell);
-        // The shell has its own copy of all this, or is executing by now. What follows is on the stack.
+        report(EVENTS, STARTED, program);
+        // The program has its own copy of all this, or is executing by now. What follows is on the stack.
         inherited.give_back();
         loop {
             let mut status = 0;
             let pid = libc::waitpid(-1, &mut status, libc::__WALL);
-            if pid == shell {
+            if pid == program {
                 report(EVENTS, ENDED, status);
             } else if pid < 0 && *libc::__errno_location() == libc::ECHILD {
+                report(EVENTS, ALONE, 0);
                 libc::_exit(0);
             }
         }
     }
 }
 
-/// Turns this process into the shell. Returns only on failure.
+/// Turns this process into the program. Returns only on failure, with what to report beside errno.
 ///
 /// # Safety
 /// Only in a freshly forked child.
-unsafe fn become_shell(
+unsafe fn become_program(
     image: &Image,
     arguments: &[*const libc::c_char],
     environment: &[*const libc::c_char],
-    terminal: RawFd,
-) {
+    terminal: Option<RawFd>,
+) -> u8 {
     // SAFETY: plain system calls; the pointer arrays end with null and outlive the call.
     unsafe {
         libc::setsid();
-        if libc::ioctl(terminal, libc::TIOCSCTTY, 0) < 0 {
-            return;
+        if let Some(terminal) = terminal {
+            if libc::ioctl(terminal, libc::TIOCSCTTY, 0) < 0 {
+                return UNPREPARED;
+            }
+            libc::close(terminal);
         }
-        libc::close(terminal);
         limits::apply();
         // The agent is not to be looked into; its own entry in /proc is closed to it then, and the shell's would be.
         libc::prctl(libc::PR_SET_DUMPABLE, 1);
@@ -187,13 +213,26 @@ unsafe fn become_shell(
                 || libc::syscall(libc::SYS_setresgid, *gid, *gid, *gid) < 0
                 || libc::syscall(libc::SYS_setresuid, *uid, *uid, *uid) < 0
             {
-                return;
+                return UNPREPARED;
             }
         }
-        if libc::chdir(image.directory.as_ptr()) < 0 && libc::chdir(c"/".as_ptr()) < 0 {
-            return;
+        if libc::chdir(image.directory.as_ptr()) < 0 && !(image.anywhere && libc::chdir(c"/".as_ptr()) == 0) {
+            return UNPREPARED;
         }
-        libc::execve(image.program.as_ptr(), arguments.as_ptr(), environment.as_ptr());
+        let mut denied = false;
+        for program in &image.programs {
+            libc::execve(program.as_ptr(), arguments.as_ptr(), environment.as_ptr());
+            // As `execvp` and shells do: another one of that name may be there, and may be executed.
+            match *libc::__errno_location() {
+                libc::ENOENT | libc::ENOTDIR => {}
+                libc::EACCES => denied = true,
+                _ => return FAILED,
+            }
+        }
+        if denied {
+            *libc::__errno_location() = libc::EACCES;
+        }
+        FAILED
     }
 }
 
@@ -246,7 +285,7 @@ pub(crate) fn kill_group(group: i32, signal: i32) {
 }
 
 /// Whether a process group has members.
-pub(super) fn group_lives(group: i32) -> bool {
+pub(crate) fn group_lives(group: i32) -> bool {
     // SAFETY: no memory is involved, and signal 0 is none.
     group > 1 && unsafe { libc::kill(-group, 0) } == 0
 }

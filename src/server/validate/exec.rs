@@ -1,6 +1,6 @@
 //! Requests that start a command, and what may follow a start.
 
-use super::{Checks, MAX_PATH};
+use super::{Checks, MAX_ENV_STRING, MAX_PATH};
 use crate::{
     api::v1::{ExecRequest, ExecStart, IfBusy, RunRequest, TerminalSize, exec_request::Request, exec_start::Target},
     error::{Error, Result},
@@ -8,6 +8,8 @@ use crate::{
 use prost_types::Duration;
 
 const MAX_COMMAND: usize = 4 << 20;
+/// Bytes of all arguments, and how many. With the pointers to them they fit below the kernel's usual bound of 2 MiB.
+const MAX_ARGUMENTS: (usize, usize) = (1 << 20, 1 << 16);
 const MAX_TERM: usize = 64;
 const MAX_RUN_OUTPUT: i64 = 16 << 20;
 const LOG_BYTES: (i64, i64) = (64 << 10, 1 << 30);
@@ -55,6 +57,9 @@ fn check_start(checks: &mut Checks, start: &ExecStart) {
     checks.directory("start.working_directory", &start.working_directory);
     checks.user("start.user", &start.user);
     checks.text("start.command", &start.command, MAX_COMMAND);
+    if !start.argv.is_empty() {
+        arguments(checks, start);
+    }
     if let Some(timeout) = &start.timeout {
         span(checks, "start.timeout", timeout, MILLIS, 30 * DAYS, "1 ms to 30 days");
     }
@@ -75,6 +80,36 @@ fn check_start(checks: &mut Checks, start: &ExecStart) {
     }
     checks.known::<IfBusy>("start.if_busy", start.if_busy);
     checks.request_id("start.request_id", &start.request_id);
+}
+
+fn arguments(checks: &mut Checks, start: &ExecStart) {
+    let field = "start.argv";
+    let direct = !matches!(start.target, Some(Target::SessionId(_)));
+    checks.check(
+        direct,
+        field,
+        "only for a direct execution: give sandbox_id, or write the program as shell text in command",
+    );
+    checks.check(start.command.is_empty(), field, "give either command or argv");
+    checks.check(
+        start.shell.is_empty(),
+        "start.shell",
+        "a program is executed without a shell: leave it out with argv",
+    );
+    let (most_bytes, most) = MAX_ARGUMENTS;
+    let bytes: usize = start.argv.iter().map(String::len).sum();
+    if bytes > most_bytes {
+        checks.wrong(field, format!("has {bytes} bytes; may have at most {most_bytes}"));
+    }
+    if start.argv.len() > most {
+        checks.wrong(field, format!("has {} arguments; may have at most {most}", start.argv.len()));
+    }
+    checks.check(start.argv.first().is_some_and(|name| !name.is_empty()), "start.argv[0]", "must name a program");
+    // The kernel counts the NUL that ends it.
+    let wrong = |argument: &String| argument.len() >= MAX_ENV_STRING || argument.contains('\0');
+    if let Some((at, argument)) = start.argv.iter().enumerate().find(|(_, argument)| wrong(argument)) {
+        checks.text(&format!("{field}[{at}]"), argument, MAX_ENV_STRING - 1);
+    }
 }
 
 fn span(checks: &mut Checks, field: &str, value: &Duration, from: i128, to: i128, range: &str) {
@@ -201,6 +236,25 @@ mod tests {
         };
         assert_eq!(fields(run(&request)), ["start.pty", "max_output_bytes"]);
         assert_eq!(fields(run(&RunRequest::default())), ["start"]);
+    }
+
+    #[test]
+    fn a_program_has_arguments_that_can_be_executed() {
+        let direct = |argv: Vec<String>| ExecStart {
+            target: Some(Target::SandboxId("sbx-1".into())),
+            argv,
+            ..ExecStart::default()
+        };
+        let longest = MAX_ENV_STRING - 1;
+        assert_eq!(fields(start(&direct(vec!["x".into(), "y".repeat(longest)]))), [""; 0]);
+        assert_eq!(fields(start(&direct(vec!["x".into(), "y".repeat(longest + 1)]))), ["start.argv[1]"]);
+        assert_eq!(fields(start(&direct(vec!["x".repeat(longest); 9]))), ["start.argv"]);
+        assert_eq!(fields(start(&direct(vec!["x".into(); MAX_ARGUMENTS.1]))), [""; 0]);
+        assert_eq!(fields(start(&direct(vec!["x".into(); MAX_ARGUMENTS.1 + 1]))), ["start.argv"]);
+        let both = ExecStart { command: "true".into(), shell: "sh".into(), ..direct(vec![String::new(), "\0".into()]) };
+        let wrong = ["start.argv", "start.shell", "start.argv[0]", "start.argv[1]"];
+        assert_eq!(fields(start(&both)), wrong);
+        assert_eq!(fields(start(&ExecStart { argv: vec!["true".into()], ..in_session() })), ["start.argv"]);
     }
 
     #[test]
