@@ -28,6 +28,7 @@ mod a_program_runs_exactly_as_asked;
 mod a_pull_is_seen_by_who_waits;
 mod a_retried_start_is_the_same_command;
 mod a_sandbox_ends_whatever_it_does;
+mod a_sandbox_may_be_another_users;
 mod a_session_is_a_script_in_pieces;
 mod a_session_is_what_the_shell_alone_is;
 mod a_session_lasts;

@@ -17,4 +17,10 @@ pub struct AgentConfig {
     /// Whether background processes of sessions count as use of the sandbox.
     #[serde(default)]
     pub background_is_activity: bool,
+    /// As whom everything runs that names no other user; empty for the agent's own.
+    #[serde(default)]
+    pub user: String,
+    /// Whether the working directory is to be that user's.
+    #[serde(default)]
+    pub gives_directory: bool,
 }

@@ -1,6 +1,6 @@
 //! The agent's side of the program for files: starts it when it is needed, and hands it connections.
 
-use super::shell::own_started;
+use super::{config::AgentConfig, shell::own_started};
 use crate::{packet, sync::lock};
 use rustix::net::SendFlags;
 use std::{
@@ -29,13 +29,17 @@ struct Inner {
 
 impl FileProcess {
     /// A program that is started with these settings when it is needed.
-    pub(super) fn new(working_directory: &str, memory_bytes: Option<u64>) -> Self {
+    pub(super) fn new(config: &AgentConfig) -> Self {
+        let AgentConfig { working_directory, memory_bytes, user, .. } = config;
         let mut arguments: Vec<OsString> = vec!["files".into()];
         if !working_directory.is_empty() {
             arguments.extend(["--working-directory".into(), working_directory.into()]);
         }
         if let Some(bytes) = memory_bytes {
             arguments.extend(["--memory-bytes".into(), bytes.to_string().into()]);
+        }
+        if !user.is_empty() {
+            arguments.extend(["--user".into(), user.into()]);
         }
         Self(Arc::new(Inner { arguments, socket: Mutex::new(None) }))
     }

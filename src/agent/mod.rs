@@ -104,7 +104,7 @@ fn serve(handed: Handed) -> Result<(), Failure> {
             }
         });
         let listener = tokio::net::UnixListener::from_std(handed.listener)?;
-        let files = file_process::FileProcess::new(&config.working_directory, config.memory_bytes);
+        let files = file_process::FileProcess::new(&config);
         let sessions = Arc::new(sessions::Sessions::new(config, directories, oom::OomCounter::new(handed.oom)));
         tokio::spawn(memory::trim_when_quiet(sessions.activity().clone()));
         if sessions.config.background_is_activity {

@@ -70,7 +70,7 @@ impl Drop for Unheard {
 }
 
 /// The user that a client asks for, if it does, and if the agent can start programs as that one.
-pub(super) fn user(wanted: &str) -> Result<Option<Arc<User>>> {
+pub(super) fn named_user(wanted: &str) -> Result<Option<Arc<User>>> {
     if wanted.is_empty() {
         return Ok(None);
     }
@@ -94,6 +94,11 @@ pub(super) async fn of_no_use<T>(caller_lost: &CancellationToken, claimed: Optio
 }
 
 impl Sessions {
+    /// The user that a client asks for, or else the sandbox's own, if it has one.
+    pub(super) fn user(&self, wanted: &str) -> Result<Option<Arc<User>>> {
+        named_user(if wanted.is_empty() { &self.config.user } else { wanted })
+    }
+
     /// Opens a session, or finds the one that this request has opened before; only that with `only_known`.
     pub(super) async fn create(
         self: &Arc<Self>,
@@ -127,7 +132,7 @@ impl Sessions {
             shell: request.shell,
             env: env.into_iter().collect(),
             directory: request.working_directory,
-            user: user(&request.user)?,
+            user: self.user(&request.user)?,
             login: request.login,
             on_shell_exit,
             direct: false,

@@ -9,11 +9,13 @@ use super::{
     programs,
     sessions::Sessions,
     starts::Started,
+    users,
 };
 use crate::{
     api::{
         agent::v1::{
-            ActivityRequest, ActivityResponse, HelloRequest, HelloResponse, StopRequest, StopResponse,
+            ActivityRequest, ActivityResponse, CheckUserRequest, CheckUserResponse, HelloRequest, HelloResponse,
+            StopRequest, StopResponse,
             agent_service_server::{AgentService, AgentServiceServer},
         },
         v1::{self, ExecRequest, ExecResponse, exec_request::Request as Piece, exec_response::Response as Said},
@@ -95,6 +97,10 @@ impl AgentService for Service {
             agent_version: env!("CARGO_PKG_VERSION").into(),
             sandbox_id: self.sessions.sandbox_id().into(),
         }))
+    }
+
+    async fn check_user(&self, _: Request<CheckUserRequest>) -> Result<Response<CheckUserResponse>, Status> {
+        Ok(Response::new(users::check(&self.sessions.config)))
     }
 
     async fn create_session(

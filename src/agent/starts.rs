@@ -2,7 +2,7 @@
 
 use super::{
     command::{Command, DEFAULT_SIZE, KILL_GRACE, Spec, no_room},
-    opening::{DEFAULT_SHELL, Unheard, Wanted, of_no_use, user},
+    opening::{DEFAULT_SHELL, Unheard, Wanted, named_user, of_no_use},
     output::{Budget, Charge, Follower},
     request_ids::{Claim, Claimed, fingerprint},
     sessions::Sessions,
@@ -76,7 +76,7 @@ impl Sessions {
             Some(Target::SessionId(id)) => {
                 let session = self.get(&id)?;
                 spec.loan = loan(&mut start, self.budget())?;
-                spec.user = user(&start.user).map_err(under_start)?;
+                spec.user = named_user(&start.user).map_err(under_start)?;
                 let command = session.submit(spec, if_busy)?;
                 if let Some(claimed) = claimed {
                     claimed.fulfil(Arc::clone(&command));
@@ -108,7 +108,7 @@ impl Sessions {
             shell: std::mem::take(&mut start.shell),
             env: std::mem::take(&mut start.env).into_iter().collect(),
             directory: std::mem::take(&mut start.working_directory),
-            user: user(&start.user).map_err(under_start)?,
+            user: self.user(&start.user).map_err(under_start)?,
             login: false,
             on_shell_exit: OnShellExit::Close,
             direct: true,

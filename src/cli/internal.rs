@@ -47,6 +47,9 @@ pub(super) struct FilesArgs {
     /// The sandbox's memory limit.
     #[arg(long)]
     memory_bytes: Option<u64>,
+    /// As whom calls work that name nobody.
+    #[arg(long, default_value = "")]
+    user: String,
 }
 
 /// Descriptors of the zygote, opened by the server.
@@ -109,8 +112,8 @@ fn handed(fd: RawFd) -> OwnedFd {
 /// Runs the program for files.
 pub(super) fn files(args: FilesArgs) -> ExitCode {
     tracing_subscriber::fmt().with_max_level(tracing::Level::WARN).with_ansi(false).with_writer(io::stderr).init();
-    let FilesArgs { working_directory, memory_bytes } = args;
-    let settings = agent::file::Settings { working_directory, memory_bytes };
+    let FilesArgs { working_directory, memory_bytes, user } = args;
+    let settings = agent::file::Settings { working_directory, memory_bytes, user };
     match rustix::io::dup(rustix::stdio::stdin()) {
         Ok(agent) => agent::file::main(agent, &settings),
         Err(_) => ExitCode::FAILURE,

@@ -75,6 +75,7 @@ impl Sandboxes {
             network,
             warnings: self.runtime().warnings().to_vec(),
             background_is_activity: new.background_is_activity,
+            user: new.user.clone(),
         };
         let request = self.request_key(&new)?;
         loop {
@@ -218,6 +219,9 @@ impl Sandboxes {
             working_directory: about.details.working_directory.clone(),
             memory_bytes: about.details.limits.memory_bytes,
             background_is_activity: about.details.background_is_activity,
+            user: about.details.user.clone(),
+            // In an image of somebody else's it belongs to whom that says.
+            gives_directory: image == Image::Host,
         };
         let agent_config =
             serde_json::to_vec(&config).map_err(|error| Error::internal("write the agent's configuration", error))?;
@@ -280,6 +284,11 @@ impl Sandboxes {
             })
         };
         unless_deleted(entry, greeting).await?;
+        if !entry.about.details.user.is_empty() {
+            let checked = timeout(START_TIMEOUT, entry.link.check_user());
+            let checked = async { checked.await.map_err(|error| Error::internal("wait for a new agent", error))? };
+            unless_deleted(entry, checked).await?;
+        }
         let noted = self.store().set_sandbox_state(entry.id(), SandboxState::Running, self.clock().now()).await?;
         if noted { Ok(()) } else { Err(Error::internal("start a sandbox", "its row is gone")) }
     }

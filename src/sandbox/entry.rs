@@ -58,6 +58,9 @@ pub struct NewSandbox {
     /// Whether background processes count as use.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub background_is_activity: bool,
+    /// As whom what runs in it runs; empty for whoever the agent is.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub user: String,
     /// The caller's own id of this request; empty if it has none.
     #[serde(skip)]
     pub request_id: String,
@@ -103,6 +106,9 @@ pub struct Details {
     /// Whether background processes count as use. Rows of earlier versions do not say it.
     #[serde(default)]
     pub background_is_activity: bool,
+    /// As whom what runs in it runs; empty for whoever the agent is.
+    #[serde(default)]
+    pub user: String,
 }
 
 /// What changes and is told to who watches.

@@ -4,7 +4,8 @@ use crate::{
     agent::config::AgentConfig,
     api::{
         agent::v1::{
-            ActivityRequest, ActivityResponse, HelloRequest, HelloResponse, StopRequest, StopResponse,
+            ActivityRequest, ActivityResponse, CheckUserRequest, CheckUserResponse, HelloRequest, HelloResponse,
+            StopRequest, StopResponse,
             agent_service_server::{AgentService, AgentServiceServer},
         },
         v1::*,
@@ -270,6 +271,11 @@ impl AgentService for FakeAgent {
     async fn hello(&self, _: Request<HelloRequest>) -> Result<Response<HelloResponse>, Status> {
         let sandbox_id = self.config.sandbox_id.clone();
         Ok(Response::new(HelloResponse { protocol_version: 1, agent_version: "fake".into(), sandbox_id }))
+    }
+
+    async fn check_user(&self, _: Request<CheckUserRequest>) -> Result<Response<CheckUserResponse>, Status> {
+        let unknown = if self.config.user == "nosuch" { "no such user" } else { "" }.to_owned();
+        Ok(Response::new(CheckUserResponse { unknown, ..CheckUserResponse::default() }))
     }
 
     async fn run(&self, request: Request<RunRequest>) -> Result<Response<RunResponse>, Status> {

@@ -3,7 +3,8 @@
 use crate::{
     api::{
         agent::v1::{
-            ActivityRequest, ActivityResponse, HelloRequest, StopRequest, agent_service_client::AgentServiceClient,
+            ActivityRequest, ActivityResponse, CheckUserRequest, CheckUserResponse, HelloRequest, StopRequest,
+            agent_service_client::AgentServiceClient,
         },
         v1::{ListSessionsRequest, file_service_client::FileServiceClient},
     },
@@ -124,6 +125,22 @@ impl Link {
             self.sandbox_id
         );
         Err(Error::WrongState { reason: Reason::SandboxTooOld, message })
+    }
+
+    /// Refuses the sandbox's own user when it is not there, or cannot be used.
+    pub async fn check_user(&self) -> Result<()> {
+        let answer = self.client().await?.check_user(CheckUserRequest {}).await;
+        let CheckUserResponse { unknown, impossible } = answer.map_err(|status| self.unreachable(status))?.into_inner();
+        if !unknown.is_empty() {
+            return Err(Error::invalid("user", unknown));
+        }
+        if !impossible.is_empty() {
+            return Err(Error::WrongState {
+                reason: Reason::NotSupportedByHost,
+                message: format!("user: {impossible}"),
+            });
+        }
+        Ok(())
     }
 
     /// Ends all sessions; watchers are told.

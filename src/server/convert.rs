@@ -18,6 +18,7 @@ pub(super) fn new_sandbox(request: v1::CreateSandboxRequest) -> NewSandbox {
         lifetime: request.lifetime.map(lifetime).unwrap_or_default(),
         network: if mode == Mode::Host { Network::Host } else { Network::None },
         background_is_activity: request.background_is_activity,
+        user: request.user,
         request_id: request.request_id,
     }
 }
@@ -110,6 +111,7 @@ pub(super) fn sandbox(sandbox: Sandbox) -> v1::Sandbox {
         start_progress: (status.state == State::Starting).then(|| start_progress(status.progress)),
         end_message: status.end_message,
         background_is_activity: details.background_is_activity,
+        user: details.user,
     }
 }
 

@@ -37,6 +37,8 @@ pub struct Settings {
     pub working_directory: Option<PathBuf>,
     /// The sandbox's memory limit in bytes.
     pub memory_bytes: Option<u64>,
+    /// As whom calls work that name nobody; empty for whom the program itself runs as.
+    pub user: String,
 }
 
 /// Serves the connections that come through this socket, until the agent is gone.
@@ -65,7 +67,7 @@ fn serve(agent: OwnedFd, settings: &Settings) -> io::Result<()> {
     let working_directory = working_directory.or_else(|| std::env::current_dir().ok()).unwrap_or(PathBuf::from("/"));
     let (arrived, connections) = mpsc::channel(1);
     std::thread::Builder::new().name("connections".to_owned()).spawn(move || take(&agent, &arrived))?;
-    runtime.block_on(service::serve(connections, working_directory, settings.memory_bytes))
+    runtime.block_on(service::serve(connections, working_directory, settings))
 }
 
 /// Takes connections from the agent until it is gone.

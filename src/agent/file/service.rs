@@ -1,7 +1,7 @@
 //! The gRPC side of the program for files: takes messages, has the work done, answers.
 
 use super::{
-    change, copy,
+    Settings, change, copy,
     copy::Copying,
     describe::Names,
     draft::{Draft, How},
@@ -50,11 +50,12 @@ const MOST_STREAMS: u32 = 4096;
 pub(super) async fn serve(
     connections: mpsc::Receiver<UnixStream>,
     working_directory: PathBuf,
-    memory_bytes: Option<u64>,
+    settings: &Settings,
 ) -> io::Result<()> {
-    let transfers = memory_bytes.map_or(MOST_TRANSFERS, |bytes| bytes / 4 / u64::from(WINDOW));
+    let transfers = settings.memory_bytes.map_or(MOST_TRANSFERS, |bytes| bytes / 4 / u64::from(WINDOW));
     let transfers = transfers.clamp(LEAST_TRANSFERS, MOST_TRANSFERS) as usize;
-    let service = Service { work: Work::new(), transfers: Arc::new(Semaphore::new(transfers)), working_directory };
+    let transfers = Arc::new(Semaphore::new(transfers));
+    let service = Service { work: Work::new(), transfers, working_directory, user: settings.user.clone() };
     let incoming = ReceiverStream::new(connections).map(|connection| {
         connection.set_nonblocking(true)?;
         tokio::net::UnixStream::from_std(connection)
@@ -77,11 +78,18 @@ struct Service {
     work: Work,
     transfers: Arc<Semaphore>,
     working_directory: PathBuf,
+    /// As whom calls work that name nobody.
+    user: String,
 }
 
 impl Service {
     fn place(&self, path: &str, raw: &[u8]) -> PathBuf {
         place(&self.working_directory, path, raw)
+    }
+
+    /// Whom a call acts as.
+    fn identity(&self, named: &str) -> Result<Identity, Error> {
+        Identity::find(if named.is_empty() { &self.user } else { named })
     }
 
     /// A place among the transfers, or a refusal.
@@ -103,14 +111,14 @@ impl FileService for Service {
     async fn stat(&self, request: Request<StatRequest>) -> Result<Response<File>, Status> {
         let request = request.into_inner();
         let path = self.place(&request.path, &request.raw_path);
-        let identity = Identity::find(&request.user)?;
+        let identity = self.identity(&request.user)?;
         Ok(Response::new(self.work.run(&identity, move |_| described(&path, !request.no_follow)).await?))
     }
 
     async fn list(&self, request: Request<ListRequest>) -> Result<Response<ListResponse>, Status> {
         let request = request.into_inner();
         let path = self.place(&request.path, &request.raw_path);
-        let identity = Identity::find(&request.user)?;
+        let identity = self.identity(&request.user)?;
         let list = self.work.run(&identity, move |wanted| {
             list::list(&path, request.recursive, request.page_size, &request.page_token, wanted)
         });
@@ -122,7 +130,7 @@ impl FileService for Service {
     async fn read(&self, request: Request<ReadRequest>) -> Result<Response<Self::ReadStream>, Status> {
         let request = request.into_inner();
         let path = self.place(&request.path, &request.raw_path);
-        let identity = Identity::find(&request.user)?;
+        let identity = self.identity(&request.user)?;
         let transfer = self.transfer()?;
         let open = self.work.run(&identity, move |_| Reading::open(&path, request.offset, request.length));
         let (reading, file) = open.await?;
@@ -144,7 +152,7 @@ impl FileService for Service {
         };
         let _transfer = self.transfer()?;
         let path = self.place(&open.path, &open.raw_path);
-        let identity = Identity::find(&open.user)?;
+        let identity = self.identity(&open.user)?;
         let how = How {
             mode: open.mode,
             parents: open.parents,
@@ -173,7 +181,7 @@ impl FileService for Service {
     async fn remove(&self, request: Request<RemoveRequest>) -> Result<Response<RemoveResponse>, Status> {
         let request = request.into_inner();
         let path = self.place(&request.path, &request.raw_path);
-        let identity = Identity::find(&request.user)?;
+        let identity = self.identity(&request.user)?;
         let remove = move |_: &_| change::remove(&path, request.recursive, request.missing_ok);
         self.work.run(&identity, remove).await?;
         Ok(Response::new(RemoveResponse {}))
@@ -183,7 +191,7 @@ impl FileService for Service {
         let request = request.into_inner();
         let from = self.place(&request.path, &request.raw_path);
         let to = self.place(&request.new_path, &request.raw_new_path);
-        let identity = Identity::find(&request.user)?;
+        let identity = self.identity(&request.user)?;
         let moved = self.work.run(&identity, move |wanted| {
             change::rename(&from, &to, request.overwrite, request.parents, wanted)?;
             described(&to, false)
@@ -195,7 +203,7 @@ impl FileService for Service {
         let request = request.into_inner();
         let from = self.place(&request.path, &request.raw_path);
         let to = self.place(&request.new_path, &request.raw_new_path);
-        let identity = Identity::find(&request.user)?;
+        let identity = self.identity(&request.user)?;
         let CopyRequest { overwrite, recursive, parents, .. } = request;
         let copied = self.work.run(&identity, move |wanted| {
             if parents {
@@ -210,7 +218,7 @@ impl FileService for Service {
     async fn make_directory(&self, request: Request<MakeDirectoryRequest>) -> Result<Response<File>, Status> {
         let request = request.into_inner();
         let path = self.place(&request.path, &request.raw_path);
-        let identity = Identity::find(&request.user)?;
+        let identity = self.identity(&request.user)?;
         let made = self.work.run(&identity, move |_| {
             change::make_directory(&path, &request)?;
             described(&path, true)
@@ -221,7 +229,7 @@ impl FileService for Service {
     async fn set_attributes(&self, request: Request<SetAttributesRequest>) -> Result<Response<File>, Status> {
         let request = request.into_inner();
         let path = self.place(&request.path, &request.raw_path);
-        let identity = Identity::find(&request.user)?;
+        let identity = self.identity(&request.user)?;
         let set = self.work.run(&identity, move |wanted| {
             change::set_attributes(&path, &request, wanted)?;
             described(&path, !request.no_follow)
@@ -232,7 +240,7 @@ impl FileService for Service {
     async fn replace(&self, request: Request<ReplaceRequest>) -> Result<Response<ReplaceResponse>, Status> {
         let request = request.into_inner();
         let path = self.place(&request.path, &request.raw_path);
-        let identity = Identity::find(&request.user)?;
+        let identity = self.identity(&request.user)?;
         let _transfer = self.transfer()?;
         let keep_owner = !identity.is_named();
         let replaced = self.work.run(&identity, move |_| {

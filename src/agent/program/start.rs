@@ -5,7 +5,7 @@ use crate::{
     agent::{
         command::{Command, Input, Spec},
         environment,
-        opening::{DEFAULT_SHELL, user},
+        opening::DEFAULT_SHELL,
         request_ids::Claimed,
         session::{About, Session},
         sessions::Sessions,
@@ -30,7 +30,7 @@ impl Sessions {
         spec: Spec,
         claimed: Option<Claimed<Arc<Command>>>,
     ) -> Result<Arc<Command>> {
-        let user = user(&start.user).map_err(under_start)?;
+        let user = self.user(&start.user).map_err(under_start)?;
         let asked = std::mem::take(&mut start.working_directory);
         if !asked.is_empty() && !Path::new(&asked).is_dir() {
             let message = format!("\"{asked}\" is not a directory in this sandbox");

@@ -30,6 +30,7 @@ pub(in crate::server) fn create_sandbox(request: &CreateSandboxRequest) -> Resul
     if let Some(lifetime) = &request.lifetime {
         self::lifetime(&mut checks, "lifetime", lifetime);
     }
+    checks.user("user", &request.user);
     checks.request_id("request_id", &request.request_id);
     checks.finish()
 }
