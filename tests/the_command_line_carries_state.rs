@@ -169,6 +169,14 @@ fn mistakes_are_told() {
 }
 
 #[test]
+fn a_shell_that_is_not_there_is_named() {
+    let output = command(&["shell", "--server", &shared().url(), "--shell", "my fish"]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(127), "{said}");
+    assert!(said.contains("there is no \"my fish\" in this sandbox; it has ") && said.contains("/bash"), "{said}");
+}
+
+#[test]
 fn a_reader_that_leaves_ends_it() {
     let mut child = command(&["run", "yes"]).spawn().unwrap();
     let mut some = [0; 100];

@@ -113,4 +113,12 @@ fn the_command_line_speaks_it_too() {
     assert!(said.contains(&key) && said.contains("BEGIN CERTIFICATE"), "{said}");
     let said = run(&["--ca", &ca, "--cert", &certificate], &[]).unwrap_err();
     assert!(said.contains("--cert-key"), "{said}");
+    // The wrong scheme, either way.
+    let plainly = sandshell_with(&["run", "--server", &kit.server.url(), "true"], &[]);
+    let said = String::from_utf8_lossy(&plainly.stderr);
+    assert!(!plainly.status.success() && said.contains("use https://"), "{said}");
+    let encrypted = format!("https://{}", crate::kit::shared().address());
+    let output = sandshell_with(&["run", "--server", &encrypted, "true"], &[]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && said.contains("use http://"), "{said}");
 }

@@ -127,7 +127,7 @@ fn explain_domain(error: &Error) -> String {
 fn explain(status: &Status) -> String {
     let request_id = status.metadata().get("x-request-id").and_then(|id| id.to_str().ok());
     if let Some(error) = status.source() {
-        return format!("the connection to the server broke: {}", root_cause(error));
+        return format!("the connection to the server broke: {}; if it speaks TLS, use https://", root_cause(error));
     }
     match (status.code(), request_id) {
         (Code::Internal | Code::Unknown, Some(id)) => format!("{} (request id {id})", status.message()),

@@ -91,13 +91,19 @@ async fn shell(client: &Client, signals: &mut Signals, sandbox_id: &str, shell: 
     Ok(exit_code(&end))
 }
 
+/// The shells that a sandbox may have, for whoever asked for another one.
+const SHELLS: &str = "for s in bash zsh dash busybox sh; do command -v $s; done";
+
 /// The shell as a command. Not `exec`: its end is then told apart from that of the shell around it.
 fn command(shell: Option<&str>, interactive: bool) -> String {
     let flag = if interactive { " -i" } else { "" };
-    match shell {
-        Some(shell) => format!("'{}'{flag}", shell.replace('\'', r"'\''")),
-        None => format!("if [ -x /bin/bash ]; then /bin/bash{flag}; else /bin/sh{flag}; fi"),
-    }
+    let Some(shell) = shell else {
+        return format!("if [ -x /bin/bash ]; then /bin/bash{flag}; else /bin/sh{flag}; fi");
+    };
+    let quoted = |text: &str| format!("'{}'", text.replace('\'', r"'\''"));
+    let missing = quoted(&format!("sandshell: there is no \"{shell}\" in this sandbox; it has"));
+    let shell = quoted(shell);
+    format!("command -v {shell} >/dev/null || {{ echo {missing} $({SHELLS}) >&2; exit 127; }}; {shell}{flag}")
 }
 
 /// Tells the sandbox each new size of our terminal. Only ends when that cannot be heard of.
@@ -122,8 +128,8 @@ mod tests {
 
     #[test]
     fn a_shell_is_one_word_whatever_its_name() {
-        assert_eq!(command(Some("/opt/my shell's"), true), r"'/opt/my shell'\''s' -i");
-        assert_eq!(command(Some("zsh"), false), "'zsh'");
+        assert!(command(Some("/opt/my shell's"), true).ends_with(r"; '/opt/my shell'\''s' -i"));
+        assert!(command(Some("zsh"), false).ends_with("; 'zsh'"));
         assert!(command(None, true).contains("/bin/bash -i"));
     }
 }
