@@ -10,10 +10,7 @@ use super::{
 };
 use crate::api::v1::{CreateSandboxRequest, ExecRequest, ExecStart, Pty, exec_request::Request, exec_start::Target};
 use std::{env, process::ExitCode};
-use tokio::{
-    signal::unix::{SignalKind, signal},
-    sync::{mpsc, watch},
-};
+use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 
 const AFTER_HELP: &str = "\
@@ -85,7 +82,7 @@ async fn shell(client: &Client, signals: &mut Signals, sandbox_id: &str, shell: 
     let end = tokio::select! {
         end = follow(&mut sessions, ReceiverStream::new(sent), &current, interactive) => end?,
         code = signals.end(client.sessions.clone(), watched) => return Ok(code),
-        error = resizes(requests) => return Err(error),
+        error = terminal::resizes(requests) => return Err(error),
     };
     drop(raw);
     Ok(exit_code(&end))
@@ -104,22 +101,6 @@ fn command(shell: Option<&str>, interactive: bool) -> String {
     let missing = quoted(&format!("sandshell: there is no \"{shell}\" in this sandbox; it has"));
     let shell = quoted(shell);
     format!("command -v {shell} >/dev/null || {{ echo {missing} $({SHELLS}) >&2; exit 127; }}; {shell}{flag}")
-}
-
-/// Tells the sandbox each new size of our terminal. Only ends when that cannot be heard of.
-async fn resizes(requests: mpsc::Sender<ExecRequest>) -> CliError {
-    let mut changes = match signal(SignalKind::window_change()) {
-        Ok(changes) => changes,
-        Err(source) => return CliError::io("listen to signals", source),
-    };
-    while changes.recv().await.is_some() {
-        if let Some(size) = terminal::size()
-            && terminal::is_interactive()
-        {
-            let _ = requests.send(ExecRequest { request: Some(Request::Resize(size)) }).await;
-        }
-    }
-    std::future::pending().await
 }
 
 #[cfg(test)]
