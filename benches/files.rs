@@ -7,7 +7,10 @@ use crate::{
     server::{Client, Server},
 };
 use bytes::Bytes;
-use sandshell::api::v1::{ReadRequest, WriteOpen, WriteRequest, read_response, write_request::Request};
+use sandshell::api::v1::{
+    ExportRequest, ImportOpen, ImportRequest, ReadRequest, SearchRequest, WriteOpen, WriteRequest, import_request,
+    read_response, write_request::Request,
+};
 use std::{fs, time::Instant};
 
 /// Bytes of a message.
@@ -38,7 +41,67 @@ pub(crate) async fn measure(server: &Server, options: &Options, table: &mut Tabl
     let start = Instant::now();
     assert_eq!(read(&mut client, &sandbox, "/tmp/large").await, bytes);
     rate(table, "read one large file", bytes, start);
+    trees(server, &mut client, &sandbox, options, table).await;
     client.delete_sandbox(sandbox).await;
+}
+
+/// Many small files, as one archive: next to `tar` on the host.
+async fn trees(server: &Server, client: &mut Client, sandbox: &str, options: &Options, table: &mut Table) {
+    const FILES: usize = 10_000;
+    let [mut imports, mut exports, mut searches, mut unpacks, mut packs] = std::array::from_fn(|_| Samples::default());
+    let mut builder = tar::Builder::new(Vec::new());
+    for number in 0..FILES {
+        let mut header = tar::Header::new_gnu();
+        header.set_mode(0o644);
+        header.set_size(100);
+        builder.append_data(&mut header, format!("d{}/f{number}", number / 100), &[b'x'; 100][..]).unwrap();
+    }
+    let archive = Bytes::from(builder.into_inner().unwrap());
+    let here = server.data_dir().join("bench-tree");
+    fs::create_dir(&here).unwrap();
+    let (tar, tree) = (here.join("archive"), here.join("tree"));
+    fs::write(&tar, &archive).unwrap();
+    for at in 0..options.samples(10) {
+        let path = format!("/tmp/tree{at}");
+        let start = Instant::now();
+        import(client, sandbox, &path, &archive).await;
+        imports.push(start.elapsed());
+        let start = Instant::now();
+        let paths = vec![path.clone()];
+        let request = ExportRequest { sandbox_id: sandbox.to_owned(), paths, ..ExportRequest::default() };
+        let mut pieces = client.files.export(request).await.unwrap().into_inner();
+        let mut received = 0;
+        while let Some(piece) = pieces.message().await.unwrap() {
+            received += piece.data.len();
+        }
+        exports.push(start.elapsed());
+        assert!(received > FILES * 1024);
+        let start = Instant::now();
+        let pattern = "needle".to_owned();
+        let request = SearchRequest { sandbox_id: sandbox.to_owned(), path, pattern, ..SearchRequest::default() };
+        assert!(client.files.search(request).await.unwrap().into_inner().message().await.unwrap().is_none());
+        searches.push(start.elapsed());
+        fs::create_dir(&tree).unwrap();
+        let (tar, directory) = (tar.to_str().unwrap(), tree.to_str().unwrap());
+        unpacks.push(time_of(&["tar", "-xf", tar, "-C", directory]));
+        packs.push(time_of(&["tar", "-cf", "/dev/shm/sandshell-bench.tar", "-C", directory, "."]));
+        fs::remove_dir_all(&tree).unwrap();
+    }
+    let _ = fs::remove_file("/dev/shm/sandshell-bench.tar");
+    fs::remove_dir_all(&here).unwrap();
+    table.times("import 10 000 files of 100 bytes", &imports, Some(("tar -x", &unpacks)));
+    table.times("export them", &exports, Some(("tar -c", &packs)));
+    table.times("search them", &searches, None);
+}
+
+async fn import(client: &mut Client, sandbox: &str, path: &str, archive: &Bytes) {
+    let open = ImportOpen { sandbox_id: sandbox.to_owned(), path: path.to_owned(), ..ImportOpen::default() };
+    let archive = archive.clone();
+    let pieces = (0..archive.len()).step_by(PIECE);
+    let pieces = pieces.map(move |at| import_request::Request::Data(archive.slice(at..archive.len().min(at + PIECE))));
+    let requests = std::iter::once(import_request::Request::Open(open)).chain(pieces);
+    let requests = requests.map(|request| ImportRequest { request: Some(request) }).collect::<Vec<_>>();
+    client.files.import(tokio_stream::iter(requests)).await.unwrap();
 }
 
 fn rate(table: &mut Table, what: &str, bytes: usize, start: Instant) {

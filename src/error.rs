@@ -212,6 +212,8 @@ pub enum Reason {
     TooManyLinks,
     /// The file system cannot be written to.
     ReadOnly,
+    /// An entry of an archive must not be unpacked.
+    EntryRefused,
     /// The system says so, in words of its own.
     IoError,
 }

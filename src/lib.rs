@@ -5,6 +5,7 @@
 
 pub mod agent;
 pub mod api;
+mod archive;
 pub mod cli;
 mod descriptors;
 pub mod error;

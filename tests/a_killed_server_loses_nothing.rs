@@ -61,6 +61,7 @@ crate::in_every_runtime!(
     a_server_of_another_runtime_leaves_it_alone,
     an_agent_that_dies_is_noticed_by_who_watches,
     a_sandbox_nobody_was_told_of_is_not_left,
+    a_file_that_was_being_written_is_the_old_one,
 );
 
 async fn a_command_goes_on_and_its_output_is_whole(at: At) {
@@ -130,6 +131,39 @@ async fn a_session_has_its_state(at: At) {
         let command = s.sandbox.clients.sessions.clone().get_command(request).await.expect("it is known").into_inner();
         assert_eq!(command.exited.map(|exited| exited.exit_code), Some(5));
     }
+    drop(server);
+    home.close().await;
+}
+
+async fn a_file_that_was_being_written_is_the_old_one(on: Runtime) {
+    let home = Home::new(on);
+    let mut server = home.serve();
+    let mut sandbox = create_sandbox(&server, on.request()).await;
+    sandbox.write("/tmp/d/f", "old").await;
+    let archive = crate::kit::archives::Archive::default().file("whole", "x").file("f", &"n".repeat(4 << 20)).bytes();
+    for _ in 0..3 {
+        let writing = sandbox.start_write(sandbox.open_file("/tmp/d/f")).await;
+        let importing = sandbox.start_import(sandbox.open_import("/tmp/e")).await;
+        writing.send(&[b'n'; 1 << 20]).await;
+        importing.send(&archive[..1 << 20]).await;
+        // By then the write, which was sent before, has begun as well.
+        within::until("the second file", async || sandbox.stat("/tmp/e/f").await.is_ok()).await;
+        crash(server).await;
+        writing.finish().await.unwrap_err();
+        importing.finish().await.unwrap_err();
+        server = home.serve();
+        sandbox = sandbox.through(&server).await;
+        within::until("the second file to be removed", async || sandbox.stat("/tmp/e/f").await.is_err()).await;
+        let drafts =
+            "for f in /proc/[0-9]*/fd/*; do readlink $f; done 2>/dev/null | grep -c '/tmp/d/.*deleted' || true";
+        within::until("the draft to be given up", async || sandbox.run(drafts).await.out().trim() == "0").await;
+        sandbox.run("ls -A /tmp/d /tmp/e; cat /tmp/d/f /tmp/e/whole").await.expect(
+            "/tmp/d:\nf\n\n/tmp/e:\nwhole\noldx",
+            "",
+            0,
+        );
+    }
+    sandbox.delete().await;
     drop(server);
     home.close().await;
 }

@@ -129,6 +129,27 @@ async fn each_does_what_it_is_for(on: Runtime) {
         }
     }
     assert_eq!(bytes, b"seven");
+    let request = v1::ExportRequest { sandbox_id: id(), paths: vec![path("d")], ..Default::default() };
+    let mut pieces = call!(files.export, "FileService/Export", request);
+    let mut archive = Vec::new();
+    while let Some(piece) = within("a piece", pieces.message()).await.expect("a piece") {
+        archive.extend_from_slice(&piece.data);
+    }
+    let open = v1::ImportOpen { sandbox_id: id(), path: path("e"), ..Default::default() };
+    let pieces = [v1::import_request::Request::Open(open), v1::import_request::Request::Data(archive.into())];
+    let pieces = pieces.map(|piece| v1::ImportRequest { request: Some(piece) });
+    let imported = call!(files.import, "FileService/Import", tokio_stream::iter(pieces));
+    assert_eq!((imported.files, imported.bytes, imported.directories), (1, 5, 1));
+    let (globs, pattern) = (vec!["h".to_owned()], "s[e]ven".to_owned());
+    let request = v1::FindRequest { sandbox_id: id(), path: path("e"), globs, ..Default::default() };
+    let mut found = call!(files.find, "FileService/Find", request);
+    let first = within("a file", found.message()).await.expect("a file").expect("a file").file.expect("a file");
+    assert_eq!(first.path, "/tmp/e/d/h");
+    assert_eq!(within("the end", found.message()).await.expect("an end"), None);
+    let request = v1::SearchRequest { sandbox_id: id(), path: path("e"), pattern, ..Default::default() };
+    let mut found = call!(files.search, "FileService/Search", request);
+    assert_eq!(within("a line", found.message()).await.expect("a line").expect("a line").text, "seven");
+    assert_eq!(within("the end", found.message()).await.expect("an end"), None);
 
     let request = v1::CreateSessionRequest { sandbox_id: sandbox_id.clone(), ..Default::default() };
     let session = call!(sessions.create_session, "SessionService/CreateSession", request);

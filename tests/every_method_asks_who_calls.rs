@@ -87,6 +87,12 @@ fn table(ids: &Ids) -> Vec<(&'static str, Vec<u8>, Asked)> {
         v1::SetAttributesRequest { sandbox_id: sandbox_id(), path: path(), mode: Some(0o755), ..Default::default() };
     let replace = v1::ReplaceRequest { sandbox_id: sandbox_id(), path: path(), old: "x".into(), ..Default::default() };
     let remove = v1::RemoveRequest { sandbox_id: sandbox_id(), path: path(), ..Default::default() };
+    let open = v1::ImportOpen { sandbox_id: sandbox_id(), path: path(), ..Default::default() };
+    let import = v1::ImportRequest { request: Some(v1::import_request::Request::Open(open)) };
+    let export = v1::ExportRequest { sandbox_id: sandbox_id(), paths: vec![path()], ..Default::default() };
+    let find = v1::FindRequest { sandbox_id: sandbox_id(), path: path(), ..Default::default() };
+    let search =
+        v1::SearchRequest { sandbox_id: sandbox_id(), path: path(), pattern: "x".into(), ..Default::default() };
     let (sandbox, session, command) = ("SANDBOX_NOT_FOUND", "SESSION_NOT_FOUND", "COMMAND_NOT_FOUND");
     vec![
         ("/grpc.health.v1.Health/Check", vec![], Open),
@@ -141,6 +147,10 @@ fn table(ids: &Ids) -> Vec<(&'static str, Vec<u8>, Asked)> {
         ("/sandshell.v1.FileService/SetAttributes", set_attributes.encode_to_vec(), NotFound(sandbox)),
         ("/sandshell.v1.FileService/Replace", replace.encode_to_vec(), NotFound(sandbox)),
         ("/sandshell.v1.FileService/Remove", remove.encode_to_vec(), NotFound(sandbox)),
+        ("/sandshell.v1.FileService/Import", import.encode_to_vec(), NotFound(sandbox)),
+        ("/sandshell.v1.FileService/Export", export.encode_to_vec(), NotFound(sandbox)),
+        ("/sandshell.v1.FileService/Find", find.encode_to_vec(), NotFound(sandbox)),
+        ("/sandshell.v1.FileService/Search", search.encode_to_vec(), NotFound(sandbox)),
         (
             "/sandshell.v1.SessionService/CloseSession",
             v1::CloseSessionRequest { session_id: session_id() }.encode_to_vec(),
@@ -174,13 +184,15 @@ async fn make(server: &Server, key: &str) -> Ids {
     Ids { sandbox, session, command }
 }
 
-/// Fails unless caller and ids are known. What is not there to be signalled or replaced is an answer, too.
+/// Fails unless caller and ids are known. What is not there to be signalled, replaced or unpacked is an
+/// answer, too.
 #[track_caller]
 fn expect_known(path: &str, answer: Result<Bytes, Status>) {
     let Err(status) = answer else { return };
     let (code, reason) = match path.rsplit('/').next() {
         Some("SignalCommand") => (Code::FailedPrecondition, "COMMAND_EXITED"),
         Some("SignalProcess") => (Code::NotFound, "PROCESS_NOT_FOUND"),
+        Some("Import") => (Code::InvalidArgument, "INVALID_ARGUMENT"),
         Some("Replace") => (Code::FailedPrecondition, "TEXT_NOT_FOUND"),
         _ => panic!("{path}: {status:?}"),
     };

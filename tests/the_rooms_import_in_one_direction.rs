@@ -57,6 +57,11 @@ const ABSENT: &[(&str, &[&str], &str)] = &[
         &["tonic", "clap", "crate::server", "crate::cli", "crate::rpc", "crate::api"],
         "the store keeps rows and knows nobody who asks for them",
     ),
+    (
+        "archive",
+        &["tonic", "clap", "crate::server", "crate::cli", "crate::rpc", "crate::api", "crate::agent", "crate::sandbox"],
+        "archives are a tool of two programs, and know neither",
+    ),
     ("error.rs", &["tonic", "http::", "crate::"], "errors are the domain's"),
 ];
 

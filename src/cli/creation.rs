@@ -1,13 +1,11 @@
 //! Making a sandbox, with a line on the terminal while its image is being pulled.
 
-use super::{credentials::Channel, error::CliError};
+use super::{credentials::Channel, error::CliError, progress::Line};
 use crate::api::v1::{
     CreateSandboxRequest, PullProgress, Sandbox, sandbox_service_client::SandboxServiceClient, start_progress::Step,
 };
-use std::io::{IsTerminal, Write, stderr};
+use std::io::{IsTerminal, stderr};
 
-/// Goes back to the start of the line and clears it.
-const CLEAR: &str = "\r\x1b[K";
 const MEGABYTE: f64 = 1e6;
 
 /// Makes a sandbox. Where standard error is no terminal it belongs to the commands alone.
@@ -19,7 +17,7 @@ pub(super) async fn create(
         return Ok(sandboxes.create_sandbox(request).await?.into_inner());
     }
     let image = request.image.clone();
-    let mut line = Line { shown: false };
+    let mut line = Line::default();
     let mut steps = sandboxes.create_and_watch_sandbox(request).await?.into_inner();
     let mut last = Sandbox::default();
     while let Some(step) = steps.message().await? {
@@ -43,31 +41,6 @@ fn describe(image: &str, pull: &PullProgress) -> String {
         megabytes(pull.bytes_received),
         megabytes(pull.bytes_total)
     )
-}
-
-/// A line of the terminal that is written over and over, and gone with the value.
-struct Line {
-    shown: bool,
-}
-
-impl Line {
-    fn show(&mut self, text: &str) {
-        self.shown = true;
-        // A terminal that is gone is nothing to end for.
-        let _ = write!(stderr(), "{CLEAR}{text}");
-    }
-
-    fn clear(&mut self) {
-        if std::mem::take(&mut self.shown) {
-            let _ = write!(stderr(), "{CLEAR}");
-        }
-    }
-}
-
-impl Drop for Line {
-    fn drop(&mut self) {
-        self.clear();
-    }
 }
 
 #[cfg(test)]

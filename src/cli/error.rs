@@ -1,6 +1,7 @@
 //! What the command line tells when it fails: what is wrong, and what to do.
 
 use crate::{
+    archive,
     error::Error,
     server::{DataDirError, DoesNotFit, ServerError},
     store::StoreError,
@@ -62,6 +63,17 @@ pub(super) enum CliError {
         action: &'static str,
         /// Why it failed.
         source: io::Error,
+    },
+    /// An archive could not be packed or unpacked here.
+    #[error(transparent)]
+    Archive(#[from] archive::Error),
+    /// Something was copied, but not all.
+    #[error("{total} entries were left out:\n  {}{}", .names.join("\n  "), if .names.len() < *.total as usize { "\n  …" } else { "" })]
+    LeftOut {
+        /// How many.
+        total: u64,
+        /// The first of them, each with the reason.
+        names: Vec<String>,
     },
     /// The domain refused or failed, in this process.
     #[error("{}", explain_domain(.0))]

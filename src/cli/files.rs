@@ -4,12 +4,14 @@ use super::{
     client::{Client, Remote},
     error::CliError,
     log::{self, LogFormat},
+    progress::Progress,
     table::{self, Table},
+    trees::{self, Wanted},
 };
 use crate::{
     api::v1::{
-        File, ListRequest, ReadRequest, WriteOpen, WriteRequest, file::Type, file_service_client::FileServiceClient,
-        read_response, write_request,
+        File, ListRequest, ReadRequest, StatRequest, WriteOpen, WriteRequest, file::Type,
+        file_service_client::FileServiceClient, read_response, write_request,
     },
     rpc::transport::FILE_PIECE,
 };
@@ -29,8 +31,8 @@ const PAGE: i32 = 1000;
 /// A file of a sandbox.
 #[derive(Debug, Clone)]
 pub(super) struct Inside {
-    sandbox_id: String,
-    path: String,
+    pub(super) sandbox_id: String,
+    pub(super) path: String,
 }
 
 /// One side of a copy.
@@ -79,15 +81,24 @@ pub(super) struct CatArgs {
 pub(super) struct CpArgs {
     #[command(flatten)]
     remote: Remote,
-    /// A file: SANDBOX:PATH, a path here, or - for standard input
+    /// A file or a directory: SANDBOX:PATH, a path here, or - for standard input
     #[arg(value_name = "SOURCE", value_parser = side)]
     source: Side,
     /// Where its copy goes, with its name: SANDBOX:PATH, a path here, or - for standard output
     #[arg(value_name = "TARGET", value_parser = side)]
     target: Side,
-    /// Make the directories in the sandbox that are missing
+    /// Make the directories in the sandbox that are missing; for a directory they always are
     #[arg(long, short)]
     parents: bool,
+    /// Has no effect, and is there for the habit: a directory is always copied with all that is in it
+    #[arg(long, short, hide = true)]
+    recursive: bool,
+    /// Of a directory, leave out what its .gitignore files name
+    #[arg(long)]
+    gitignore: bool,
+    /// Of a directory, leave out what matches this pattern, in the form of a line of .gitignore; may be repeated
+    #[arg(long, value_name = "PATTERN")]
+    exclude: Vec<String>,
     /// As whom in the sandbox: name or number, and :GROUP if wanted
     #[arg(long, value_name = "USER", default_value = "", hide_default_value = true)]
     user: String,
@@ -186,28 +197,39 @@ pub(super) fn cat(args: &CatArgs) -> Result<(), CliError> {
     })
 }
 
-/// Copies a file.
+/// Copies a file or a directory.
 pub(super) fn cp(args: CpArgs) -> Result<(), CliError> {
     log::start(None, "error", LogFormat::Text)?;
     super::block_on(async {
-        let Client { files, .. } = args.remote.connect().await?;
+        let CpArgs { user, parents, gitignore, exclude, .. } = args;
+        let Client { mut files, .. } = args.remote.connect().await?;
         match (args.source, args.target) {
-            (Side::Inside(from), Side::Here(to)) => fetch(files, &from, &args.user, &to).await,
-            (Side::Inside(from), Side::Stream) => read(files, &from, &args.user, |_| Ok(io::stdout())).await.map(drop),
+            (Side::Inside(from), Side::Here(to)) => {
+                let Inside { sandbox_id, path } = from.clone();
+                let request = StatRequest { sandbox_id, path, user: user.clone(), ..StatRequest::default() };
+                if files.stat(request).await?.into_inner().r#type() == Type::Directory {
+                    let wanted = Wanted { user, exclude, ignored: !gitignore, since: None };
+                    return trees::fetch(files, &from, wanted, &to).await;
+                }
+                fetch(files, &from, &user, &to).await
+            }
+            (Side::Inside(from), Side::Stream) => read(files, &from, &user, |_| Ok(io::stdout())).await.map(drop),
             (Side::Here(from), Side::Inside(to)) => {
                 let file =
                     tokio::fs::File::open(&from).await.map_err(|error| CliError::io("open the source", error))?;
                 let found = file.metadata().await.map_err(|error| CliError::io("look at the source", error))?;
+                if found.is_dir() {
+                    let wanted = Wanted { user, exclude, ignored: !gitignore, since: None };
+                    return trees::bring(files, &from, to, wanted).await.map(drop);
+                }
                 if !found.is_file() {
-                    let message = format!("{} is no regular file; pack a directory with tar first", from.display());
+                    let message = format!("{} is neither a regular file nor a directory", from.display());
                     return Err(CliError::Options(vec![message]));
                 }
                 let mode = Some(found.permissions().mode() & 0o777);
-                write(files, to, args.user, args.parents, mode, file).await
+                write(files, to, user, parents, mode, file).await
             }
-            (Side::Stream, Side::Inside(to)) => {
-                write(files, to, args.user, args.parents, None, tokio::io::stdin()).await
-            }
+            (Side::Stream, Side::Inside(to)) => write(files, to, user, parents, None, tokio::io::stdin()).await,
             _ => Err(CliError::Options(vec![
                 "one of SOURCE and TARGET must be in a sandbox, as sbx-…:/tmp/file, and the other must not".to_owned(),
             ])),
@@ -254,11 +276,14 @@ async fn read<W: Write>(
     let Inside { sandbox_id, path } = from.clone();
     let request = ReadRequest { sandbox_id, path, user: user.to_owned(), ..ReadRequest::default() };
     let mut pieces = files.read(request).await?.into_inner();
-    let mut target = None;
+    let (mut target, mut progress) = (None, Progress::new("copying"));
     while let Some(piece) = pieces.message().await? {
         let written = match (piece.response, &mut target) {
             (Some(read_response::Response::File(file)), None) => open(&file).map(|opened| target = Some(opened)),
-            (Some(read_response::Response::Data(data)), Some(target)) => target.write_all(&data),
+            (Some(read_response::Response::Data(data)), Some(target)) => {
+                progress.add(data.len());
+                target.write_all(&data)
+            }
             _ => Err(io::ErrorKind::InvalidData.into()),
         };
         written.map_err(|error| CliError::io("write the copy", error))?;
@@ -298,11 +323,13 @@ async fn send(
     source: &mut (impl tokio::io::AsyncRead + Unpin),
 ) -> io::Result<()> {
     let mut request = write_request::Request::Open(open);
+    let mut progress = Progress::new("copying");
     while give.send(WriteRequest { request: Some(request) }).await.is_ok() {
         let mut piece = bytes::BytesMut::with_capacity(FILE_PIECE);
         if source.read_buf(&mut piece).await? == 0 {
             break;
         }
+        progress.add(piece.len());
         request = write_request::Request::Data(piece.freeze());
     }
     Ok(())

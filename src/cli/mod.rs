@@ -18,6 +18,7 @@ mod launch;
 mod listen;
 mod log;
 mod processes;
+mod progress;
 mod run;
 mod serve;
 mod shell;
@@ -25,6 +26,7 @@ mod span;
 mod table;
 mod tenant;
 mod terminal;
+mod trees;
 
 use clap::{Parser, Subcommand};
 use error::CliError;
@@ -62,7 +64,7 @@ enum Command {
     Ls(files::LsArgs),
     /// Print a file of a sandbox.
     Cat(files::CatArgs),
-    /// Copy a file into a sandbox or out of it.
+    /// Copy a file or a directory into a sandbox or out of it.
     Cp(files::CpArgs),
     /// Make, list and revoke API keys.
     Key(key::Args),

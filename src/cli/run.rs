@@ -4,19 +4,24 @@ use super::{
     client::{Client, Place},
     creation,
     error::CliError,
+    files::Inside,
     follow::{Signals, exit_code, follow, is_last, say_not_restored},
     log::{self, LogFormat},
+    trees::{self, Wanted},
 };
 use crate::api::v1::{
     CreateSandboxRequest, CreateSessionRequest, ExecRequest, ExecStart, exec_request::Request, exec_start::Target,
 };
-use std::{collections::HashMap, process::ExitCode, time::Duration};
+use std::{collections::HashMap, path::PathBuf, process::ExitCode, time::Duration};
 use tokio::sync::watch;
 
 const AFTER_HELP: &str = "\
 Each COMMAND is a piece of shell text, given to the same shell like lines typed into it: later ones run even if earlier
 ones fail. The exit code is that of the last, or 125 if Sandshell itself failed. ^C cancels the command that runs; a
 second one ends it all.";
+
+/// Where a directory is brought to.
+const WORKSPACE: &str = "/workspace";
 
 /// Options of `run`.
 #[derive(Debug, clap::Args)]
@@ -39,6 +44,16 @@ pub(super) struct Args {
     /// Write what commands print to standard error to standard output, in order
     #[arg(long)]
     merge_stderr: bool,
+    /// Copy this directory to /workspace first, and begin there
+    #[arg(long, value_name = "DIR")]
+    workspace: Option<PathBuf>,
+    /// At the end copy what is in /workspace (with --workspace: what was made or changed there) to this directory, or to an
+    /// archive if the name ends with .tar, .tar.gz, .tgz or .tar.zst
+    #[arg(long, value_name = "FILE|DIR")]
+    export: Option<PathBuf>,
+    /// Copy also what .gitignore files in the directory name
+    #[arg(long)]
+    ignored: bool,
     /// What to run: shell text
     #[arg(required = true, value_name = "COMMAND")]
     commands: Vec<String>,
@@ -66,11 +81,36 @@ async fn run(client: &mut Client, signals: &mut Signals, args: Args) -> Result<u
     };
     let (current, watched) = watch::channel(None);
     let outcome = tokio::select! {
-        outcome = commands(client, &sandbox_id, args, &current) => outcome,
+        outcome = in_workspace(client, &sandbox_id, args, &current) => outcome,
         code = signals.end(client.sessions.clone(), watched) => Ok(code),
     };
     client.delete(sandbox_id).await;
     outcome
+}
+
+/// Brings a directory in, runs the commands, and takes what they made out, whether they succeeded or not.
+async fn in_workspace(
+    client: &Client,
+    sandbox_id: &str,
+    mut args: Args,
+    current: &watch::Sender<Option<String>>,
+) -> Result<u8, CliError> {
+    let inside = Inside { sandbox_id: sandbox_id.to_owned(), path: WORKSPACE.to_owned() };
+    let mut wanted = Wanted { user: args.user.clone(), ignored: args.ignored, ..Wanted::default() };
+    if let Some(directory) = args.workspace.take() {
+        let brought = trees::bring(client.files.clone(), &directory, inside.clone(), wanted.clone()).await?;
+        wanted.since = brought.end_time;
+    }
+    let export = args.export.take();
+    let code = commands(client, sandbox_id, args, current, wanted.since.is_some()).await?;
+    if let Some(to) = export {
+        let files = client.files.clone();
+        match trees::archive_kind(&to) {
+            Some(kind) => trees::save(files, &inside, wanted, &to, kind).await?,
+            None => trees::fetch(files, &inside, wanted, &to).await?,
+        }
+    }
+    Ok(code)
 }
 
 async fn commands(
@@ -78,6 +118,7 @@ async fn commands(
     sandbox_id: &str,
     args: Args,
     current: &watch::Sender<Option<String>>,
+    in_workspace: bool,
 ) -> Result<u8, CliError> {
     let mut sessions = client.sessions.clone();
     let request = CreateSessionRequest {
@@ -85,6 +126,7 @@ async fn commands(
         shell: args.shell,
         env: HashMap::from_iter(args.env),
         user: args.user,
+        working_directory: if in_workspace { WORKSPACE.to_owned() } else { String::new() },
         ..CreateSessionRequest::default()
     };
     let session_id = sessions.create_session(request).await?.into_inner().session_id;

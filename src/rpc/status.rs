@@ -243,6 +243,7 @@ fn reason_name(reason: Reason) -> &'static str {
         Reason::FileTooLarge => "FILE_TOO_LARGE",
         Reason::TooManyLinks => "TOO_MANY_LINKS",
         Reason::ReadOnly => "READ_ONLY",
+        Reason::EntryRefused => "ENTRY_REFUSED",
         Reason::IoError => "IO_ERROR",
     }
 }

@@ -4,16 +4,17 @@
 use super::{auth::caller, passing::Passing, relay::answer, streams::Streams, upload::Upload, validate};
 use crate::{
     api::v1::{
-        CopyRequest, File, ListRequest, ListResponse, MakeDirectoryRequest, MoveRequest, ReadRequest, ReadResponse,
-        RemoveRequest, RemoveResponse, ReplaceRequest, ReplaceResponse, SetAttributesRequest, StatRequest,
-        WriteRequest, file_service_server::FileService, write_request::Request as Piece,
+        CopyRequest, ExportRequest, ExportResponse, File, FindRequest, FindResponse, ImportRequest, ImportResponse,
+        ListRequest, ListResponse, MakeDirectoryRequest, MoveRequest, ReadRequest, ReadResponse, RemoveRequest,
+        RemoveResponse, ReplaceRequest, ReplaceResponse, SearchRequest, SearchResponse, SetAttributesRequest,
+        StatRequest, WriteRequest, file_service_server::FileService, import_request, write_request::Request as Piece,
     },
-    error::{Error, Kind},
+    error::{Error, Kind, Reason},
     rpc::status,
     sandbox::{Reached, Sandboxes, link::FileClient},
     tenant::Caller,
 };
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Code, Request, Response, Status, Streaming};
 use tracing::Span;
 
 /// The service over the programs for files of all sandboxes, and the streams that are open.
@@ -46,6 +47,27 @@ fn check_piece(message: &WriteRequest) -> Result<(), Status> {
         Some(Piece::Open(_)) => Err(Error::invalid("open", "may only come first").into()),
         None => Err(Error::invalid("data", "is required in every message after the first").into()),
     }
+}
+
+/// What may follow the first message of an archive that is unpacked.
+fn check_part(message: &ImportRequest) -> Result<(), Status> {
+    match &message.request {
+        Some(import_request::Request::Data(_)) => Ok(()),
+        Some(import_request::Request::Open(_)) => Err(Error::invalid("open", "may only come first").into()),
+        None => Err(Error::invalid("data", "is required in every message after the first").into()),
+    }
+}
+
+/// An answer to a method that came later than the others: a sandbox that an earlier version has started does not know it.
+fn known<T>(answer: Result<T, Status>) -> Result<T, Status> {
+    answer.map_err(|status| {
+        if status.code() != Code::Unimplemented {
+            return status;
+        }
+        let message =
+            "the sandbox was started by an earlier version of Sandshell, which cannot do this; create another";
+        Error::WrongState { reason: Reason::SandboxTooOld, message: message.to_owned() }.into()
+    })
 }
 
 #[tonic::async_trait]
@@ -110,5 +132,57 @@ impl FileService for Service {
 
     async fn replace(&self, request: Request<ReplaceRequest>) -> Result<Response<ReplaceResponse>, Status> {
         pass!(self, request, validate::file::replace, replace)
+    }
+
+    async fn import(&self, request: Request<Streaming<ImportRequest>>) -> Result<Response<ImportResponse>, Status> {
+        let (caller, mut client) = (caller(&request), request.into_inner());
+        let _stream = self.1.open(&caller)?;
+        let first = client.message().await.map_err(status::explain)?;
+        let Some(ImportRequest { request: Some(import_request::Request::Open(open)) }) = &first else {
+            return Err(Error::invalid("open", "is required: the first message of Import says where to unpack").into());
+        };
+        validate::file::import(open)?;
+        let (reached, mut files) = self.files(&caller, &open.sandbox_id).await?;
+        let _watching = reached.watch();
+        let (upload, violated) = Upload::new(first.unwrap_or_default(), client, check_part);
+        tokio::select! {
+            biased;
+            Ok(status) = violated => Err(status),
+            result = files.import(upload) => answer(&reached, known(result)).await,
+            () = reached.server_stops() => Err(Error::stopping().into()),
+        }
+    }
+
+    type ExportStream = Passing<ExportResponse>;
+
+    async fn export(&self, request: Request<ExportRequest>) -> Result<Response<Self::ExportStream>, Status> {
+        let (caller, request) = (caller(&request), request.into_inner());
+        validate::file::export(&request)?;
+        let stream = self.1.open(&caller)?;
+        let (reached, mut files) = self.files(&caller, &request.sandbox_id).await?;
+        let data = answer(&reached, known(files.export(request).await)).await?.into_inner();
+        Ok(Response::new(Passing::new(data, reached, stream)))
+    }
+
+    type FindStream = Passing<FindResponse>;
+
+    async fn find(&self, request: Request<FindRequest>) -> Result<Response<Self::FindStream>, Status> {
+        let (caller, request) = (caller(&request), request.into_inner());
+        validate::file::find(&request)?;
+        let stream = self.1.open(&caller)?;
+        let (reached, mut files) = self.files(&caller, &request.sandbox_id).await?;
+        let found = answer(&reached, known(files.find(request).await)).await?.into_inner();
+        Ok(Response::new(Passing::new(found, reached, stream)))
+    }
+
+    type SearchStream = Passing<SearchResponse>;
+
+    async fn search(&self, request: Request<SearchRequest>) -> Result<Response<Self::SearchStream>, Status> {
+        let (caller, request) = (caller(&request), request.into_inner());
+        validate::file::search(&request)?;
+        let stream = self.1.open(&caller)?;
+        let (reached, mut files) = self.files(&caller, &request.sandbox_id).await?;
+        let found = answer(&reached, known(files.search(request).await)).await?.into_inner();
+        Ok(Response::new(Passing::new(found, reached, stream)))
     }
 }

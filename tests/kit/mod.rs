@@ -1,5 +1,6 @@
 //! The kit: a real server, clients for it, and words to say what a command should do.
 
+pub mod archives;
 pub mod certificates;
 pub mod cli;
 pub mod docker;

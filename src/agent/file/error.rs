@@ -1,6 +1,9 @@
 //! What went wrong with a path, in words and with a stable reason.
 
-use crate::error::{Error, Reason};
+use crate::{
+    archive,
+    error::{Error, Reason},
+};
 use std::{io, path::Path};
 
 /// Result of work on files.
@@ -15,6 +18,21 @@ pub(super) trait At<T> {
 impl<T, E: Into<io::Error>> At<T> for std::result::Result<T, E> {
     fn at(self, path: &Path) -> Result<T> {
         self.map_err(|error| explain(path, &error.into()))
+    }
+}
+
+/// What an error of an archive is for a client.
+pub(super) fn of_archive(error: archive::Error) -> Error {
+    match error {
+        archive::Error::Io { path, source } => explain(Path::new(&path), &source),
+        archive::Error::GivenUp => Error::internal("work on an archive was given up", error),
+        archive::Error::Damaged { .. } => Error::invalid("data", error.to_string()),
+        archive::Error::Refused { .. } => {
+            let message =
+                format!("{error}. What came before it was unpacked; set `skip_refused` to leave such entries out");
+            Error::file(Reason::EntryRefused, message)
+        }
+        archive::Error::TooLarge { .. } => Error::file(Reason::FileTooLarge, error.to_string()),
     }
 }
 

@@ -10,12 +10,16 @@ mod copy;
 mod describe;
 mod draft;
 mod error;
+mod find;
 mod identity;
+mod lines;
 mod list;
 mod place;
 mod read;
 mod replace;
+mod search;
 mod service;
+mod trees;
 mod work;
 
 use crate::packet;

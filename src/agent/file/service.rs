@@ -5,25 +5,29 @@ use super::{
     copy::Copying,
     describe::Names,
     draft::{Draft, How},
+    find::Finding,
     identity::Identity,
     list,
     place::place,
     read::Reading,
     replace,
-    work::Work,
+    search::Searching,
+    trees,
+    work::{Wanted, Work},
 };
 use crate::{
     api::v1::{
-        self, CopyRequest, File, ListRequest, ListResponse, MakeDirectoryRequest, MoveRequest, ReadRequest,
-        ReadResponse, RemoveRequest, RemoveResponse, ReplaceRequest, ReplaceResponse, SetAttributesRequest,
-        StatRequest, WriteRequest,
+        self, CopyRequest, ExportRequest, ExportResponse, File, FindRequest, FindResponse, ImportRequest,
+        ImportResponse, ListRequest, ListResponse, MakeDirectoryRequest, MoveRequest, ReadRequest, ReadResponse,
+        RemoveRequest, RemoveResponse, ReplaceRequest, ReplaceResponse, SearchRequest, SearchResponse,
+        SetAttributesRequest, StatRequest, WriteRequest,
         file_service_server::{FileService, FileServiceServer},
-        read_response, write_request,
+        import_request, read_response, write_request,
     },
     error::{Error, Reason},
     rpc::transport,
 };
-use futures_util::{Stream, StreamExt, stream};
+use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 use std::{
     io,
     os::unix::net::UnixStream,
@@ -43,6 +47,13 @@ const WINDOW: u32 = 1 << 20;
 const MOST_TRANSFERS: u64 = 256;
 const LEAST_TRANSFERS: u64 = 4;
 
+/// As many of them as one archive counts for: what comes in may need a window of 8 MiB to be decompressed, what goes out needs
+/// tables to be compressed with; of a
+/// search a file's matches and its lines are held.
+const IMPORT: u32 = 10;
+const EXPORT: u32 = 4;
+const SEARCH: u32 = 8;
+
 /// Calls under way on one connection.
 const MOST_STREAMS: u32 = 4096;
 
@@ -53,9 +64,10 @@ pub(super) async fn serve(
     settings: &Settings,
 ) -> io::Result<()> {
     let transfers = settings.memory_bytes.map_or(MOST_TRANSFERS, |bytes| bytes / 4 / u64::from(WINDOW));
-    let transfers = transfers.clamp(LEAST_TRANSFERS, MOST_TRANSFERS) as usize;
-    let transfers = Arc::new(Semaphore::new(transfers));
-    let service = Service { work: Work::new(), transfers, working_directory, user: settings.user.clone() };
+    let most_transfers = transfers.clamp(LEAST_TRANSFERS, MOST_TRANSFERS) as u32;
+    let transfers = Arc::new(Semaphore::new(most_transfers as usize));
+    let user = settings.user.clone();
+    let service = Service { work: Work::new(), transfers, most_transfers, working_directory, user };
     let incoming = ReceiverStream::new(connections).map(|connection| {
         connection.set_nonblocking(true)?;
         tokio::net::UnixStream::from_std(connection)
@@ -77,6 +89,7 @@ pub(super) async fn serve(
 struct Service {
     work: Work,
     transfers: Arc<Semaphore>,
+    most_transfers: u32,
     working_directory: PathBuf,
     /// As whom calls work that name nobody.
     user: String,
@@ -94,11 +107,39 @@ impl Service {
 
     /// A place among the transfers, or a refusal.
     fn transfer(&self) -> Result<OwnedSemaphorePermit, Error> {
-        Arc::clone(&self.transfers).try_acquire_owned().map_err(|_| {
+        self.transfers(1)
+    }
+
+    /// The place of as many transfers, because so much memory may be needed, or all where there are fewer.
+    fn transfers(&self, as_many: u32) -> Result<OwnedSemaphorePermit, Error> {
+        let as_many = as_many.min(self.most_transfers);
+        Arc::clone(&self.transfers).try_acquire_many_owned(as_many).map_err(|_| {
             let message = "the sandbox reads and writes as many files at one time as its memory allows; \
                            wait for some, or give the sandbox more memory";
             Error::exhausted(Reason::TooManyStreams, message)
         })
+    }
+}
+
+/// Finds a part more, perhaps an empty one; `None` at the end.
+type NextPart<W, T> = fn(&mut W, &Wanted) -> Result<Option<Vec<T>>, Error>;
+
+impl Service {
+    /// What is found part by part, each when the client has taken the one before.
+    fn in_parts<W: Send + 'static, T: Send + 'static>(
+        &self,
+        work: W,
+        next: NextPart<W, T>,
+        identity: Identity,
+        transfer: OwnedSemaphorePermit,
+    ) -> Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>> {
+        let begun = (work, self.work.clone(), identity, transfer);
+        let parts = stream::try_unfold(begun, move |(mut state, work, identity, transfer)| async move {
+            let step = move |wanted: &_| Ok((next(&mut state, wanted)?, state));
+            let (part, state) = work.run(&identity, step).await?;
+            Ok::<_, Status>(part.map(|part| (part, (state, work, identity, transfer))))
+        });
+        Box::pin(parts.map_ok(|part| stream::iter(part.into_iter().map(Ok))).try_flatten())
     }
 }
 
@@ -249,5 +290,73 @@ impl FileService for Service {
             Ok(v1::ReplaceResponse { replacements: done.times, diff: done.diff, file })
         });
         Ok(Response::new(replaced.await?))
+    }
+
+    async fn import(&self, request: Request<Streaming<ImportRequest>>) -> Result<Response<ImportResponse>, Status> {
+        let mut pieces = request.into_inner();
+        let Some(ImportRequest { request: Some(import_request::Request::Open(open)) }) = pieces.message().await? else {
+            return Err(Error::invalid("open", "is required: the first message of Import says where to unpack").into());
+        };
+        let _transfer = self.transfers(IMPORT)?;
+        let path = self.place(&open.path, &open.raw_path);
+        let identity = self.identity(&open.user)?;
+        let mut import = self.work.run(&identity, move |_| trees::begin_import(&path, &open)).await?;
+        loop {
+            match pieces.message().await? {
+                Some(ImportRequest { request: Some(import_request::Request::Data(data)) }) => {
+                    // All of it is done as the user, because each piece may have many files.
+                    let take = move |wanted: &_| trees::take(&mut import, &data, wanted).map(|()| import);
+                    import = self.work.run(&identity, take).await?;
+                }
+                // The server says in this way that the client has sent all.
+                Some(ImportRequest { request: None }) => break,
+                Some(_) => return Err(Error::invalid("open", "may only come first").into()),
+                None => return Err(Status::cancelled("the client has not sent all of the archive")),
+            }
+        }
+        let mut done = self.work.run(&identity, move |wanted| trees::finish_import(import, wanted)).await?;
+        done.end_time = Some(trees::next_step_of_the_clock().await);
+        Ok(Response::new(done))
+    }
+
+    type ExportStream = Pin<Box<dyn Stream<Item = Result<ExportResponse, Status>> + Send>>;
+
+    async fn export(&self, request: Request<ExportRequest>) -> Result<Response<Self::ExportStream>, Status> {
+        let request = request.into_inner();
+        let identity = self.identity(&request.user)?;
+        let transfer = self.transfers(EXPORT)?;
+        let directory = self.working_directory.clone();
+        let begin = move |_: &_| trees::begin_export(&directory, &request);
+        let packer = self.work.run(&identity, begin).await?;
+        let begun = (packer, self.work.clone(), identity, transfer);
+        let pieces = stream::try_unfold(begun, |(mut packer, work, identity, transfer)| async {
+            let next = move |wanted: &_| Ok((trees::next_piece(&mut packer, wanted)?, packer));
+            let (piece, packer) = work.run(&identity, next).await?;
+            Ok(piece.map(|data| (ExportResponse { data }, (packer, work, identity, transfer))))
+        });
+        Ok(Response::new(Box::pin(pieces)))
+    }
+
+    type FindStream = Pin<Box<dyn Stream<Item = Result<FindResponse, Status>> + Send>>;
+
+    async fn find(&self, request: Request<FindRequest>) -> Result<Response<Self::FindStream>, Status> {
+        let request = request.into_inner();
+        let path = self.place(&request.path, &request.raw_path);
+        let identity = self.identity(&request.user)?;
+        let transfer = self.transfer()?;
+        let finding = self.work.run(&identity, move |_| Finding::begin(&path, &request)).await?;
+        Ok(Response::new(self.in_parts(finding, Finding::next, identity, transfer)))
+    }
+
+    type SearchStream = Pin<Box<dyn Stream<Item = Result<SearchResponse, Status>> + Send>>;
+
+    async fn search(&self, request: Request<SearchRequest>) -> Result<Response<Self::SearchStream>, Status> {
+        let request = request.into_inner();
+        let path = self.place(&request.path, &request.raw_path);
+        let identity = self.identity(&request.user)?;
+        // A file's matches may have 4 MiB, and its lines as much.
+        let transfer = self.transfers(SEARCH)?;
+        let searching = self.work.run(&identity, move |_| Searching::begin(&path, &request)).await?;
+        Ok(Response::new(self.in_parts(searching, Searching::next, identity, transfer)))
     }
 }

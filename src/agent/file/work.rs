@@ -32,6 +32,11 @@ impl Drop for EndsWithCall {
 }
 
 impl Wanted {
+    /// Whether somebody still wants the work.
+    pub(super) fn is_wanted(&self) -> bool {
+        !self.0.load(Relaxed)
+    }
+
     /// An error once nobody wants the work any more.
     pub(super) fn check(&self) -> Result<()> {
         if self.0.load(Relaxed) { Err(given_up(io::Error::from(io::ErrorKind::Interrupted))) } else { Ok(()) }

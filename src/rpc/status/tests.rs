@@ -154,7 +154,8 @@ fn after(reason: Reason) -> Option<Reason> {
         TextNotUnique => FileTooLarge,
         FileTooLarge => TooManyLinks,
         TooManyLinks => ReadOnly,
-        ReadOnly => IoError,
+        ReadOnly => EntryRefused,
+        EntryRefused => IoError,
         IoError => return None,
     })
 }

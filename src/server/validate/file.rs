@@ -3,8 +3,9 @@
 use super::{Checks, MAX_PATH};
 use crate::{
     api::v1::{
-        CopyRequest, ListRequest, MakeDirectoryRequest, MoveRequest, ReadRequest, RemoveRequest, ReplaceRequest,
-        SetAttributesRequest, StatRequest, WriteOpen,
+        Compression, CopyRequest, ExportRequest, FindRequest, ImportOpen, ListRequest, MakeDirectoryRequest,
+        MoveRequest, ReadRequest, RemoveRequest, ReplaceRequest, SearchRequest, SetAttributesRequest, StatRequest,
+        WriteOpen, file::Type,
     },
     error::Result,
 };
@@ -18,6 +19,17 @@ const MAX_MODE: u32 = 0o7777;
 
 /// Bytes of a text that is replaced, and of the new one.
 const MAX_TEXT: usize = 1 << 20;
+
+/// Paths, and patterns, of one request.
+const MAX_PATHS: i64 = 1000;
+
+/// Results of one search for names, lines of one search for text, and lines around each.
+const MAX_RESULTS: i64 = 1_000_000;
+const MAX_MATCHES: i64 = 100_000;
+const MAX_CONTEXT: i64 = 20;
+
+/// Bytes of a regular expression.
+const MAX_PATTERN: usize = 64 << 10;
 
 /// Bytes of a page token: a path, in base64.
 const MAX_TOKEN: usize = 8192;
@@ -52,6 +64,13 @@ impl Checks {
                 "mode",
                 format!("is {mode:#o}; must be 0 to {MAX_MODE:#o} (a number in octal, as chmod has it)"),
             );
+        }
+    }
+
+    fn patterns(&mut self, field: &str, patterns: &[String]) {
+        self.range(field, patterns.len() as i64, 0, MAX_PATHS);
+        for (at, pattern) in patterns.iter().enumerate() {
+            self.text(&format!("{field}[{at}]"), pattern, MAX_PATH - 1);
         }
     }
 
@@ -138,6 +157,57 @@ pub(in crate::server) fn replace(request: &ReplaceRequest) -> Result<()> {
     checks.finish()
 }
 
+pub(in crate::server) fn import(open: &ImportOpen) -> Result<()> {
+    let mut checks = begin(&open.sandbox_id, &open.path, &open.raw_path, &open.user);
+    checks.known::<Compression>("compression", open.compression);
+    checks.check(open.max_bytes >= 0, "max_bytes", "must not be negative; 0 means 16 GiB");
+    checks.check(open.max_entries >= 0, "max_entries", "must not be negative; 0 means 1000000");
+    checks.finish()
+}
+
+pub(in crate::server) fn export(request: &ExportRequest) -> Result<()> {
+    let mut checks = Checks::default();
+    checks.required("sandbox_id", &request.sandbox_id);
+    checks.text("user", &request.user, MAX_USER);
+    let paths = request.paths.len() + request.raw_paths.len();
+    checks.range("paths", paths as i64, 1, MAX_PATHS);
+    for (at, path) in request.paths.iter().enumerate() {
+        checks.path(&format!("paths[{at}]"), path, &format!("paths[{at}]"), b"");
+    }
+    for (at, path) in request.raw_paths.iter().enumerate() {
+        checks.path(&format!("raw_paths[{at}]"), "", &format!("raw_paths[{at}]"), path);
+    }
+    checks.patterns("exclude", &request.exclude);
+    checks.known::<Compression>("compression", request.compression);
+    checks.time("changed_since", request.changed_since.as_ref());
+    checks.finish()
+}
+
+pub(in crate::server) fn find(request: &FindRequest) -> Result<()> {
+    let mut checks = begin(&request.sandbox_id, &request.path, &request.raw_path, &request.user);
+    checks.patterns("globs", &request.globs);
+    for (at, kind) in request.types.iter().enumerate() {
+        checks.known::<Type>(&format!("types[{at}]"), *kind);
+    }
+    checks.check(request.min_size_bytes.is_none_or(|size| size >= 0), "min_size_bytes", "must not be negative");
+    checks.check(request.max_size_bytes.is_none_or(|size| size >= 0), "max_size_bytes", "must not be negative");
+    checks.time("modified_after", request.modified_after.as_ref());
+    checks.time("modified_before", request.modified_before.as_ref());
+    checks.check(request.max_depth >= 0, "max_depth", "must not be negative; 0 means all");
+    checks.range("max_results", request.max_results.into(), 0, MAX_RESULTS);
+    checks.finish()
+}
+
+pub(in crate::server) fn search(request: &SearchRequest) -> Result<()> {
+    let mut checks = begin(&request.sandbox_id, &request.path, &request.raw_path, &request.user);
+    checks.required("pattern", &request.pattern);
+    checks.text("pattern", &request.pattern, MAX_PATTERN);
+    checks.patterns("globs", &request.globs);
+    checks.range("context_lines", request.context_lines.into(), 0, MAX_CONTEXT);
+    checks.range("max_matches", request.max_matches.into(), 0, MAX_MATCHES);
+    checks.finish()
+}
+
 #[cfg(test)]
 mod tests {
     use super::{super::fields, *};
@@ -154,6 +224,16 @@ mod tests {
         assert_eq!(fields(replace(&request)), ["old"]);
         let request = SetAttributesRequest { sandbox_id: "s".into(), path: "p".into(), ..Default::default() };
         assert_eq!(fields(set_attributes(&request)), ["mode"]);
+        let open = ImportOpen { compression: 9, max_bytes: -1, max_entries: -1, ..ImportOpen::default() };
+        let expected = ["sandbox_id", "path", "compression", "max_bytes", "max_entries"];
+        assert_eq!(fields(import(&open)), expected);
+        let request = ExportRequest { exclude: vec!["\0".into()], ..ExportRequest::default() };
+        assert_eq!(fields(export(&request)), ["sandbox_id", "paths", "exclude[0]"]);
+        let request = FindRequest { types: vec![17], max_depth: -1, max_results: -1, ..FindRequest::default() };
+        assert_eq!(fields(find(&request)), ["sandbox_id", "path", "types[0]", "max_depth", "max_results"]);
+        let request = SearchRequest { context_lines: 21, max_matches: 100_001, ..SearchRequest::default() };
+        let expected = ["sandbox_id", "path", "pattern", "context_lines", "max_matches"];
+        assert_eq!(fields(search(&request)), expected);
     }
 
     #[test]

@@ -1,0 +1,206 @@
+//! Unpacking an archive into a directory as its bytes arrive.
+
+mod place;
+
+use super::{
+    compression::{Compression, Decoder},
+    error::{Error, Refusal, Result},
+    format::Reader,
+};
+use place::Placing;
+use rustix::fd::OwnedFd;
+use std::io::{self, Write};
+
+/// How entries are unpacked.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Rules {
+    /// Whether they get the owner and group, by number, that the archive has.
+    pub(crate) owners: bool,
+    /// Whether entries that are refused are left out. Else the first one ends it all.
+    pub(crate) skip_refused: bool,
+    /// Whether symbolic links may lead out of the directory. They are made, and never followed.
+    pub(crate) outside_links: bool,
+    /// Whether the directory itself gets the attributes that the archive has for it.
+    pub(crate) top: bool,
+}
+
+/// How much an archive may have.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// Bytes when it is not compressed.
+    pub(crate) bytes: u64,
+    /// Entries.
+    pub(crate) entries: u64,
+}
+
+/// What was unpacked.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Unpacked {
+    /// Regular files, hard links to them included.
+    pub(crate) files: u64,
+    /// Directories that the archive mentions.
+    pub(crate) directories: u64,
+    /// Symbolic links.
+    pub(crate) symlinks: u64,
+    /// Bytes of the regular files, holes included.
+    pub(crate) bytes: u64,
+    /// Entries that were left out: the first of them, and why.
+    pub(crate) refused: Vec<(String, Refusal)>,
+    /// How many those are in all.
+    pub(crate) refused_total: u64,
+}
+
+/// An archive that is being unpacked. One that is dropped leaves what was unpacked whole, and nothing of the entry under way.
+pub(crate) struct Import(State);
+
+enum State {
+    /// The first bytes, which say how it is compressed.
+    Beginning(Vec<u8>, Feed),
+    Decoding(Compression, Decoder<Feed>),
+    /// Nothing more can be done.
+    Over,
+}
+
+impl Import {
+    /// Begins to unpack into an open directory. Without a compression the first bytes tell which.
+    pub(crate) fn new(into: OwnedFd, compression: Option<Compression>, rules: Rules, limits: Limits) -> Result<Self> {
+        let feed = Feed {
+            reader: Reader::new(),
+            placing: Placing::new(into, rules, limits.entries),
+            read: 0,
+            limits,
+            failed: None,
+            wanted: Box::new(|| true),
+        };
+        Ok(Self(match compression {
+            None => State::Beginning(Vec::new(), feed),
+            Some(compression) => State::decoding(compression, feed)?,
+        }))
+    }
+
+    /// Takes bytes of the archive. `wanted` is asked now and then whether to go on.
+    pub(crate) fn take(&mut self, bytes: &[u8], wanted: Box<dyn Fn() -> bool + Send>) -> Result<()> {
+        match std::mem::replace(&mut self.0, State::Over) {
+            State::Beginning(mut first, mut feed) => {
+                first.extend_from_slice(bytes);
+                let Some(compression) = Compression::of(&first) else {
+                    self.0 = State::Beginning(first, feed);
+                    return Ok(());
+                };
+                feed.wanted = wanted;
+                self.0 = State::decoding(compression, feed)?;
+                self.write(&first)
+            }
+            State::Decoding(compression, mut decoder) => {
+                decoder.target().wanted = wanted;
+                self.0 = State::Decoding(compression, decoder);
+                self.write(bytes)
+            }
+            State::Over => Err(Error::GivenUp),
+        }
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        let State::Decoding(compression, decoder) = &mut self.0 else { return Err(Error::GivenUp) };
+        match decoder.write(bytes) {
+            Ok(()) => Ok(()),
+            Err(error) => decoder.target().explain(*compression, &error),
+        }
+    }
+
+    /// All bytes have come.
+    pub(crate) fn finish(mut self, wanted: Box<dyn Fn() -> bool + Send>) -> Result<Unpacked> {
+        let (compression, mut decoder) = match self.0 {
+            State::Beginning(first, feed) => {
+                self.0 = State::decoding(Compression::None, feed)?;
+                self.write(&first)?;
+                return self.finish(wanted);
+            }
+            State::Decoding(compression, decoder) => (compression, decoder),
+            State::Over => return Err(Error::GivenUp),
+        };
+        decoder.target().wanted = wanted;
+        if let Err(error) = decoder.finish() {
+            decoder.target().explain(compression, &error)?;
+        }
+        let feed = decoder.target();
+        if feed.read == 0 {
+            return Err(Error::damaged(b"", "it has not one byte"));
+        }
+        if !feed.reader.may_end() {
+            return Err(Error::damaged(feed.reader.current(), "it ends in the middle"));
+        }
+        feed.placing.finish()
+    }
+}
+
+impl State {
+    fn decoding(compression: Compression, feed: Feed) -> Result<Self> {
+        let decoder = Decoder::new(compression, feed).map_err(|error| Error::io("", error))?;
+        Ok(Self::Decoding(compression, decoder))
+    }
+}
+
+/// Where the bytes of the archive itself go.
+struct Feed {
+    reader: Reader,
+    placing: Placing,
+    /// Bytes that came.
+    read: u64,
+    limits: Limits,
+    /// What went wrong, which a decoder cannot pass on.
+    failed: Option<Error>,
+    wanted: Box<dyn Fn() -> bool + Send>,
+}
+
+impl Feed {
+    fn push(&mut self, bytes: &[u8]) -> Result<()> {
+        if !(self.wanted)() {
+            return Err(Error::GivenUp);
+        }
+        self.read = self.read.saturating_add(bytes.len() as u64);
+        if self.read > self.limits.bytes && !self.reader.has_ended() {
+            let entry = super::error::text(self.reader.current());
+            return Err(Error::TooLarge { entry, what: "bytes", most: self.limits.bytes });
+        }
+        self.reader.push(bytes, &mut self.placing)
+    }
+
+    /// What an error of the decoder means. What follows the end of the archive does not count, whatever it is.
+    fn explain(&mut self, compression: Compression, error: &io::Error) -> Result<()> {
+        if let Some(failed) = self.failed.take() {
+            return Err(failed);
+        }
+        if self.reader.has_ended() {
+            return Ok(());
+        }
+        let what = match compression {
+            Compression::None => format!("{error}"),
+            Compression::Gzip => format!("it cannot be decompressed as gzip: {error}"),
+            Compression::Zstd => format!(
+                "it cannot be decompressed as zstd: {error} (a window may have at most 8 MiB, so neither --ultra nor --long)"
+            ),
+        };
+        Err(Error::damaged(self.reader.current(), what))
+    }
+}
+
+impl Write for Feed {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.failed.is_some() {
+            return Err(io::ErrorKind::Other.into());
+        }
+        // A decoder gives a lot at once; whether it is still wanted is asked in between.
+        match self.push(bytes) {
+            Ok(()) => Ok(bytes.len()),
+            Err(error) => {
+                self.failed = Some(error);
+                Err(io::ErrorKind::Other.into())
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

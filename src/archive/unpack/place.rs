@@ -1,0 +1,352 @@
+//! Putting entries in their places. Each is reached by a step at a time from the directory that everything goes into, so none can
+//! lead elsewhere, whatever the archive says and whatever programs do to the directory meanwhile.
+
+use super::{Rules, Unpacked};
+use crate::archive::{
+    directory::Directories,
+    entry::{Entry, Kind},
+    error::{Error, Refusal, Result, text},
+    format::Receive,
+};
+use rustix::{
+    fs::{
+        AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, Uid, chownat, fchmod, fchown, futimens,
+        linkat, mkdirat, openat, statat, symlinkat, unlinkat, utimensat,
+    },
+    io::Errno,
+};
+use std::{
+    fs::File,
+    os::{
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::fs::FileExt,
+    },
+};
+
+/// Entries that are remembered as refused.
+const MOST_REFUSED: usize = 100;
+
+/// How often something that is in the way is removed before it counts as somebody else's.
+const TRIES: usize = 8;
+
+/// Set-user-id and set-group-id.
+const SET_ID: u32 = 0o6000;
+
+/// Puts entries in their places.
+pub(super) struct Placing {
+    directories: Directories,
+    rules: Rules,
+    most_entries: u64,
+    entries: u64,
+    done: Unpacked,
+    /// The file under way.
+    writing: Option<Writing>,
+    /// The directories above it that the archive has mentioned: they get their attributes when it is done with them.
+    above: Vec<Entry>,
+}
+
+/// A file that is being written.
+struct Writing {
+    file: File,
+    parent: OwnedFd,
+    entry: Entry,
+    name: Vec<u8>,
+    /// Whether it came whole.
+    is_whole: bool,
+}
+
+impl Drop for Writing {
+    fn drop(&mut self) {
+        if !self.is_whole {
+            // Nothing more can be done about one that cannot be removed.
+            let _ = unlinkat(&self.parent, self.name.as_slice(), AtFlags::empty());
+        }
+    }
+}
+
+/// The names on the way to an entry. None of them leads up.
+fn names(path: &[u8]) -> Result<Vec<&[u8]>, Refusal> {
+    if path.starts_with(b"/") {
+        return Err(Refusal::Absolute);
+    }
+    let names: Vec<_> = path.split(|byte| *byte == b'/').filter(|name| !name.is_empty() && *name != b".").collect();
+    if names.contains(&&b".."[..]) { Err(Refusal::LeadsOut) } else { Ok(names) }
+}
+
+/// Whether a symbolic link in a directory so deep leads out of the top.
+fn leads_out(target: &[u8], depth: usize) -> bool {
+    let mut depth = depth;
+    for name in target.split(|byte| *byte == b'/') {
+        match name {
+            b"" | b"." => {}
+            b".." if depth == 0 => return true,
+            b".." => depth -= 1,
+            _ => depth += 1,
+        }
+    }
+    target.starts_with(b"/")
+}
+
+impl Placing {
+    pub(super) fn new(into: OwnedFd, rules: Rules, most_entries: u64) -> Self {
+        Self {
+            directories: Directories::new(into),
+            rules,
+            most_entries,
+            entries: 0,
+            done: Unpacked::default(),
+            writing: None,
+            above: Vec::new(),
+        }
+    }
+
+    /// Gives the directories their attributes, and says what was done.
+    pub(super) fn finish(&mut self) -> Result<Unpacked> {
+        self.leave_to(&[])?;
+        Ok(std::mem::take(&mut self.done))
+    }
+
+    fn refuse(&mut self, entry: &Entry, why: Refusal) -> Result<()> {
+        let name = text(&entry.path);
+        if !self.rules.skip_refused {
+            return Err(Error::Refused { entry: name, why });
+        }
+        self.done.refused_total += 1;
+        if self.done.refused.len() < MOST_REFUSED {
+            self.done.refused.push((name, why));
+        }
+        Ok(())
+    }
+
+    /// Leaves the directories that an entry with these names is not in.
+    fn leave_to(&mut self, now: &[&[u8]]) -> Result<()> {
+        while let Some(last) = self.above.last() {
+            let path = names(&last.path).unwrap_or_default();
+            if now.len() > path.len() && now.starts_with(&path) {
+                break;
+            }
+            if let Some(entry) = self.above.pop() {
+                self.set_directory(&entry)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn set_directory(&mut self, entry: &Entry) -> Result<()> {
+        let path = names(&entry.path).unwrap_or_default();
+        let directory = match self.directories.open(&path, false) {
+            Ok(directory) => directory,
+            // Somebody has removed it or put something in its place, so it needs no attributes.
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(()),
+            Err(error) => return Err(Error::io(&entry.path, error)),
+        };
+        attributes(directory, entry, self.rules.owners).map_err(|error| Error::io(&entry.path, error))
+    }
+
+    fn place(&mut self, mut entry: Entry) -> Result<()> {
+        let path = entry.path.clone();
+        let way = match names(&path) {
+            Ok(way) => way,
+            Err(why) => return self.refuse(&entry, why),
+        };
+        self.leave_to(&way)?;
+        let Some((name, parents)) = way.split_last() else {
+            // The directory that everything goes into.
+            if entry.kind == Kind::Directory && self.rules.top {
+                entry.path.clear();
+                self.above.push(entry);
+            }
+            return Ok(());
+        };
+        match entry.kind {
+            Kind::Special => return self.refuse(&entry, Refusal::Special),
+            Kind::Symlink if leads_out(&entry.link, parents.len()) && !self.rules.outside_links => {
+                return self.refuse(&entry, Refusal::LinkLeadsOut);
+            }
+            Kind::HardLink => return self.hard_link(entry, parents, name),
+            _ => {}
+        }
+        let failed = |error| Error::io(&path, error);
+        let owners = self.rules.owners;
+        let parent = match self.directories.open(parents, true) {
+            Ok(parent) => parent,
+            Err(Errno::NOTDIR | Errno::LOOP) => return self.refuse(&entry, Refusal::ThroughLink),
+            Err(error) => return Err(failed(error)),
+        };
+        match entry.kind {
+            Kind::Symlink => {
+                instead(parent, name, || symlinkat(entry.link.as_slice(), parent, *name)).map_err(failed)?;
+                if owners {
+                    let (uid, gid) = owner(&entry);
+                    chownat(parent, *name, uid, gid, AtFlags::SYMLINK_NOFOLLOW).map_err(failed)?;
+                }
+                utimensat(parent, *name, &times(&entry), AtFlags::SYMLINK_NOFOLLOW).map_err(failed)?;
+                self.done.symlinks += 1;
+            }
+            Kind::Directory => {
+                // Open to its user until the archive is done with it.
+                let make = || mkdirat(parent, *name, Mode::from_raw_mode(0o700 | entry.mode & 0o777));
+                match make() {
+                    Err(Errno::EXIST) if is_directory(parent, name).map_err(failed)? => {}
+                    Err(Errno::EXIST) => instead(parent, name, make).map_err(failed)?,
+                    made => made.map_err(failed)?,
+                }
+                self.done.directories += 1;
+                self.above.push(entry);
+            }
+            _ => {
+                let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                let create = || openat(parent, *name, flags, Mode::from_raw_mode(0o600));
+                let file = File::from(instead(parent, name, create).map_err(failed)?);
+                let parent = parent.try_clone_to_owned().map_err(|error| Error::io(&path, error))?;
+                self.writing = Some(Writing { file, parent, entry, name: name.to_vec(), is_whole: false });
+            }
+        }
+        Ok(())
+    }
+
+    fn hard_link(&mut self, entry: Entry, parents: &[&[u8]], name: &[u8]) -> Result<()> {
+        let failed = |error| Error::io(&entry.path, error);
+        let target = match names(&entry.link) {
+            Ok(target) => target,
+            Err(_) => return self.refuse(&entry, Refusal::HardLinkLeadsOut),
+        };
+        let Some((target_name, target_parents)) = target.split_last() else {
+            return self.refuse(&entry, Refusal::HardLinkLeadsOut);
+        };
+        let from = match self.directories.open(target_parents, false) {
+            Ok(from) => from.try_clone_to_owned().map_err(|error| Error::io(&entry.link, error))?,
+            Err(Errno::NOTDIR | Errno::LOOP) => return self.refuse(&entry, Refusal::HardLinkLeadsOut),
+            Err(error) => return Err(Error::io(&entry.link, error)),
+        };
+        let parent = match self.directories.open(parents, true) {
+            Ok(parent) => parent,
+            Err(Errno::NOTDIR | Errno::LOOP) => return self.refuse(&entry, Refusal::ThroughLink),
+            Err(error) => return Err(failed(error)),
+        };
+        let original =
+            statat(&from, *target_name, AtFlags::SYMLINK_NOFOLLOW).map_err(|error| Error::io(&entry.link, error))?;
+        if FileType::from_raw_mode(original.st_mode) == FileType::Directory {
+            return self.refuse(&entry, Refusal::HardLinkLeadsOut);
+        }
+        // One that is there already must not be removed to make room for itself.
+        let there = statat(parent, name, AtFlags::SYMLINK_NOFOLLOW);
+        if there.is_ok_and(|there| (there.st_dev, there.st_ino) == (original.st_dev, original.st_ino)) {
+            self.done.files += 1;
+            return Ok(());
+        }
+        instead(parent, name, || linkat(&from, *target_name, parent, name, AtFlags::empty())).map_err(failed)?;
+        self.done.files += 1;
+        Ok(())
+    }
+}
+
+impl Receive for Placing {
+    fn begin(&mut self, entry: Entry) -> Result<()> {
+        self.entries += 1;
+        if self.entries > self.most_entries {
+            return Err(Error::TooLarge { entry: text(&entry.path), what: "entries", most: self.most_entries });
+        }
+        if entry.path.contains(&0) || entry.link.contains(&0) {
+            return Err(Error::damaged(&entry.path, "its name has a NUL in it"));
+        }
+        self.place(entry)
+    }
+
+    fn data(&mut self, at: u64, bytes: &[u8]) -> Result<()> {
+        // What was refused has bytes that nobody wants.
+        let Some(writing) = &self.writing else { return Ok(()) };
+        writing.file.write_all_at(bytes, at).map_err(|error| Error::io(&writing.entry.path, error))
+    }
+
+    fn end(&mut self) -> Result<()> {
+        let Some(mut writing) = self.writing.take() else { return Ok(()) };
+        let entry = &writing.entry;
+        let failed = |error| Error::io(&entry.path, error);
+        // A hole at the end.
+        if entry.map.is_some() {
+            writing.file.set_len(entry.size).map_err(failed)?;
+        }
+        attributes(writing.file.as_fd(), entry, self.rules.owners).map_err(|error| failed(error.into()))?;
+        self.done.files += 1;
+        self.done.bytes = self.done.bytes.saturating_add(entry.size);
+        writing.is_whole = true;
+        Ok(())
+    }
+}
+
+/// Makes something in the place of what is there, unless that is a directory.
+fn instead<T>(parent: BorrowedFd<'_>, name: &[u8], make: impl Fn() -> Result<T, Errno>) -> Result<T, Errno> {
+    for _ in 0..TRIES {
+        match make() {
+            Err(Errno::EXIST) => match unlinkat(parent, name, AtFlags::empty()) {
+                Ok(()) | Err(Errno::NOENT) => {}
+                Err(error) => return Err(error),
+            },
+            made => return made,
+        }
+    }
+    Err(Errno::EXIST)
+}
+
+fn is_directory(parent: BorrowedFd<'_>, name: &[u8]) -> Result<bool, Errno> {
+    match statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(found) => Ok(FileType::from_raw_mode(found.st_mode) == FileType::Directory),
+        Err(Errno::NOENT) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+fn owner(entry: &Entry) -> (Option<Uid>, Option<Gid>) {
+    (Some(Uid::from_raw(entry.uid)), Some(Gid::from_raw(entry.gid)))
+}
+
+fn times(entry: &Entry) -> Timestamps {
+    let (seconds, nanos) = entry.mtime;
+    Timestamps {
+        last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
+        last_modification: Timespec { tv_sec: seconds, tv_nsec: nanos.into() },
+    }
+}
+
+/// A new owner takes set-user-id away, so the mode comes after it, and the times last.
+fn attributes(file: BorrowedFd<'_>, entry: &Entry, owners: bool) -> Result<(), Errno> {
+    let mut mode = entry.mode;
+    if owners {
+        let (uid, gid) = owner(entry);
+        fchown(file, uid, gid)?;
+    } else if entry.kind == Kind::File {
+        // It was meant for another owner.
+        mode &= !SET_ID;
+    }
+    fchmod(file, Mode::from_raw_mode(mode))?;
+    futimens(file, &times(entry))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_that_leads_out_is_known_by_its_words() {
+        for (target, depth, expected) in [
+            ("/etc/passwd", 3, true),
+            ("..", 0, true),
+            ("..", 1, false),
+            ("a/../../b", 0, true),
+            ("a/../b", 0, false),
+            ("../../x", 1, true),
+            ("./x//y/..", 0, false),
+        ] {
+            assert_eq!(leads_out(target.as_bytes(), depth), expected, "{target} at {depth}");
+        }
+    }
+
+    #[test]
+    fn names_do_not_lead_up() {
+        assert_eq!(names(b"./a//b/."), Ok(vec![&b"a"[..], b"b"]));
+        assert_eq!(names(b"./"), Ok(vec![]));
+        assert_eq!(names(b"/a"), Err(Refusal::Absolute));
+        assert_eq!(names(b"a/../b"), Err(Refusal::LeadsOut));
+    }
+}

@@ -1,0 +1,133 @@
+//! `sandshell cp` of directories, and `sandshell run --workspace`: a project goes in, is worked on, and comes out.
+
+use crate::kit::{
+    Options, Sandbox, Server,
+    cli::{prints, refuses, sandshell},
+    create_sandbox, v1,
+};
+use std::{
+    fs,
+    os::unix::fs::{PermissionsExt, symlink},
+    path::Path,
+};
+
+async fn sandbox() -> (Server, Sandbox) {
+    let server = Server::start(Options::default());
+    let s = create_sandbox(&server, v1::CreateSandboxRequest::default()).await;
+    (server, s)
+}
+
+/// The words of `cp`.
+fn cp<'a>(url: &'a str, arguments: &[&'a str]) -> Vec<&'a str> {
+    [&["cp", "--server", url], arguments].concat()
+}
+
+/// A small project.
+fn project(at: &Path) {
+    fs::create_dir_all(at.join("src/empty")).unwrap();
+    fs::create_dir_all(at.join("target")).unwrap();
+    fs::write(at.join("src/main"), "#!/bin/sh\necho built\n").unwrap();
+    fs::set_permissions(at.join("src/main"), fs::Permissions::from_mode(0o750)).unwrap();
+    fs::write(at.join("target/out"), "of here").unwrap();
+    fs::write(at.join("notes.log"), "log").unwrap();
+    fs::write(at.join(".gitignore"), "target/\n*.log\n").unwrap();
+    symlink("src/main", at.join("link")).unwrap();
+    symlink("/usr/bin/python3", at.join("python")).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_goes_in_and_comes_out() {
+    let (server, s) = sandbox().await;
+    let (url, here) = (server.url(), tempfile::tempdir().unwrap());
+    let (from, to) = (here.path().join("from"), here.path().join("to"));
+    project(&from);
+    let (from_text, to_text) = (from.to_str().unwrap(), to.to_str().unwrap());
+    let inside = format!("{}:/tmp/new/project", s.id);
+    prints(&cp(&url, &["-r", from_text, &inside]));
+    let tree = "cd /tmp/new/project; find . | sort; stat -c %a src/main; readlink python; cd - >/dev/null";
+    let all = ".\n./.gitignore\n./link\n./notes.log\n./python\n./src\n./src/empty\n./src/main\n./target\n./target/out\n750\n/usr/bin/python3\n";
+    s.run(tree).await.expect(all, "", 0);
+    // What comes out is a stranger's: a link that leads out of the directory is told, and all else comes.
+    refuses(&cp(&url, &[&inside, to_text]), &["1 entries were left out", "python", "leads out"]);
+    assert_eq!(fs::read(to.join("src/main")).unwrap(), fs::read(from.join("src/main")).unwrap());
+    assert_eq!(fs::metadata(to.join("src/main")).unwrap().permissions().mode() & 0o777, 0o750);
+    assert_eq!(fs::read_link(to.join("link")).unwrap(), Path::new("src/main"));
+    assert!(to.join("src/empty").is_dir() && to.join("target/out").exists());
+    assert!(fs::symlink_metadata(to.join("python")).is_err());
+    // A part of it.
+    s.run("rm -r /tmp/new").await;
+    prints(&cp(&url, &["--gitignore", "--exclude", "link", from_text, &inside]));
+    let part = ".\n./.gitignore\n./python\n./src\n./src/empty\n./src/main\n750\n/usr/bin/python3\n";
+    s.run(tree).await.expect(part, "", 0);
+    let again = here.path().join("again");
+    prints(&cp(&url, &["--exclude", "/python", "--exclude", ".git*", &inside, again.to_str().unwrap()]));
+    assert_eq!(fs::read_dir(&again).unwrap().count(), 1);
+    // What is not there, or is no place for a directory.
+    refuses(&cp(&url, &[&format!("{}:/tmp/none", s.id), to_text]), &["/tmp/none", "was not found"]);
+    s.write("/tmp/file", "x").await;
+    refuses(&cp(&url, &[from_text, &format!("{}:/tmp/file", s.id)]), &["/tmp/file"]);
+    refuses(&cp(&url, &["--exclude", "a{b", from_text, &inside]), &["--exclude", "a{b"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hostile_sandbox_writes_nothing_elsewhere() {
+    let (server, s) = sandbox().await;
+    let (url, here) = (server.url(), tempfile::tempdir().unwrap());
+    let (to, outside) = (here.path().join("to"), here.path().join("outside"));
+    fs::create_dir(&to).unwrap();
+    fs::create_dir(&outside).unwrap();
+    // A link of ours where the sandbox has a directory, and one of the sandbox's that leads to it.
+    symlink(&outside, to.join("d")).unwrap();
+    let evil = format!(
+        "mkdir -p /tmp/t/d; printf evil > /tmp/t/d/f; ln -s {} /tmp/t/l; printf x > /tmp/t/x",
+        outside.display()
+    );
+    s.run(&evil).await.expect("", "", 0);
+    refuses(&["cp", "--server", &url, &format!("{}:/tmp/t", s.id), to.to_str().unwrap()], &["l: it"]);
+    assert_eq!(fs::read_dir(&outside).unwrap().count(), 0);
+    // The directory of the sandbox is in the place of our link.
+    assert_eq!(fs::read(to.join("d/f")).unwrap(), b"evil");
+    assert_eq!(fs::read(to.join("x")).unwrap(), b"x");
+}
+
+#[test]
+fn a_project_is_worked_on_in_a_run() {
+    let here = tempfile::tempdir().unwrap();
+    let (project_at, out) = (here.path().join("project"), here.path().join("out"));
+    project(&project_at);
+    let (project_text, out_text) = (project_at.to_str().unwrap(), out.to_str().unwrap());
+    let said = prints(&[
+        "run",
+        "--workspace",
+        project_text,
+        "--export",
+        out_text,
+        "pwd; ls -A; ./link",
+        "echo more >> src/main; echo new > new; mkdir target; echo of there > target/out; rm link",
+    ]);
+    assert_eq!(said, "/workspace\n.gitignore\nlink\npython\nsrc\nbuilt\n");
+    assert_eq!(fs::read_to_string(out.join("src/main")).unwrap(), "#!/bin/sh\necho built\nmore\n");
+    assert_eq!(fs::read_to_string(out.join("new")).unwrap(), "new\n");
+    assert!(!out.join("target").exists(), "what .gitignore names stays");
+    assert!(!out.join("src/empty").exists(), "what has not changed stays");
+    // Into the project itself, with all that is ignored; the exit code is the command's.
+    let again = sandshell(&[
+        "run",
+        "--workspace",
+        project_text,
+        "--ignored",
+        "--export",
+        project_text,
+        "cat target/out; echo of there > target/out; exit 7",
+    ]);
+    assert_eq!((again.status.code(), again.stdout.as_slice()), (Some(7), &b"of here"[..]), "{again:?}");
+    assert_eq!(fs::read_to_string(project_at.join("target/out")).unwrap(), "of there\n");
+    assert_eq!(fs::read_to_string(project_at.join("notes.log")).unwrap(), "log");
+    // An archive.
+    let archive = here.path().join("out.tar.gz");
+    prints(&["run", "--export", archive.to_str().unwrap(), "cd /workspace; mkdir d; echo x > d/f"]);
+    let listed = std::process::Command::new("tar").arg("-tzf").arg(&archive).output().unwrap();
+    let listed = String::from_utf8(listed.stdout).unwrap();
+    assert!(listed.ends_with("d/\nd/f\n"), "{listed}");
+    assert_eq!(fs::read_dir(here.path()).unwrap().count(), 3, "no drafts are left");
+}
