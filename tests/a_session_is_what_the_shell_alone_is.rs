@@ -34,8 +34,11 @@ async fn a_sequence_does_what_it_does_in_the_shell_alone(at: At) {
                 assert!(is_script, "the shell alone ended at `{command}` of\n{}", commands.join("\n"));
                 break;
             };
+            // What zsh alone cannot parse leaves it the status of an earlier failure. Here it is that of a text that fails.
+            let kept = at.shell == Shell::Zsh && *status != 0 && got.err().contains("parse error");
+            let is_same = got.stdout == *stdout && (got.exit_code() == *status || kept && got.exit_code() == 1);
             assert!(
-                got.stdout == *stdout && got.exit_code() == *status && !got.exited.shell_exited,
+                is_same && !got.exited.shell_exited,
                 "`{command}` prints {:?} and returns {status} in the shell alone, and {got:?} here, after\n{}",
                 String::from_utf8_lossy(stdout),
                 commands[..number].join("\n")
@@ -57,8 +60,10 @@ async fn what_a_sequence_has_made_comes_back(at: At) {
                 typed.push(command);
             }
             let before = state(&session, at.shell).await;
-            // To wait for an idle shell takes longer than all the rest.
-            if dice.below(20) == 0 {
+            // To wait for an idle shell takes longer than all the rest. (Whether one that shows what it does has saved its state
+            // cannot be seen by how much it writes.)
+            let is_quiet = !typed.iter().any(|command| command == "\\set -v" || command == "\\set -x");
+            if dice.below(20) == 0 && is_quiet {
                 session.settled().await;
                 typed.push("\\kill -9 $$".to_owned());
             } else {
@@ -121,7 +126,10 @@ async fn alone(sandbox: &Sandbox, shell: Shell, commands: &[String]) -> Vec<(Vec
         let stdout = rest[..at].to_vec();
         rest = &rest[at + mark.len()..];
         let end = find(rest, mark.as_bytes()).expect("the end of a status");
-        answers.push((stdout, String::from_utf8_lossy(&rest[..end]).parse().expect("a status")));
+        let status = String::from_utf8_lossy(&rest[..end]).parse();
+        let all = String::from_utf8_lossy(&text);
+        answers
+            .push((stdout, status.unwrap_or_else(|_| panic!("no status in {all:?}, after\n{}", commands.join("\n")))));
         rest = &rest[end + mark.len()..];
     }
     answers

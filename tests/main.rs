@@ -105,5 +105,6 @@ mod tls_protects_the_connection;
 mod trees_go_in_and_come_out;
 mod unknown_ids_are_not_found;
 mod watchers_that_take_nothing_cost_little;
+mod what_a_killed_shell_had_not_saved_is_told;
 mod what_is_unfinished_is_bounded;
 mod what_never_ran_is_no_success;

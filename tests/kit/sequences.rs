@@ -84,7 +84,14 @@ impl<'a> Sequences<'a> {
                 format!("{}{separator}{name}{parentheses} {{\n{body}\n}}", keyword.trim_end())
             }
             8 => {
-                let (name, mut body) = (self.one(ALIASES), self.body());
+                // What follows an alias is on the line of a here-document's last word, so that it does not end. A session ends it
+                // with the command, and the shell alone takes all later commands for a part of it.
+                let (name, mut body) = loop {
+                    let (name, body) = (self.one(ALIASES), self.body());
+                    if !body.contains("<<") {
+                        break (name, body);
+                    }
+                };
                 if !self.has_lists() {
                     // Outside of functions dash and ash refuse it alone, and not in a text that is evaluated by `command`.
                     body = body.replace("local ", "");

@@ -54,6 +54,9 @@ impl Driver {
         if let Some(saved) = self.shell.keeper.take() {
             self.saved = Some(saved);
         }
+        let unsaved = self.shell.keeper.unsaved();
+        // The command that has ended the shell knows that it has.
+        let known_to_end = u64::from(self.session.known().running.is_some());
         let mut launch = self.launch.clone();
         launch.login = false;
         if self.saved.is_some() {
@@ -77,7 +80,10 @@ impl Driver {
             other => other,
         };
         match restarted {
-            Ok((shell, holder)) => {
+            Ok((mut shell, holder)) => {
+                if unsaved > known_to_end {
+                    shell.not_restored.add_changes(unsaved);
+                }
                 let not_restored = shell.not_restored.clone().told().into();
                 self.session.update(|known| known.next_shell(shell.pid, holder.name(), not_restored));
                 self.shell = shell;

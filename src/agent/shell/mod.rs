@@ -155,6 +155,7 @@ impl Shell {
         let lines = self.dialect.run(&call, self.last_tag.wrapping_add(1), directory);
         let tag = self.next_tag();
         self.say(&lines)?;
+        self.keeper.given_a_command();
         Ok(tag)
     }
 
@@ -183,6 +184,7 @@ impl Shell {
         self.keep_traps()?;
         let (saved, patience) = (self.next_tag(), self.next_tag());
         self.say(&self.dialect.save(saved, self.directory.path()))?;
+        self.keeper.asked();
         if let Some(lines) = self.dialect.patience(patience, self.directory.path()) {
             self.say(&lines)?;
         }

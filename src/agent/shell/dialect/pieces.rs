@@ -140,6 +140,8 @@ impl Dialect {
             Kind::Option if text.starts_with(b"set ") => (Turn::LateOption, builtin(text)),
             Kind::Option => (Turn::Option, builtin(text)),
             Kind::Trap if matches!(&*name, "DEBUG" | "ERR" | "ZERR" | "RETURN") => (Turn::Hook, builtin(text)),
+            // It is understood as a function is, when it is set.
+            Kind::Trap if self == Self::Zsh => (Turn::Function, zsh::trap(text, syntax)),
             Kind::Trap => (Turn::Trap, builtin(text)),
             Kind::Umask => (Turn::Other, [b"umask ", text.trim_ascii()].concat()),
             Kind::Parameter => return None,

@@ -1,6 +1,6 @@
 //! What zsh has listed, as zsh takes it back.
 
-use super::pieces::word;
+use super::{pieces::word, quoting::quoted};
 use crate::agent::shell::saved::{Item, Kind};
 
 /// Options that decide how a function's text is understood, and which of them are on in a new shell.
@@ -45,6 +45,13 @@ pub(super) fn function(text: &[u8], syntax: &[u8]) -> Option<Vec<u8>> {
     let (name, body) = (&text[..at], &text[at + 1..]);
     let define = b"\\builtin eval \"function ${(qqqq)1} {\n$2\n}\" } ".as_slice();
     Some([b"() { \\builtin setopt localoptions norcquotes; ".as_slice(), syntax, define, name, b" ", body].concat())
+}
+
+/// Aliases of the time when the user set the trap are no longer in what zsh lists, and others must not get into it.
+pub(super) fn trap(text: &[u8], syntax: &[u8]) -> Vec<u8> {
+    let set = b"\\builtin eval \"\\builtin $1\" } ".as_slice();
+    let options = b"() { \\builtin setopt localoptions noaliases nolocaltraps; ".as_slice();
+    [options, syntax, set, &quoted(text)].concat()
 }
 
 /// zsh lists a floating point number with as many digits as it shows, and without saying how many these are.

@@ -17,19 +17,32 @@ pub(crate) struct Keeper {
     /// When the state that is coming has begun to come.
     began: Option<Instant>,
     took: Duration,
+    commands: Commands,
+}
+
+/// Which commands a state knows of.
+#[derive(Debug, Default)]
+struct Commands {
+    /// How many the shell was given.
+    given: u64,
+    /// How many of them the last state has.
+    saved: u64,
+    /// How many a state will have that the shell was asked for and that has not come.
+    asked: Option<u64>,
 }
 
 impl Keeper {
     /// Reads from a FIFO. What is kept is charged to the budget.
     pub(in crate::agent::shell) fn new(fifo: Fifo, dialect: Dialect, budget: &Arc<Budget>) -> Self {
         let (budget, reader) = (Arc::clone(budget), Reader::new(dialect, Arc::clone(budget)));
-        Self { fifo, dialect, budget, reader, began: None, took: Duration::ZERO }
+        Self { fifo, dialect, budget, reader, began: None, took: Duration::ZERO, commands: Commands::default() }
     }
 
     /// Reads from another FIFO from now on.
     pub(in crate::agent::shell) fn reads_from(&mut self, fifo: Fifo) {
         let reader = Reader::new(self.dialect, Arc::clone(&self.budget));
         (self.fifo, self.reader, self.began) = (fifo, reader, None);
+        self.commands.asked = None;
     }
 
     /// Waits for more of what the shell saves, and returns it when it is whole. May be cancelled without loss.
@@ -50,6 +63,21 @@ impl Keeper {
         latest
     }
 
+    /// The shell is given a command.
+    pub(in crate::agent::shell) fn given_a_command(&mut self) {
+        self.commands.given += 1;
+    }
+
+    /// The idle shell is asked for its state. When it comes, the next command may have begun.
+    pub(in crate::agent::shell) fn asked(&mut self) {
+        self.commands.asked = Some(self.commands.given);
+    }
+
+    /// How many commands the shell was given since it has saved its state last.
+    pub(crate) fn unsaved(&self) -> u64 {
+        self.commands.given - self.commands.saved
+    }
+
     /// How long it has taken to save the last state.
     pub(crate) fn took(&self) -> Duration {
         self.took
@@ -60,6 +88,8 @@ impl Keeper {
         let saved = self.reader.feed(data);
         if saved.is_some() {
             self.took = began.elapsed();
+            // A shell that was not asked is about to end.
+            self.commands.saved = self.commands.asked.take().unwrap_or(self.commands.given);
         }
         if !self.reader.is_in_the_middle() {
             self.began = None;

@@ -19,6 +19,14 @@ impl NotRestored {
         Self { names: vec!["everything".to_owned()], more: 0 }
     }
 
+    /// Adds what so many commands have changed. It is not known by name.
+    pub(crate) fn add_changes(&mut self, commands: u64) {
+        self.add(match commands {
+            1 => "changes of the last command".to_owned(),
+            more => format!("changes of the last {more} commands"),
+        });
+    }
+
     /// Adds a name.
     pub(in crate::agent::shell) fn add(&mut self, mut name: String) {
         if self.names.len() >= MOST_NAMES {
