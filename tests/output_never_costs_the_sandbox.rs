@@ -198,7 +198,10 @@ async fn all_at_once(place: &Place, print: &str, runs: usize, most: i64) -> Vec<
 async fn many_runs_that_print_much_at_once(on: Runtime) {
     let place = Place::new(on, 64 << 20).await;
     for got in all_at_once(&place, "head -c 20000000 /dev/zero", 8, 0).await {
-        assert_eq!((got.exit_code(), got.stdout.len(), got.truncated.0), (0, 1 << 20, Some(1 << 19)));
+        let (kept, at) = (got.stdout.len(), got.truncated.0.expect("it prints more than is kept"));
+        assert_eq!(got.exit_code(), 0);
+        // The usual MiB, or what pieces that are still on their way to the others leave of it.
+        assert!((64 << 10..=1 << 20).contains(&kept) && kept.abs_diff(2 * at as usize) <= 1, "{at} of {kept}");
     }
     place.check().await;
 }
