@@ -189,12 +189,14 @@ async fn a_daemon_that_crashes_while_sandboxes_are_made() {
         }
         docker.again();
         let containers = || docker.run(&["ps", "-aq", "--filter", "label=sandshell.sandbox"]).lines().count();
-        within::until("the rest is gone", async || containers() == made.len()).await;
+        let directories = || server.data_dir().join("docker/sandboxes").read_dir().expect("a directory").count();
+        // A container goes first, and its directory when that is sure.
+        let left = || (containers(), directories());
+        within::until("the rest is gone", async || left() == (made.len(), made.len())).await;
         for sandbox_id in made {
             clients.sandboxes.delete_sandbox(v1::DeleteSandboxRequest { sandbox_id }).await.expect("a deletion");
         }
-        let directories = server.data_dir().join("docker/sandboxes").read_dir().expect("a directory").count();
-        assert_eq!((containers(), directories), (0, 0));
+        assert_eq!(left(), (0, 0));
     }
     tokio::task::spawn_blocking(move || drop((server, docker))).await.expect("the end");
 }

@@ -83,6 +83,8 @@ fn kind_of_sqlite(code: u32) -> Kind {
     /// `SQLITE_BUSY` and `SQLITE_LOCKED`: another process writes for too long.
     const BUSY: [u32; 2] = [5, 6];
     const FULL: u32 = 13;
+    /// Too many open files, most often.
+    const CANNOT_OPEN: u32 = 14;
     /// Errors of the file system beside writing: SQLite says these, and not `SQLITE_FULL`, where it could not make or enlarge
     /// its shared memory and its journal.
     const FULL_BY_IO: [u32; 3] = [
@@ -92,6 +94,7 @@ fn kind_of_sqlite(code: u32) -> Kind {
     ];
     match code {
         code if BUSY.contains(&(code & 0xff)) => Kind::Unreachable,
+        code if code & 0xff == CANNOT_OPEN => Kind::Unreachable,
         code if code & 0xff == FULL => Kind::Full,
         // A failed write has other causes too, but none that a client could do more about.
         code if FULL_BY_IO.contains(&code) => Kind::Full,
@@ -134,9 +137,9 @@ mod tests {
 
     #[test]
     fn codes_say_whether_it_is_worth_trying_again() {
-        assert_eq!([5, 261, 517, 6, 262].map(kind_of_sqlite), [Kind::Unreachable; 5]);
+        assert_eq!([5, 261, 517, 6, 262, 14].map(kind_of_sqlite), [Kind::Unreachable; 6]);
         assert_eq!([13, 4874, 778].map(kind_of_sqlite), [Kind::Full; 3]);
-        assert_eq!([1, 11, 26, 14, 2067].map(kind_of_sqlite), [Kind::Other; 5]);
+        assert_eq!([1, 11, 26, 2067].map(kind_of_sqlite), [Kind::Other; 4]);
         assert_eq!(["08006", "57P01", "57014", "53300"].map(kind_of_postgres), [Kind::Unreachable; 4]);
         assert_eq!((kind_of_postgres("53100"), kind_of_postgres("23505")), (Kind::Full, Kind::Other));
     }

@@ -41,6 +41,8 @@ const FILE: &str = "sandshell.db";
 
 /// SQLite has one writer. With one connection that writes nobody in this process ever waits for a lock of another; other
 /// processes (`sandshell key`) wait by `busy_timeout`. Readers see the last commit and wait for nobody.
+///
+/// All are opened at the start: a server whose descriptors are used up must still be able to look.
 const SQLITE_WRITERS: u32 = 1;
 const SQLITE_READERS: u32 = 4;
 const POSTGRES_CONNECTIONS: u32 = 16;
@@ -159,7 +161,7 @@ async fn try_to_connect(url: &str, durability: Durability) -> std::result::Resul
 async fn pool(url: &str, connections: u32, durability: Durability, access: Access) -> Result<AnyPool> {
     let options = AnyPoolOptions::new()
         .max_connections(connections)
-        .min_connections(1)
+        .min_connections(if is_sqlite(url) { connections } else { 1 })
         // The wait has a limit of its own: see `work`.
         .acquire_timeout(work::LONGEST_WAIT)
         // A connection that is alone must not be closed: an SQLite in memory would be gone.
@@ -191,6 +193,8 @@ async fn prepare(
     connection.execute("PRAGMA busy_timeout = 4000").await?;
     connection.execute("PRAGMA journal_mode = WAL").await?;
     connection.execute("PRAGMA foreign_keys = ON").await?;
+    // A statement needs no file of its own, so none fails because there are too many open files.
+    connection.execute("PRAGMA temp_store = MEMORY").await?;
     let synchronous = match durability {
         Durability::Kill => "PRAGMA synchronous = NORMAL",
         Durability::PowerCut => "PRAGMA synchronous = FULL",

@@ -108,14 +108,18 @@ fn start(dir: &Path, parent: u32, options: &[&str]) {
     command.stdout(out.try_clone().expect("a log")).stderr(out).process_group(0);
     // It ends by itself when its parent does.
     drop(command.spawn().expect("tests/docker/dockerd"));
-    let said =
-        || fs::read_to_string(&log).unwrap_or_default() + &fs::read_to_string(dir.join("log")).unwrap_or_default();
+    until_ready(dir, &|| fs::read_to_string(&log).unwrap_or_default(), || dir.join("ready").exists());
+    let _ = fs::remove_file(log);
+}
+
+/// Waits for a daemon, and says what it and its starter said if it does not come.
+fn until_ready(dir: &Path, starter: &dyn Fn() -> String, is_ready: impl Fn() -> bool) {
+    let said = || starter() + &fs::read_to_string(dir.join("log")).unwrap_or_default();
     let ready = ask_until(USUAL * 2, || {
         assert!(!dir.join("failed").exists(), "no Docker daemon (`apt-get install docker.io`?):\n{}", said());
-        dir.join("ready").exists().then_some(())
+        is_ready().then_some(())
     });
     assert!(ready.is_some(), "a Docker daemon did not become ready:\n{}", said());
-    let _ = fs::remove_file(log);
 }
 
 impl Docker {
@@ -202,7 +206,7 @@ impl Docker {
     pub fn again(&self) {
         let ask = self.dir.join("again");
         fs::write(&ask, "").expect("a file");
-        ask_until(USUAL * 2, || (!ask.exists()).then_some(())).expect("the daemon is back");
+        until_ready(&self.dir, &String::new, || self.dir.exists() && !ask.exists());
     }
 }
 
