@@ -71,6 +71,32 @@ fn the_last_ones_exit_code_is_its_own() {
 }
 
 #[test]
+fn each_command_is_an_object_for_machines() {
+    let got = run(&["--json", "cd /usr; echo o; echo e >&2; (exit 3)", "printf '\\377'", "kill -9 $$"]);
+    let all: Vec<serde_json::Value> =
+        String::from_utf8_lossy(&got.stdout).lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert!(all.len() == 3 && got.status.code() == Some(137), "{got:?}");
+    let first = &all[0];
+    assert_eq!((&first["stdout"], &first["stderr"]), (&"o\n".into(), &"e\n".into()));
+    assert_eq!((&first["exit_code"], &first["reason"]), (&3.into(), &"exited".into()));
+    assert_eq!(first["working_directory"], "/usr");
+    assert!(first["duration_seconds"].as_f64().is_some_and(|seconds| seconds > 0.0), "{first}");
+    let (sandbox, session, command) = (&first["sandbox_id"], &first["session_id"], &first["command_id"]);
+    let begins = |id: &serde_json::Value, with: &serde_json::Value| {
+        id.as_str().is_some_and(|id| id.starts_with(&format!("{}/", with.as_str().unwrap_or("?"))))
+    };
+    assert!(begins(session, sandbox) && begins(command, session), "{first}");
+    assert_eq!(first["stdout_truncated"], false);
+    assert_eq!(all[1]["stdout"], "\u{fffd}");
+    assert_eq!((&all[2]["shell_exited"], &all[2]["signal"]), (&true.into(), &9.into()));
+    // More than is kept of it.
+    let got = run(&["--json", "head -c 17000000 /dev/zero | tr '\\0' x"]);
+    let only: serde_json::Value = serde_json::from_slice(&got.stdout).expect("JSON");
+    assert_eq!((only["stdout"].as_str().map(str::len), &only["stdout_truncated"]), (Some(16 << 20), &true.into()));
+    assert_eq!(only["exit_code"], 0);
+}
+
+#[test]
 fn outputs_are_apart_and_exact() {
     expect(&run(&["echo o; echo e >&2", "printf x"]), b"o\nx", b"e\n", 0);
     expect(&run(&[r"printf '\000\377\r\n\033[31m'"]), b"\0\xff\r\n\x1b[31m", b"", 0);

@@ -30,22 +30,22 @@ pub(super) enum End {
     NobodyReads,
 }
 
-/// Starts a command and follows it. `current` is its id while it runs.
+/// Starts a command and follows it. `current` is its id while it runs. Returns its id too.
 pub(super) async fn follow(
     sessions: &mut Sessions,
     requests: impl IntoStreamingRequest<Message = ExecRequest>,
     current: &watch::Sender<Option<String>>,
+    outputs: &mut Outputs,
     terminal: bool,
-) -> Result<End, CliError> {
+) -> Result<(String, End), CliError> {
     let mut stream = sessions.exec(requests).await?.into_inner();
-    let mut outputs = Outputs::new();
     let mut position = AttachRequest::default();
     loop {
         match stream.message().await {
             Ok(Some(message)) => {
-                if let Some(end) = take(message, &mut position, current, &mut outputs, terminal).await {
+                if let Some(end) = take(message, &mut position, current, outputs, terminal).await {
                     current.send_replace(None);
-                    return Ok(end);
+                    return Ok((position.command_id, end));
                 }
             }
             Ok(None) => return Err(Status::unavailable("the stream ended before the command did").into()),

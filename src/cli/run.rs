@@ -5,20 +5,25 @@ use super::{
     creation,
     error::CliError,
     files::Inside,
-    follow::{Signals, exit_code, follow, is_last, say_not_restored},
+    follow::{End, Signals, exit_code, follow, is_last, say_not_restored},
     log::{self, LogFormat},
+    table,
+    terminal::{Collected, Outputs},
     trees::{self, Wanted},
 };
 use crate::api::v1::{
-    CreateSandboxRequest, CreateSessionRequest, ExecRequest, ExecStart, exec_request::Request, exec_start::Target,
+    CreateSandboxRequest, CreateSessionRequest, ExecRequest, ExecStart, Exited, exec_request::Request,
+    exec_start::Target,
 };
+use serde_json::{Value, json};
 use std::{collections::HashMap, path::PathBuf, process::ExitCode, time::Duration};
 use tokio::sync::watch;
 
 const AFTER_HELP: &str = "\
 Each COMMAND is a piece of shell text, given to the same shell like lines typed into it: later ones run even if earlier
 ones fail. The exit code is that of the last, or 125 if Sandshell itself failed. ^C cancels the command that runs; a
-second one ends it all.";
+second one ends it all. With --json each command is one line: an object with its ids, exit_code, signal, reason, duration_seconds,
+working_directory, stdout, stderr, and whether more than the first 16 MiB of these was printed.";
 
 /// Where a directory is brought to.
 const WORKSPACE: &str = "/workspace";
@@ -54,6 +59,9 @@ pub(super) struct Args {
     /// Copy also what .gitignore files in the directory name
     #[arg(long)]
     ignored: bool,
+    /// Print one JSON object for each command, with its outputs in it, instead of the outputs
+    #[arg(long)]
+    json: bool,
     /// What to run: shell text
     #[arg(required = true, value_name = "COMMAND")]
     commands: Vec<String>,
@@ -132,19 +140,48 @@ async fn commands(
     let session_id = sessions.create_session(request).await?.into_inner().session_id;
     let timeout = args.timeout.and_then(|timeout| timeout.try_into().ok());
     let mut code = 0;
+    let mut outputs = if args.json { Outputs::collect() } else { Outputs::new() };
     for command in args.commands {
         let target = Some(Target::SessionId(session_id.clone()));
         let merge_stderr = args.merge_stderr;
+        let text = args.json.then(|| command.clone());
         let start = ExecStart { target, command, timeout, merge_stderr, ..ExecStart::default() };
         let requests = tokio_stream::once(ExecRequest { request: Some(Request::Start(start)) });
-        let end = follow(&mut sessions, requests, current, false).await?;
+        let (command_id, end) = follow(&mut sessions, requests, current, &mut outputs, false).await?;
         code = exit_code(&end);
         say_not_restored(&end);
+        if let End::Exited(exited) = &end
+            && let Some(printed) = outputs.take()
+        {
+            let text = text.unwrap_or_default();
+            table::print(&format!("{}\n", as_json(sandbox_id, &command_id, &text, exited, &printed)))?;
+        }
         if is_last(&end) {
             break;
         }
     }
     Ok(code)
+}
+
+/// A command's end and what it has printed. What is no UTF-8 is shown as U+FFFD.
+fn as_json(sandbox_id: &str, command_id: &str, text: &str, exited: &Exited, printed: &Collected) -> Value {
+    let duration = exited.duration.and_then(|duration| Duration::try_from(duration).ok());
+    json!({
+        "sandbox_id": sandbox_id,
+        "session_id": command_id.rsplit_once('/').map_or(command_id, |(session, _)| session),
+        "command_id": command_id,
+        "command": text,
+        "exit_code": exited.exit_code,
+        "signal": exited.signal,
+        "reason": exited.reason().as_str_name().to_ascii_lowercase(),
+        "duration_seconds": duration.map(|duration| duration.as_secs_f64()),
+        "working_directory": exited.working_directory,
+        "shell_exited": exited.shell_exited,
+        "stdout": String::from_utf8_lossy(&printed.stdout),
+        "stderr": String::from_utf8_lossy(&printed.stderr),
+        "stdout_truncated": printed.stdout_truncated,
+        "stderr_truncated": printed.stderr_truncated,
+    })
 }
 
 pub(super) fn seconds(text: &str) -> Result<Duration, String> {

@@ -6,7 +6,7 @@ use super::{
     error::CliError,
     follow::{Signals, exit_code, follow},
     log::{self, LogFormat},
-    terminal::{self, RawMode},
+    terminal::{self, Outputs, RawMode},
 };
 use crate::api::v1::{CreateSandboxRequest, ExecRequest, ExecStart, Pty, exec_request::Request, exec_start::Target};
 use std::{env, process::ExitCode};
@@ -79,8 +79,9 @@ async fn shell(client: &Client, signals: &mut Signals, sandbox_id: &str, shell: 
         None
     };
     terminal::read_input(requests.clone());
+    let mut outputs = Outputs::new();
     let end = tokio::select! {
-        end = follow(&mut sessions, ReceiverStream::new(sent), &current, interactive) => end?,
+        end = follow(&mut sessions, ReceiverStream::new(sent), &current, &mut outputs, interactive) => end?.1,
         code = signals.end(client.sessions.clone(), watched) => return Ok(code),
         error = terminal::resizes(requests) => return Err(error),
     };

@@ -61,20 +61,62 @@ pub(super) fn read_input(requests: mpsc::Sender<ExecRequest>) {
     });
 }
 
-/// Our standard output and error.
+/// Bytes of each output that are collected.
+const MOST_COLLECTED: usize = 16 << 20;
+
+/// Where a command's output goes: to our standard output and error, or into memory.
 pub(super) struct Outputs {
     stdout: Stdout,
     stderr: Stderr,
+    collected: Option<Collected>,
+}
+
+/// What a command has printed, the first 16 MiB of each output.
+#[derive(Debug, Default)]
+pub(super) struct Collected {
+    /// Its standard output.
+    pub(super) stdout: Vec<u8>,
+    /// Its standard error.
+    pub(super) stderr: Vec<u8>,
+    /// Whether there was more of its standard output.
+    pub(super) stdout_truncated: bool,
+    /// Whether there was more of its standard error.
+    pub(super) stderr_truncated: bool,
+}
+
+impl Collected {
+    fn add(&mut self, output: &Output) {
+        let (kept, truncated) = match output.stream() {
+            Stream::Stderr => (&mut self.stderr, &mut self.stderr_truncated),
+            Stream::Stdout | Stream::Terminal | Stream::Unspecified => (&mut self.stdout, &mut self.stdout_truncated),
+        };
+        let room = MOST_COLLECTED.saturating_sub(kept.len());
+        *truncated |= output.data.len() > room;
+        kept.extend_from_slice(&output.data[..output.data.len().min(room)]);
+    }
 }
 
 impl Outputs {
     pub(super) fn new() -> Self {
-        Self { stdout: tokio::io::stdout(), stderr: tokio::io::stderr() }
+        Self { stdout: tokio::io::stdout(), stderr: tokio::io::stderr(), collected: None }
+    }
+
+    /// Keeps what is written for [`Self::take`].
+    pub(super) fn collect() -> Self {
+        Self { collected: Some(Collected::default()), ..Self::new() }
+    }
+
+    /// What was written since the last time, if it is collected.
+    pub(super) fn take(&mut self) -> Option<Collected> {
+        self.collected.as_mut().map(std::mem::take)
     }
 
     /// Writes bytes as they are. With `terminal`, what the command wrote to its terminal is our standard output.
     pub(super) async fn write(&mut self, output: &Output, terminal: bool) -> io::Result<()> {
-        if output.stream() == Stream::Stdout || terminal {
+        if let Some(collected) = &mut self.collected {
+            collected.add(output);
+            Ok(())
+        } else if output.stream() == Stream::Stdout || terminal {
             self.stdout.write_all(&output.data).await?;
             self.stdout.flush().await
         } else {
