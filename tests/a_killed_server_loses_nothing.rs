@@ -57,12 +57,50 @@ mod in_each_shell {
 
 crate::in_every_runtime!(
     a_repeated_request_is_still_the_same,
+    only_its_client_gives_a_call_up,
     what_died_meanwhile_is_reported_and_removed,
     a_server_of_another_runtime_leaves_it_alone,
     an_agent_that_dies_is_noticed_by_who_watches,
     a_sandbox_nobody_was_told_of_is_not_left,
     a_file_that_was_being_written_is_the_old_one,
 );
+
+/// A command that is cancelled when its call is lost goes on when it is the server that has gone.
+async fn only_its_client_gives_a_call_up(on: Runtime) {
+    for killed in [true, false] {
+        let home = Home::new(on);
+        let server = home.serve();
+        let sandbox = create_sandbox(&server, on.request()).await;
+        let (s, other) = (sandbox.session("").await, sandbox.session("").await);
+        let text = |name: &str| {
+            format!("touch /tmp/{name}; while ! [ -e /tmp/go ]; do sleep 0.1; done; touch /tmp/{name}-end; echo end")
+        };
+        let start = |command: String, start: ExecStart| ExecStart { cancel_on_disconnect: true, command, ..start };
+        let in_session = s.exec(start(text("session"), s.start(""))).await;
+        let direct = sandbox.exec(start(text("direct"), sandbox.start(""))).await;
+        let call = v1::RunRequest { start: Some(start(text("call"), other.start(""))), ..Default::default() };
+        let mut sessions = sandbox.clients.sessions.clone();
+        let call = tokio::spawn(async move { sessions.run(call).await });
+        let seen = "test -e /tmp/session && test -e /tmp/direct && test -e /tmp/call";
+        within::until("all of them", async || sandbox.run(seen).await.exit_code() == 0).await;
+        if killed {
+            crash(server).await;
+        } else {
+            tokio::task::spawn_blocking(move || server.stop()).await.expect("the server's end");
+        }
+        within("the call's end", call).await.expect("no panic").expect_err("the server is gone");
+        let server = home.serve();
+        let s = s.through(&server).await;
+        s.sandbox.run("touch /tmp/go").await.expect("", "", 0);
+        for command_id in [in_session.got.command_id.clone(), direct.got.command_id.clone()] {
+            let all = AttachRequest { command_id, ..Default::default() };
+            Running::attach(&s.sandbox.clients, all).await.finish().await.expect("end\n", "", 0);
+        }
+        within::until("the other's end", async || s.sandbox.run("test -e /tmp/call-end").await.exit_code() == 0).await;
+        drop((s, server));
+        home.close().await;
+    }
+}
 
 async fn a_command_goes_on_and_its_output_is_whole(at: At) {
     at.shell.require();

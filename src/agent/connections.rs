@@ -1,6 +1,6 @@
 //! Connections from the server: each says with its first byte what it is for.
 
-use super::{Peers, file_process::FileProcess};
+use super::{Peers, file_process::FileProcess, line::Connection};
 use crate::rpc::transport::FOR_FILES;
 use futures_util::Stream;
 use rustix::net::{RecvFlags, recv};
@@ -27,7 +27,7 @@ pub(super) fn take(
     listener: UnixListener,
     peers: Peers,
     files: FileProcess,
-) -> impl Stream<Item = io::Result<UnixStream>> {
+) -> impl Stream<Item = io::Result<Connection>> {
     let (give, others) = mpsc::channel(1);
     tokio::spawn(async move {
         loop {
@@ -46,12 +46,12 @@ pub(super) fn take(
     ReceiverStream::new(others)
 }
 
-async fn sort(connection: UnixStream, files: FileProcess, others: mpsc::Sender<io::Result<UnixStream>>) {
+async fn sort(connection: UnixStream, files: FileProcess, others: mpsc::Sender<io::Result<Connection>>) {
     let Ok(Ok(first)) = timeout(SAYS_WITHIN, first_byte(&connection)).await else { return };
     if first != FOR_FILES {
         enlarge(&connection);
         // Only an agent that ends takes none.
-        let _ = others.send(Ok(connection)).await;
+        let _ = others.send(Ok(Connection::new(connection))).await;
         return;
     }
     let given = connection.into_std().and_then(|connection| {

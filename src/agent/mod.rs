@@ -20,6 +20,7 @@ mod file_process;
 mod input;
 mod leftovers;
 mod lending;
+mod line;
 mod memory;
 mod oom;
 mod opening;

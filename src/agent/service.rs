@@ -5,6 +5,7 @@ use super::{
     arrival::Arriving,
     asked,
     command::{Command, Control, InputPiece, no_room},
+    line::{Connection, Line},
     output::{Collected, Follower},
     programs,
     sessions::Sessions,
@@ -25,8 +26,8 @@ use crate::{
 };
 use futures_util::StreamExt;
 use std::{io, pin::Pin, sync::Arc, time::Duration};
-use tokio::{net::UnixStream, time::Instant};
-use tonic::{Request, Response, Status, Streaming, body::Body};
+use tokio::time::Instant;
+use tonic::{Request, Response, Status, Streaming, body::Body, transport::server::Connected};
 
 type Answers = Pin<Box<dyn futures_util::Stream<Item = Result<ExecResponse, Status>> + Send>>;
 
@@ -54,7 +55,7 @@ impl Service {
     /// Serves on these connections, and goes on until they end.
     pub(super) async fn serve<I>(self, incoming: I) -> io::Result<()>
     where
-        I: futures_util::Stream<Item = io::Result<UnixStream>>,
+        I: futures_util::Stream<Item = io::Result<Connection>>,
     {
         let budget = Arc::clone(self.sessions.budget());
         let service = AgentServiceServer::new(self)
@@ -145,12 +146,13 @@ impl AgentService for Service {
     async fn exec(&self, request: Request<Streaming<ExecRequest>>) -> Result<Response<Answers>, Status> {
         let only_known = asked::only_known(request.metadata().as_ref());
         let default_timeout = asked::default_timeout(request.metadata().as_ref());
+        let line = line(&request);
         let mut pieces = request.into_inner();
         let Some(ExecRequest { request: Some(Piece::Start(start)) }) = pieces.message().await? else {
             return Err(Error::invalid("start", "the first message must be start").into());
         };
         let Started { command, follower, mut starter } =
-            self.sessions.start(start, None, only_known, default_timeout).await?;
+            self.sessions.start(start, None, only_known, default_timeout, line).await?;
         let answers = follower.into_stream().map(move |message| {
             if matches!(message.response, Some(Said::Exited(_))) {
                 starter.answered();
@@ -168,13 +170,14 @@ impl AgentService for Service {
         let (only_known, within) =
             (asked::only_known(request.metadata().as_ref()), asked::answer_within(request.metadata().as_ref()));
         let default_timeout = asked::default_timeout(request.metadata().as_ref());
+        let line = line(&request);
         let v1::RunRequest { start, stdin, max_output_bytes, wait } = request.into_inner();
         let start = start.ok_or_else(|| Error::invalid("start", "is required"))?;
         let cancelled = start.cancel_on_disconnect;
         let wait = wait.and_then(|wait| Duration::try_from(wait).ok());
         let budget = self.sessions.budget();
         let Started { command, mut follower, mut starter } =
-            self.sessions.start(start, Some(stdin), only_known, default_timeout).await?;
+            self.sessions.start(start, Some(stdin), only_known, default_timeout, line).await?;
         let bound = usize::try_from(max_output_bytes).ok().filter(|bytes| *bytes > 0).unwrap_or(RUN_OUTPUT);
         let collected = || Collected::new(bound, budget);
         let (mut stdout, mut stderr, mut terminal) = (collected(), collected(), collected());
@@ -304,6 +307,19 @@ impl AgentService for Service {
         self.sessions.stop().await;
         Ok(Response::new(StopResponse {}))
     }
+}
+
+impl Connected for Connection {
+    type ConnectInfo = Line;
+
+    fn connect_info(&self) -> Line {
+        self.line()
+    }
+}
+
+/// The connection that a call came by.
+fn line<T>(request: &Request<T>) -> Line {
+    request.extensions().get::<Line>().cloned().unwrap_or_default()
 }
 
 fn too_many_watchers() -> Error {

@@ -2,6 +2,7 @@
 
 use super::{
     command::{Command, Control},
+    line::Line,
     sessions::Sessions,
 };
 use std::{sync::Arc, time::Duration};
@@ -10,12 +11,14 @@ use std::{sync::Arc, time::Duration};
 const TAKEN_UP_WITHIN: Duration = Duration::from_secs(5);
 
 /// What a call asks for in case that it is lost.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct WhenLost {
     /// Whether the command is cancelled then.
     pub(super) cancel: bool,
     /// Whether the call can be repeated: it had a `request_id`.
     pub(super) repeatable: bool,
+    /// The connection that it came by. A call that is dropped because this has ended was not given up by its client.
+    pub(super) line: Line,
 }
 
 /// The call that started a command, or that repeats its start, until it is answered. When this is dropped before, the call
@@ -44,7 +47,7 @@ impl Drop for Starter {
         let others = self.command.starter_left();
         // Without a runtime the agent itself ends.
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
-        if !self.when_lost.cancel || others || self.command.exited().is_some() {
+        if !self.when_lost.cancel || self.when_lost.line.has_ended() || others || self.command.exited().is_some() {
             return;
         }
         let (command, sessions, repeatable) =

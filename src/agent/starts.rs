@@ -2,6 +2,7 @@
 
 use super::{
     command::{Command, DEFAULT_SIZE, KILL_GRACE, Spec, no_room},
+    line::Line,
     opening::{DEFAULT_SHELL, Unheard, Wanted, named_user, of_no_use},
     output::{Budget, Charge, Follower},
     request_ids::{Claim, Claimed, fingerprint},
@@ -45,8 +46,9 @@ impl Sessions {
         input: Option<Bytes>,
         only_known: bool,
         default_timeout: Option<Duration>,
+        line: Line,
     ) -> Result<Started> {
-        let when_lost = WhenLost { cancel: start.cancel_on_disconnect, repeatable: !start.request_id.is_empty() };
+        let when_lost = WhenLost { cancel: start.cancel_on_disconnect, repeatable: !start.request_id.is_empty(), line };
         let request_id = std::mem::take(&mut start.request_id);
         let claimed = if request_id.is_empty() {
             None

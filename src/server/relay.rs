@@ -15,6 +15,7 @@ use std::{
     error::Error as _,
     pin::Pin,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 use tokio::{sync::oneshot, time::Sleep};
 use tonic::{Code, Response, Status, Streaming};
@@ -42,6 +43,18 @@ pub(super) async fn run_answer(
         })),
         result => answer(reached, result).await,
     }
+}
+
+/// How long at the most a server that stops is still there.
+const ENDS_WITHIN: Duration = Duration::from_secs(120);
+
+/// Keeps a call of the agent's until the server has ended. Dropped before, it would look as if its client had given it up, and
+/// the agent would cancel a command that was started with `cancel_on_disconnect`.
+pub(super) fn keep_to_the_end(call: impl Send + 'static) {
+    tokio::spawn(async move {
+        tokio::time::sleep(ENDS_WITHIN).await;
+        drop(call);
+    });
 }
 
 pub(super) async fn failure(reached: &Reached, status: Status) -> Status {
@@ -85,7 +98,8 @@ fn stopped() -> Exited {
 
 /// A command's output on its way from the agent to one client. It is read from the agent only when the client takes it.
 pub(super) struct Relay {
-    agent: Streaming<ExecResponse>,
+    /// Absent once the server has stopped.
+    agent: Option<Streaming<ExecResponse>>,
     reached: Reached,
     state: State,
     /// Whether `exited` was passed on.
@@ -116,7 +130,7 @@ impl Relay {
     pub(super) fn new(agent: Streaming<ExecResponse>, reached: Reached, stream: OpenStream) -> Self {
         let (_watching, server_stops) = (reached.watch(), Box::pin(reached.server_stops()));
         Self {
-            agent,
+            agent: Some(agent),
             reached,
             state: State::Open,
             exited: false,
@@ -188,6 +202,10 @@ impl Stream for Relay {
             if this.server_stops.as_mut().poll(cx).is_ready() {
                 this.state = State::Closed;
                 this.input = None;
+                let agent = this.agent.take();
+                if this.cancelled {
+                    keep_to_the_end(agent);
+                }
                 return Poll::Ready(Some(Err(this.about(Error::stopping()))));
             }
             if this.deadline.as_mut().is_some_and(|deadline| deadline.as_mut().poll(cx).is_ready()) {
@@ -195,7 +213,8 @@ impl Stream for Relay {
                 this.input = None;
                 return Poll::Ready(Some(Err(Error::still_running(this.command_id.clone(), this.cancelled).into())));
             }
-            let last = match ready!(this.agent.poll_next_unpin(cx)) {
+            let Some(agent) = &mut this.agent else { return Poll::Ready(None) };
+            let last = match ready!(agent.poll_next_unpin(cx)) {
                 Some(Ok(message)) => {
                     this.exited |= matches!(message.response, Some(exec_response::Response::Exited(_)));
                     if let Some(exec_response::Response::Started(started)) = &message.response {

@@ -3,7 +3,7 @@
 use super::{
     auth::caller,
     deadline::AnswerBy,
-    relay::{Relay, answer, run_answer},
+    relay::{Relay, answer, keep_to_the_end, run_answer},
     stdin::Stdin,
     streams::Streams,
     validate,
@@ -178,16 +178,23 @@ impl SessionService for Service {
         let start = request.start.as_ref().ok_or_else(|| Error::invalid("start", "is required"))?;
         let (reached, mut agent) = self.target(&caller, start).await?;
         let place = self.place(&caller, start, &reached).await?;
+        let cancelled = start.cancel_on_disconnect;
         let mut request = self.with_default_timeout(place.ask(request));
         if let Some(by) = by {
             let millis = u64::try_from(by.within().as_millis()).unwrap_or(u64::MAX);
             request.metadata_mut().insert(ANSWER_WITHIN, millis.into());
         }
+        let mut call = Box::pin(async move { agent.run(request).await });
         tokio::select! {
             biased;
-            answer = agent.run(request) => place.judge(run_answer(&reached, answer).await),
+            answer = &mut call => place.judge(run_answer(&reached, answer).await),
             // The command goes on; with the same request_id the next server gives its answer.
-            () = reached.server_stops() => Err(Error::stopping().into()),
+            () = reached.server_stops() => {
+                if cancelled {
+                    keep_to_the_end(call);
+                }
+                Err(Error::stopping().into())
+            }
         }
     }
 
