@@ -12,7 +12,11 @@ crate::in_every_shell!(
 );
 
 mod runtimes {
-    crate::in_every_runtime!(a_direct_execution_is_that_users, nobody_unknown_runs_anything);
+    crate::in_every_runtime!(
+        a_direct_execution_is_that_users,
+        nobody_unknown_runs_anything,
+        a_directory_may_be_closed_to_it
+    );
 
     use super::*;
 
@@ -44,6 +48,25 @@ mod runtimes {
         let start = ExecStart { user: "ann".into(), pty, ..sandbox.start("id -un >/dev/tty; tty; stty size <$(tty)") };
         let got = sandbox.exec(start).await.finish().await;
         assert!(got.tty().starts_with("ann\r\n/dev/pts/") && got.tty().ends_with("24 80\r\n"), "{got:?}");
+    }
+
+    async fn a_directory_may_be_closed_to_it(on: Runtime) {
+        let sandbox = with_ann(on).await;
+        let (user, working_directory) = ("ann".to_owned(), "/root".to_owned());
+        let start =
+            ExecStart { user: user.clone(), working_directory: working_directory.clone(), ..sandbox.start("pwd") };
+        let refused = within(
+            "a refusal",
+            sandbox.clients.sessions.clone().run(v1::RunRequest { start: Some(start), ..Default::default() }),
+        )
+        .await;
+        expect_bad_fields(&refused.expect_err("closed"), &["start.working_directory"]);
+        let request = v1::CreateSessionRequest { user, working_directory, ..sandbox.ask_session() };
+        let refused = within("a refusal", sandbox.clients.sessions.clone().create_session(request)).await;
+        expect_bad_fields(&refused.expect_err("closed"), &["working_directory"]);
+        // What it need not be in is left for the root directory.
+        let start = ExecStart { user: "ann".into(), ..sandbox.start("cd /; pwd") };
+        run(&sandbox, start).await.expect("/\n", "", 0);
     }
 
     async fn nobody_unknown_runs_anything(on: Runtime) {
@@ -110,6 +133,10 @@ async fn a_command_in_a_session_leaves_it_as_it_was(at: At) {
     let nowhere = ExecStart { working_directory: "/nosuch".into(), ..ann("echo ran") };
     let got = s.run_start(nowhere, b"").await;
     assert!(got.stdout.is_empty() && got.exit_code() == 126 && got.err().contains("/nosuch"), "{got:?}");
+    // A directory that was asked for is not replaced by another one.
+    let closed = ExecStart { working_directory: "/root".into(), ..ann("echo ran") };
+    let got = s.run_start(closed, b"").await;
+    assert!(got.stdout.is_empty() && got.exit_code() == 126 && got.err().contains("/root"), "{got:?}");
     // The background is the session's.
     s.run_start(ann("sleep 1020 & echo up"), b"").await.expect("up\n", "", 0);
     let request = v1::ListProcessesRequest { session_id: s.id.clone(), ..Default::default() };

@@ -11,6 +11,7 @@ crate::in_every_shell!(
     a_trace_is_the_users_alone,
     the_last_argument_is_the_users,
     the_statuses_of_a_pipeline_are_the_users,
+    a_simple_command_may_be_more_than_it_looks,
     a_debug_trap_runs_for_the_users_commands,
     an_error_trap_runs_once_for_each_error,
     a_return_at_the_top_ends_nothing_else,
@@ -221,6 +222,30 @@ async fn the_statuses_of_a_pipeline_are_the_users(at: At) {
     for (text, out) in cases.iter().zip(["", "1\n"]) {
         assert_eq!(s.run(*text).await.out(), out);
     }
+}
+
+async fn a_simple_command_may_be_more_than_it_looks(at: At) {
+    if ![Shell::Bash, Shell::Zsh].contains(&at.shell) {
+        return;
+    }
+    let s = at.session().await;
+    let pipes = async |text: &str| s.run(text).await.exited.pipe_status;
+    assert_eq!(pipes("ls -d /tmp").await, [0]);
+    assert_eq!(pipes("nosuch_program a b").await, [127]);
+    if at.shell == Shell::Bash {
+        s.run("echo $_ $?").await.expect("b 127\n", "", 0);
+    }
+    s.run("ls -d /tmp").await.expect("/tmp\n", "", 0);
+    s.run("printf '%s %s\n' $_ $?").await.expect("/tmp 0\n", "", 0);
+    s.run("f() { false | true; }").await.expect("", "", 0);
+    s.run("alias two='false | true' error='false | (exit 3) | true'").await.expect("", "", 0);
+    assert_eq!(pipes("two").await, [1, 0]);
+    assert_eq!(pipes("error").await, [1, 3, 0]);
+    let s = at.session().await;
+    s.run("echo \"alias three='false | false | true'\" >aliases; . ./aliases").await.expect("", "", 0);
+    assert_eq!(s.run("three").await.exited.pipe_status, [1, 1, 0]);
+    s.run("exit 0").await;
+    assert_eq!(s.run("three").await.exited.pipe_status, [1, 1, 0], "a new shell has the alias too");
 }
 
 async fn a_debug_trap_runs_for_the_users_commands(at: At) {

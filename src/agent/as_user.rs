@@ -8,7 +8,7 @@ use super::{
     output::Charge,
     running::{Running, Verdict},
     session::Session,
-    shell::{Holder, Launch, Loan, Saved, Shell},
+    shell::{Holder, Launch, LaunchError, Loan, Saved, Shell},
     users::User,
 };
 use crate::api::v1::{Exited, exited::Reason, session::State};
@@ -47,6 +47,9 @@ impl Driver {
             Ok((shell, holder)) => self.run_as(job, shell, holder, stop).await,
             Err(error) => match *stop.borrow() {
                 Some(reason) => self.never_began(&command, reason),
+                None if matches!(error, LaunchError::Directory(_)) => {
+                    self.not_started(&command, &format!("{error} ({})", directory.display()))
+                }
                 None => self.not_started(&command, &error),
             },
         };
@@ -57,6 +60,7 @@ impl Driver {
     /// How the shell is started, where, and what it begins with.
     fn prepare(&self, user: &Arc<User>, loan: Option<Loan>) -> Result<(Launch, PathBuf, Option<Saved>), String> {
         let (own, directory) = loan.map_or_else(Default::default, |loan| (loan.env, loan.directory));
+        let is_own_directory = directory.is_some();
         let directory = match directory {
             Some(directory) if !directory.is_dir() => {
                 return Err(format!("its working directory {directory:?} is not a directory"));
@@ -67,6 +71,7 @@ impl Driver {
         let mut launch = self.launch.clone();
         launch.private = launch.private.beside(SUFFIX);
         launch.login = false;
+        launch.only_there = is_own_directory;
         let mut variables: Variables =
             user.variables().map(|(name, value)| (name.to_owned(), value.to_owned())).into_iter().collect();
         variables.extend(own);

@@ -203,10 +203,11 @@ impl Sessions {
             environment.insert("SHELL".into(), shell.clone());
         }
         let launch = launch.with_environment(environment);
-        let launch = match &wanted.user {
+        let mut launch = match &wanted.user {
             Some(user) => launch.run_by(user),
             None => launch,
         };
+        launch.only_there = !wanted.directory.is_empty();
         let directory = PathBuf::from(directory);
         let given_up = async {
             tokio::select! {
@@ -222,6 +223,8 @@ impl Sessions {
                 return Err(self.not_launched(error));
             }
         };
+        // A later shell starts where the one before was, if it can.
+        launch.only_there = false;
         let about = About {
             id: format!("{}/{name}", self.config.sandbox_id),
             sandbox_id: self.config.sandbox_id.clone(),
@@ -256,6 +259,7 @@ impl Sessions {
         let resources = error.is_of_resources();
         match error {
             LaunchError::Unknown(message) | LaunchError::Restricted(message) => Error::invalid("shell", message),
+            error @ LaunchError::Directory(_) => Error::invalid("working_directory", error.to_string()),
             LaunchError::StartUp(why) => Error::WrongState {
                 reason: Reason::StartUpFileFailed,
                 message: format!("{why}; correct that file, or open the session without login"),

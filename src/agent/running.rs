@@ -150,8 +150,6 @@ impl Running {
                 report = shell.reports.next() => match report {
                     Ok(Report::Done { tag, status, directory, told }) if tag == self.tag => {
                         shell.text_was_run();
-                        self.pipes.clone_from(&told.pipes);
-                        shell.told = told;
                         // A shell that had to be asked again has forgotten its status over the INT, as zsh always does.
                         let forgotten = (self.asked_again > 0 && status == 0) || shell.has_forgotten(status);
                         let status = match aborted {
@@ -159,6 +157,8 @@ impl Running {
                             None if self.signals.shell_had() && forgotten => INTERRUPTED,
                             None => status,
                         };
+                        let undisturbed = aborted.is_none() && escalation.is_none() && self.signalled == 0;
+                        self.pipes = shell.note_told(told, status, undisturbed);
                         return self.verdict(status, Some(directory), escalation, None);
                     }
                     Ok(Report::Done { tag, status, directory, .. }) if Some(tag) == self.asked => {

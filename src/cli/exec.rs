@@ -2,12 +2,12 @@
 
 use super::{
     client::{Client, Place},
-    creation,
+    creation, ended,
     error::CliError,
     follow::{Signals, exit_code, follow},
     log::{self, LogFormat},
     run::{pair, seconds},
-    terminal::{self, RawMode},
+    terminal::{self, Outputs, RawMode},
 };
 use crate::api::v1::{CreateSandboxRequest, ExecRequest, ExecStart, Pty, exec_request::Request, exec_start::Target};
 use std::{collections::HashMap, env, process::ExitCode, time::Duration};
@@ -16,7 +16,9 @@ use tokio_stream::wrappers::ReceiverStream;
 
 const AFTER_HELP: &str = "\
 No shell is involved: each ARGUMENT arrives as it is. The exit code is the program's, 127 if it is not there, 126 if it
-cannot be executed, or 125 if Sandshell itself failed. ^C cancels the program; a second one ends it all.";
+cannot be executed, or 125 if Sandshell itself failed. ^C cancels the program; a second one ends it all.
+With --json one object is printed: its ids, argv, exit_code, signal, reason, duration_seconds, working_directory, stdout, stderr,
+and whether more than the first 16 MiB of these was printed.";
 
 /// Options of `exec`.
 #[derive(Debug, clap::Args)]
@@ -48,6 +50,9 @@ pub(super) struct Args {
     /// Write what it prints to standard error to standard output, in order
     #[arg(long)]
     merge_stderr: bool,
+    /// Print one JSON object when it has ended, with its outputs in it, instead of the outputs
+    #[arg(long, conflicts_with = "tty")]
+    json: bool,
     /// The program and its arguments
     #[arg(required = true, value_names = ["PROGRAM", "ARGUMENT"], trailing_var_arg = true, allow_hyphen_values = true)]
     argv: Vec<String>,
@@ -83,6 +88,8 @@ async fn enter(client: &mut Client, signals: &mut Signals, args: Args) -> Result
 async fn execute(client: &Client, signals: &mut Signals, sandbox_id: &str, args: Args) -> Result<u8, CliError> {
     let raw = (args.tty && terminal::is_interactive()).then(RawMode::enter).transpose();
     let raw = raw.map_err(|source| CliError::io("set up the terminal", source))?;
+    let mut outputs = if args.json { Outputs::collect() } else { Outputs::new() };
+    let argv = args.json.then(|| args.argv.clone());
     let start = ExecStart {
         target: Some(Target::SandboxId(sandbox_id.to_owned())),
         argv: args.argv,
@@ -103,11 +110,14 @@ async fn execute(client: &Client, signals: &mut Signals, sandbox_id: &str, args:
     }
     let (current, watched) = watch::channel(None);
     let mut sessions = client.sessions.clone();
-    let end = tokio::select! {
-        end = follow(&mut sessions, ReceiverStream::new(sent), &current, args.tty) => end?,
+    let (command_id, end) = tokio::select! {
+        end = follow(&mut sessions, ReceiverStream::new(sent), &current, &mut outputs, args.tty) => end?,
         code = signals.end(client.sessions.clone(), watched) => return Ok(code),
         error = terminal::resizes(requests), if args.tty => return Err(error),
     };
     drop(raw);
+    if let Some(argv) = argv {
+        ended::print(sandbox_id, &command_id, ("argv", argv.into()), &end, &mut outputs)?;
+    }
     Ok(exit_code(&end))
 }

@@ -6,6 +6,7 @@ mod creation;
 mod credentials;
 mod database;
 mod doctor;
+mod ended;
 mod error;
 mod exec;
 mod exposure;

@@ -2,20 +2,17 @@
 
 use super::{
     client::{Client, Place},
-    creation,
+    creation, ended,
     error::CliError,
     files::Inside,
-    follow::{End, Signals, exit_code, follow, is_last, say_not_restored},
+    follow::{Signals, exit_code, follow, is_last, say_not_restored},
     log::{self, LogFormat},
-    table,
-    terminal::{Collected, Outputs},
+    terminal::Outputs,
     trees::{self, Wanted},
 };
 use crate::api::v1::{
-    CreateSandboxRequest, CreateSessionRequest, ExecRequest, ExecStart, Exited, exec_request::Request,
-    exec_start::Target,
+    CreateSandboxRequest, CreateSessionRequest, ExecRequest, ExecStart, exec_request::Request, exec_start::Target,
 };
-use serde_json::{Value, json};
 use std::{collections::HashMap, path::PathBuf, process::ExitCode, time::Duration};
 use tokio::sync::watch;
 
@@ -150,38 +147,14 @@ async fn commands(
         let (command_id, end) = follow(&mut sessions, requests, current, &mut outputs, false).await?;
         code = exit_code(&end);
         say_not_restored(&end);
-        if let End::Exited(exited) = &end
-            && let Some(printed) = outputs.take()
-        {
-            let text = text.unwrap_or_default();
-            table::print(&format!("{}\n", as_json(sandbox_id, &command_id, &text, exited, &printed)))?;
+        if let Some(text) = text {
+            ended::print(sandbox_id, &command_id, ("command", text.into()), &end, &mut outputs)?;
         }
         if is_last(&end) {
             break;
         }
     }
     Ok(code)
-}
-
-/// A command's end and what it has printed. What is no UTF-8 is shown as U+FFFD.
-fn as_json(sandbox_id: &str, command_id: &str, text: &str, exited: &Exited, printed: &Collected) -> Value {
-    let duration = exited.duration.and_then(|duration| Duration::try_from(duration).ok());
-    json!({
-        "sandbox_id": sandbox_id,
-        "session_id": command_id.rsplit_once('/').map_or(command_id, |(session, _)| session),
-        "command_id": command_id,
-        "command": text,
-        "exit_code": exited.exit_code,
-        "signal": exited.signal,
-        "reason": exited.reason().as_str_name().to_ascii_lowercase(),
-        "duration_seconds": duration.map(|duration| duration.as_secs_f64()),
-        "working_directory": exited.working_directory,
-        "shell_exited": exited.shell_exited,
-        "stdout": String::from_utf8_lossy(&printed.stdout),
-        "stderr": String::from_utf8_lossy(&printed.stderr),
-        "stdout_truncated": printed.stdout_truncated,
-        "stderr_truncated": printed.stderr_truncated,
-    })
 }
 
 pub(super) fn seconds(text: &str) -> Result<Duration, String> {

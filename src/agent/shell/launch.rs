@@ -37,6 +37,8 @@ pub(crate) struct Launch {
     pub(crate) private: Private,
     /// Whose shell it is, if not the agent's own user's.
     pub(crate) user: Option<Arc<User>>,
+    /// Whether it starts where it is told or not at all. Otherwise it starts in `/` when its user may not enter the directory.
+    pub(crate) only_there: bool,
     /// What its saved state is charged to.
     budget: Arc<Budget>,
 }
@@ -59,6 +61,9 @@ pub(crate) enum LaunchError {
     /// The shell ended with this wait status before it was ready, and these were its words.
     #[error("the shell ended before it was ready ({how}){1}", how = show(*.0))]
     Ended(i32, String),
+    /// It may not be in the directory that it is to start in.
+    #[error("its user may not be in the working directory: {0}")]
+    Directory(#[source] io::Error),
     /// The shell did not get ready in time, and these were its words.
     #[error("the shell was not ready within {0:?}{1}")]
     Slow(Duration, String),
@@ -146,7 +151,8 @@ impl Launch {
         let target = target.file_name().unwrap_or_default().to_string_lossy();
         let restricted = dialect.is_restricted_as(&name) || dialect.is_restricted_as(&target);
         let budget = Arc::clone(budget);
-        let launch = Self { program, dialect, name, environment, login, private, user: None, budget };
+        let launch =
+            Self { program, dialect, name, environment, login, private, user: None, only_there: false, budget };
         if restricted { Err(launch.restricted()) } else { Ok(launch) }
     }
 
@@ -241,9 +247,20 @@ impl Launch {
             // Random, so that nothing inside can guess a tag and end a command before its time.
             last_tag: uuid::Uuid::new_v4().as_u64_pair().0,
             taken: dialect::Taken::default(),
+            seen: dialect::Seen::default(),
             told: super::Told::default(),
+            last_argument: None,
+            runs_plain: false,
         };
         Ok((shell, holder))
+    }
+
+    /// What comes before the shell has failed: it may not be in its directory, if it is to start nowhere else.
+    pub(super) fn not_prepared(&self, error: io::Error) -> LaunchError {
+        match error.raw_os_error() {
+            Some(libc::EACCES | libc::ENOENT | libc::ENOTDIR) if self.only_there => LaunchError::Directory(error),
+            _ => LaunchError::not_executed(&self.program, error),
+        }
     }
 
     fn image(&self, start_in: &Path) -> io::Result<Image> {
@@ -264,7 +281,7 @@ impl Launch {
                 .map(|(name, value)| c(format!("{name}={value}").as_bytes()))
                 .collect::<io::Result<_>>()?,
             directory: c(start_in.as_os_str().as_bytes())?,
-            anywhere: true,
+            anywhere: !self.only_there,
             user: self.user.as_deref().map(Identity::of),
         })
     }

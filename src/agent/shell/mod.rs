@@ -32,8 +32,8 @@ mod terminal;
 mod text;
 
 pub(crate) use census::{Looked, Member, argument_text, census, output_files, send};
-use dialect::Call;
 pub(crate) use dialect::Term;
+use dialect::{Call, LastArgument, Seen};
 pub(crate) use directories::{Directories, Private, read_file};
 pub(crate) use directory::Directory;
 pub(crate) use fifo::{Fifo, InputFifo, LARGE_READ, Read, ReadEnd, write};
@@ -46,6 +46,7 @@ pub(crate) use processes::{
 };
 pub(crate) use program::{Ends, Program, Wiring};
 pub(crate) use reports::{Report, Reports, Told};
+use saved::Kind;
 pub(crate) use saved::{Keeper, NotRestored, Saved};
 pub(crate) use sys::{group_lives, kill, kill_group, protect};
 pub(crate) use terminal::Terminal;
@@ -76,6 +77,9 @@ pub(crate) struct Streams<'a> {
     /// Whether the shell ends after it, with its status, instead of reporting.
     pub(crate) leave: bool,
 }
+
+/// Parts of a pipeline that are surely few enough to be told.
+const MOST_PIPES: usize = 256;
 
 /// Whether a text asks for the statuses of a pipeline.
 fn mentions_pipes(text: &[u8]) -> bool {
@@ -108,8 +112,14 @@ pub(crate) struct Shell {
     last_tag: u64,
     /// Words of ours that functions may have as names.
     taken: Taken,
+    /// Other things of the user's that it may have.
+    seen: Seen,
     /// What it told with the end of its last command.
-    pub(crate) told: Told,
+    told: Told,
+    /// `$_` after its last command, where that is known without the shell.
+    last_argument: Option<String>,
+    /// Whether what it runs is one simple command, so that its status is all that there is to a pipeline.
+    runs_plain: bool,
 }
 
 /// The tags of what an idle shell reports when it is asked for its state.
@@ -124,8 +134,19 @@ impl Shell {
     /// Gives the shell a command. Its report comes under the tag that is returned.
     pub(crate) fn run(&mut self, text: &[u8], streams: &Streams<'_>) -> io::Result<u64> {
         self.note_taken(text)?;
+        self.seen.note(text);
         let told = std::mem::take(&mut self.told);
+        let quiet = !told.traced && !told.shown && !told.debug;
         let is_whole = self.dialect != Dialect::Posix && dialect::is_surely_whole(text);
+        let plain = dialect::last_word(text).filter(|_| {
+            // zsh leaves `$_` as a function's last command made it, and there may be functions.
+            self.dialect == Dialect::Bash && !streams.leave && quiet && !self.seen.traps && !self.seen.aliases
+        });
+        let asks_last = self.seen.last_argument || dialect::mentions_last_argument(text);
+        let last_argument = match std::mem::take(&mut self.last_argument) {
+            _ if told.debug || told.pipes.is_empty() || !asks_last => None,
+            word => Some(word),
+        };
         let call = Call {
             text,
             input: streams.input,
@@ -135,16 +156,27 @@ impl Shell {
             term: streams.term,
             leave: streams.leave,
             taken: self.taken,
-            knows_last: !told.debug && !told.pipes.is_empty(),
+            last_argument: last_argument.as_ref().map(|word| match word {
+                Some(word) => LastArgument::Word(word),
+                None => LastArgument::Noted,
+            }),
             pipes: if mentions_pipes(text) { &told.pipes } else { &[] },
-            tells_end: !told.traced && !told.shown && !told.debug && is_whole,
+            tells_end: quiet && is_whole && plain.is_none() && !streams.leave,
+            has_many_pipes: self.seen.aliases || text.iter().filter(|byte| **byte == b'|').count() > MOST_PIPES,
+            is_plain: plain.is_some(),
+            may_start_jobs: dialect::may_start_jobs(text),
+            asks_traps: self.seen.traps,
             traced: told.traced && !told.shown,
             at_top: told.debug
                 || (told.traced || !is_whole && dialect::needs_top(text)) && !dialect::speaks_at_top(text),
             in_lines: self.dialect == Dialect::Zsh && dialect::changes_reading(text),
         };
+        // Literal words are ASCII.
+        self.last_argument = plain.and_then(|word| std::str::from_utf8(word).ok()).map(str::to_owned);
+        self.runs_plain = plain.is_some();
+        let tag = self.next_tag();
         let directory = self.directory.path();
-        self.text.write(&self.directory, &self.dialect.file(&call, directory))?;
+        self.text.write(&self.directory, &self.dialect.file(&call, tag, directory))?;
         if call.leave {
             self.directory.write(LEAVE, self.dialect.leave_script(call.taken).as_bytes())?;
         }
@@ -152,11 +184,19 @@ impl Shell {
             let script = self.dialect.return_script(call.last_status, call.taken);
             self.directory.write(RETURN, script.as_bytes())?;
         }
-        let lines = self.dialect.run(&call, self.last_tag.wrapping_add(1), directory);
-        let tag = self.next_tag();
+        let lines = self.dialect.run(&call, tag, directory);
         self.say(&lines)?;
         self.keeper.given_a_command();
         Ok(tag)
+    }
+
+    /// Notes what it told at the end of a command, which nobody has disturbed or somebody has. Returns the status of each part of the command's last pipeline.
+    pub(crate) fn note_told(&mut self, mut told: Told, status: i32, undisturbed: bool) -> Vec<i32> {
+        if self.runs_plain && undisturbed {
+            told.pipes = vec![status];
+        }
+        self.told = told;
+        self.told.pipes.clone()
     }
 
     /// Notes which words of ours a text seems to define, before the shell reads it.
@@ -270,11 +310,32 @@ impl Shell {
         script.push(b'\n');
         self.directory.write(RESTORE, &script)?;
         self.say(&self.dialect.restore(self.directory.path()))?;
+        self.note_restored(saved);
         // The lines after that find these functions defined.
         for name in labels.iter().filter_map(|label| label.strip_prefix("function ")) {
             self.note_taken(format!("{name} ()").as_bytes())?;
         }
         Ok(labels)
+    }
+
+    /// Notes what it may have by what an earlier shell has saved.
+    fn note_restored(&mut self, saved: &Saved) {
+        for item in &saved.items {
+            let is_ours = || item.text.windows(OUR_NAMES.len()).any(|part| part == OUR_NAMES);
+            match item.kind {
+                Kind::Function => self.seen.note(&item.text),
+                Kind::Alias => self.seen.aliases = true,
+                Kind::Trap if !is_ours() => self.seen.traps = true,
+                _ if self
+                    .dialect
+                    .label(item.kind, &item.text)
+                    .is_some_and(|label| label.ends_with("PROMPT_COMMAND")) =>
+                {
+                    self.seen.note_other_code();
+                }
+                _ => {}
+            }
+        }
     }
 
     /// Notes what it did not get back: what was not kept, and what it has just said to have failed.

@@ -22,9 +22,30 @@ pub(super) fn quoted(value: &[u8]) -> Vec<u8> {
     word
 }
 
+/// A value as one word of zsh, without a line break in it: some of its options forbid one in a quotation.
+pub(super) fn escaped(value: &[u8]) -> Vec<u8> {
+    let mut word = Vec::with_capacity(value.len() + 3);
+    word.extend_from_slice(b"$'");
+    for &byte in value {
+        match byte {
+            b'\n' => word.extend_from_slice(br"\n"),
+            b'\'' | b'\\' => word.extend_from_slice(&[b'\\', byte]),
+            _ => word.push(byte),
+        }
+    }
+    word.push(b'\'');
+    word
+}
+
 #[cfg(test)]
 mod tests {
-    use super::quoted;
+    use super::{escaped, quoted};
+
+    #[test]
+    fn an_escaped_value_has_one_line() {
+        assert_eq!(escaped(b"it's\n\\n $1"), br"$'it\'s\n\\n $1'");
+        assert_eq!(escaped(b""), b"$''");
+    }
 
     #[test]
     fn a_quoted_value_is_one_word() {

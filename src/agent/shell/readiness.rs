@@ -9,11 +9,7 @@ use super::{
     launch::LaunchError,
     processes,
 };
-use std::{
-    io,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{io, path::PathBuf, time::Duration};
 use tokio::time::Instant;
 
 /// How long each step may take.
@@ -53,10 +49,13 @@ impl Launch {
         let system = |what| move |error| LaunchError::System(what, error);
         match first_event(holder).await? {
             Event::Started(pid) => (shell.pid, shell.reports.pid) = (pid, pid),
-            Event::Unprepared(error) | Event::Failed(error) => {
-                return Err(LaunchError::not_executed(&self.program, error));
-            }
+            Event::Unprepared(error) => return Err(self.not_prepared(error)),
+            Event::Failed(error) => return Err(LaunchError::not_executed(&self.program, error)),
             Event::Ended(_) | Event::Gone => return Err(LaunchError::killed()),
+        }
+        // bash takes functions from its environment.
+        if self.login || self.environment.keys().any(|name| name.starts_with("BASH_FUNC_")) {
+            shell.seen.note_other_code();
         }
         let setup = self.dialect.setup(shell.directory.path());
         say(shell, &setup)?;
@@ -74,7 +73,7 @@ impl Launch {
             }
         }
         say(shell, &lines)?;
-        match progress.wait(&self.program, shell, holder).await {
+        match progress.wait(self, shell, holder).await {
             Err(LaunchError::Restricted(_)) => Err(self.restricted()),
             Ok(()) => {
                 if let Some(saved) = saved {
@@ -136,7 +135,7 @@ impl Progress {
         lines
     }
 
-    async fn wait(mut self, program: &Path, shell: &mut Shell, holder: &mut Holder) -> Result<(), LaunchError> {
+    async fn wait(mut self, launch: &Launch, shell: &mut Shell, holder: &mut Holder) -> Result<(), LaunchError> {
         let system = |what| move |error| LaunchError::System(what, error);
         let mut until = Instant::now() + STEP_WITHIN;
         let mut look_at = Instant::now() + LOOK_EVERY;
@@ -144,7 +143,8 @@ impl Progress {
             tokio::select! {
                 biased;
                 event = holder.event() => match event.map_err(system("watch the shell"))? {
-                    Event::Unprepared(error) | Event::Failed(error) => return Err(LaunchError::not_executed(program, error)),
+                    Event::Unprepared(error) => return Err(launch.not_prepared(error)),
+                    Event::Failed(error) => return Err(LaunchError::not_executed(&launch.program, error)),
                     Event::Started(_) => {}
                     Event::Ended(status) => return Err(self.ended(status, shell)),
                     Event::Gone => return Err(LaunchError::killed()),

@@ -47,15 +47,19 @@ pub(crate) struct Told {
 const MOST_PIPES: usize = 1000;
 
 impl Told {
-    fn parse(flags: &[u8], pipes: &[u8], debug: bool) -> Self {
-        let number = |text: &[u8]| std::str::from_utf8(text).ok()?.parse().ok();
-        let all: Option<Vec<i32>> = match pipes {
-            b"" => None,
-            // Longer ones end in the middle.
-            _ => pipes.split(|byte| *byte == b' ').take(MOST_PIPES).map(number).collect(),
-        };
-        Self { pipes: all.unwrap_or_default(), traced: flags.contains(&b'x'), shown: flags.contains(&b'v'), debug }
+    fn new(flags: &[u8], pipes: Vec<i32>, debug: bool) -> Self {
+        Self { pipes, traced: flags.contains(&b'x'), shown: flags.contains(&b'v'), debug }
     }
+}
+
+/// What a text has noted at its end: its status, and those of the parts of its last pipeline. What bears another tag was
+/// noted by an earlier text, and this one did not get to its end.
+fn noted(text: &[u8], tag: u64) -> Option<(i32, Vec<i32>)> {
+    let mut parts = std::str::from_utf8(text).ok()?.split(' ');
+    let noted = u64::from_str_radix(parts.next()?, 16).ok()?;
+    let status = parts.next()?.parse().ok()?;
+    let pipes: Option<Vec<i32>> = parts.take(MOST_PIPES).map(|part| part.parse().ok()).collect();
+    (noted == tag).then(|| (status, pipes.unwrap_or_default()))
 }
 
 impl Reports {
@@ -139,12 +143,14 @@ impl Reports {
             let end = rest.iter().position(|byte| b" \x01".contains(byte)).unwrap_or(rest.len());
             let Some(status) = parse(&rest[..end]).and_then(|status| status.parse().ok()) else { continue };
             let more = rest.get(end + 1..).unwrap_or_default();
-            let (told, directory) = if rest.get(end) == Some(&1) {
+            let (status, told, directory) = if rest.get(end) == Some(&1) {
                 let mut parts = more.splitn(3, |byte| *byte == 1);
                 let mut part = || parts.next().unwrap_or_default();
-                (Told::parse(part(), part(), debug), part())
+                let flags = part();
+                let (status, pipes) = noted(part(), tag).unwrap_or((status, Vec::new()));
+                (status, Told::new(flags, pipes, debug), part())
             } else {
-                (Told::default(), more)
+                (status, Told::default(), more)
             };
             let directory = self.real_directory(PathBuf::from(OsStr::from_bytes(directory)));
             return Some(Report::Done { tag, status, directory, told });

@@ -3,7 +3,11 @@
 //! The command's text is a quoted word in a file of ours, or that file itself, and the shell evaluates it. So no text can
 //! break a line, and what a shell says of a mistake names no file.
 
-use super::{COMMAND, Dialect, LEAVE, RETURN, RUNNING, STATUS, quoting::quoted, taken::Taken};
+use super::{
+    COMMAND, Dialect, LEAVE, RETURN, RUNNING, STATUS,
+    quoting::{escaped, quoted},
+    taken::Taken,
+};
 use crate::agent::environment::TERM as DUMB;
 use std::borrow::Cow;
 
@@ -33,29 +37,33 @@ impl Dialect {
         }
     }
 
-    /// The content of the file [`COMMAND`].
-    pub(in crate::agent::shell) fn file(self, call: &Call<'_>, directory: &str) -> Vec<u8> {
+    /// The content of the file [`COMMAND`]. Our lines do as little as they can, because zsh reads them byte by byte.
+    pub(in crate::agent::shell) fn file(self, call: &Call<'_>, tag: u64, directory: &str) -> Vec<u8> {
         let mut text = Vec::with_capacity(call.text.len() + call.text.len() / 8 + 512);
-        if self == Self::Zsh && call.last_status == 0 {
-            let word = self.word(call.taken);
-            if self.retraces(call) {
-                text.extend_from_slice(format!("{word}set -x;").as_bytes());
-            }
-            if call.knows_last && !call.in_lines {
-                text.extend_from_slice(format!("{word}: \"$SANDSHELL_LAST\";").as_bytes());
+        if self.retraces(call) {
+            text.extend_from_slice(format!("{}set -x;", self.word(call.taken)).as_bytes());
+        }
+        // For zsh the last argument of `eval` is one too.
+        if self == Self::Zsh && call.last_status == 0 && call.pipes.is_empty() && !call.in_lines {
+            let last = call.last_word();
+            if !last.is_empty() {
+                text.extend_from_slice(format!("{}:{last};", self.word(call.taken)).as_bytes());
             }
         }
         text.extend_from_slice(call.text);
         if call.tells_end {
-            text.extend_from_slice(self.end());
+            text.extend_from_slice(self.end(call, tag).as_bytes());
         }
+        let before = || self.before(call, directory);
         match self {
-            Self::Zsh => text,
+            Self::Zsh if call.in_lines || call.may_start_jobs => text,
+            Self::Zsh => [before().as_bytes(), &escaped(&text), call.streams("").as_bytes()].concat(),
+            Self::Bash if call.is_plain => text,
             Self::Bash if call.at_top => [b"SANDSHELL_TEXT=", &quoted(&text)[..], b"\n"].concat(),
-            Self::Bash => [self.before(call, directory).as_bytes(), &quoted(&text), call.streams().as_bytes()].concat(),
+            Self::Bash => [before().as_bytes(), &quoted(&text), call.streams("'").as_bytes()].concat(),
             Self::Posix => {
-                let before = format!("{RUNNING}=1; {}", self.before(call, directory));
-                let after = format!("{}; SANDSHELL_END=$? {RUNNING}=\n", call.streams().trim_end());
+                let before = format!("{RUNNING}=1; {}", before());
+                let after = format!("{}; SANDSHELL_END=$? {RUNNING}=\n", call.streams("").trim_end());
                 [before.as_bytes(), &quoted(&text), after.as_bytes()].concat()
             }
         }
@@ -69,7 +77,7 @@ impl Dialect {
     /// What stands before the text: `$?`, `$_` and PIPESTATUS of the user's text are those of the user's last command.
     fn before(self, call: &Call<'_>, directory: &str) -> String {
         let word = self.word(call.taken);
-        let last = if call.knows_last && self == Self::Bash { " \"$SANDSHELL_LAST\"" } else { "" };
+        let last = if self == Self::Bash { call.last_word() } else { String::new() };
         // Under `set -e` only the right side counts.
         let status = match call.last_status {
             _ if call.pipes.len() > 1 && call.pipes.last() == Some(&call.last_status) => {
@@ -106,15 +114,17 @@ impl Dialect {
         }
     }
 
-    /// What is put behind a text that is surely whole: notes what the lines after it would overwrite.
-    fn end(self) -> &'static [u8] {
-        match self {
-            Self::Posix => b"",
-            Self::Bash => b"\nSANDSHELL_END=$? SANDSHELL_LAST=\"${_:0:4096}\" SANDSHELL_PIPES=${PIPESTATUS[@]}",
-            Self::Zsh => {
-                b"\nSANDSHELL_END=$? SANDSHELL_LAST=\"${_[1,4096]}\" SANDSHELL_PIPES=\"${(j: :)pipestatus[@]}\""
-            }
-        }
+    /// What is put behind a text that is surely whole: notes what the lines after it would overwrite. The tag tells it from
+    /// what an earlier command has noted, when this one does not get to its end.
+    fn end(self, call: &Call<'_>, tag: u64) -> String {
+        let (pipes, last) = match self {
+            Self::Posix => return String::new(),
+            Self::Bash if call.has_many_pipes => ("${PIPESTATUS[@]:0:1000}", "${_:0:4096}"),
+            Self::Bash => ("${PIPESTATUS[@]}", "${_:0:4096}"),
+            Self::Zsh if call.has_many_pipes => ("${(j: :)${pipestatus[@]:0:1000}}", "${_[1,4096]}"),
+            Self::Zsh => ("${(j: :)pipestatus[@]}", "${_[1,4096]}"),
+        };
+        format!("\nSANDSHELL_END=\"{tag:x} $? {pipes}\" SANDSHELL_LAST=\"{last}\"")
     }
 
     /// Lines that run the command file.
@@ -124,27 +134,33 @@ impl Dialect {
         let leave = format!("{word}. {directory}/{LEAVE}");
         // What is traced when the streams are opened goes where they lead to without that.
         let untraced = if self.retraces(call) { format!("{word}set +x; ") } else { String::new() };
+        // What comes before a text, for one that is read from its file and not evaluated.
+        let before_file = || {
+            let before = self.before(call, directory);
+            before.strip_suffix("eval ").unwrap_or_default().to_owned()
+        };
         let source = match self {
             Self::Posix => {
                 let (found, term) = Self::term(call);
                 format!("{found}{term}{file}")
             }
             Self::Zsh if call.in_lines => {
-                let before = self.before(call, directory);
-                let before = before.strip_suffix("eval ").unwrap_or_default();
-                format!("{untraced}{before}. {directory}/{COMMAND}{}", call.streams().trim_end())
+                format!("{untraced}{}. {directory}/{COMMAND}{}", before_file(), call.streams("").trim_end())
+            }
+            // Each command around a job of the user's takes a number from it.
+            Self::Zsh if call.may_start_jobs => format!(
+                "{untraced}{}\"$(<{directory}/{COMMAND})\"{}",
+                self.before(call, directory),
+                call.streams("").trim_end()
+            ),
+            Self::Zsh => format!("{untraced}{word}eval \"$(<{directory}/{COMMAND})\""),
+            Self::Bash if call.is_plain => {
+                format!("{}. '{directory}/{COMMAND}'{}", before_file(), call.streams("'").trim_end())
             }
             Self::Bash if call.at_top => {
-                format!("{file}\n{}\"$SANDSHELL_TEXT\"{}", self.before(call, directory), call.streams().trim_end())
+                format!("{file}\n{}\"$SANDSHELL_TEXT\"{}", self.before(call, directory), call.streams("'").trim_end())
             }
             Self::Bash => file,
-            Self::Zsh => {
-                format!(
-                    "{untraced}{}\"$(<{directory}/{COMMAND})\"{}",
-                    self.before(call, directory),
-                    call.streams().trim_end()
-                )
-            }
         };
         let source = if call.taken.disabled { self.enabled_after(source) } else { source };
         match self {
@@ -154,12 +170,12 @@ impl Dialect {
             Self::Posix => format!(
                 "{source}; SANDSHELL_END=${{SANDSHELL_END:-$?}} {RUNNING}=; {}{}; SANDSHELL_END=\n",
                 Self::only_the_shell_itself(word, directory),
-                self.report_of(word, tag, directory)
+                self.report_of(call, tag, directory)
             ),
             // A second time on a line of its own, because an INT drops the rest of a line. Not at once, because before each
             // line the shell runs what the user has it do for a prompt.
             Self::Bash | Self::Zsh if call.leave => format!("{source}; {leave}\n{leave}\n"),
-            Self::Bash | Self::Zsh => format!("{source}\n{}\n", self.report_of(word, tag, directory)),
+            Self::Bash | Self::Zsh => format!("{source}\n{}\n", self.report_of(call, tag, directory)),
         }
     }
 
@@ -186,42 +202,47 @@ impl Dialect {
         match self {
             Self::Posix => line,
             Self::Bash | Self::Zsh => {
-                format!("{line}\nSANDSHELL_END=${{SANDSHELL_END:-$?}}; \\enable {NEEDED}")
+                format!("{line}\n{ENDED_WITH}=$?; \\enable {NEEDED}")
             }
         }
     }
 
     /// The report of a command, with more than [`Self::report`] says.
-    fn report_of(self, word: &str, tag: u64, directory: &str) -> String {
+    fn report_of(self, call: &Call<'_>, tag: u64, directory: &str) -> String {
+        let word = self.word(call.taken);
+        let status = if call.taken.disabled { format!("${ENDED_WITH}") } else { "$?".to_owned() };
+        let report = || self.report_in_words(word, &format!("{tag:x}"), &status, call.tells_end);
         match self {
             Self::Posix => {
                 format!(
                     "{word}printf \"\\000{tag:x} %s %s\\000\" \"$SANDSHELL_END\" \"${{PWD-}}\" >|{directory}/{STATUS}"
                 )
             }
-            // zsh reads our lines byte by byte: this is a third of the line that is in the file.
-            Self::Zsh if word == self.word(Taken::default()) => {
-                format!("{word}. {directory}/{REPORT} {tag:x} >|{directory}/{STATUS}")
+            // Whether there is a DEBUG trap comes before the report, as a record of its own.
+            Self::Bash | Self::Zsh if call.asks_traps => {
+                let traps = if self == Self::Bash { "trap -p DEBUG" } else { "trap" };
+                format!(
+                    "{word}eval '{ENDED_WITH}={status}; {word}{traps}; {}' >|{directory}/{STATUS}",
+                    self.report_in_words(word, &format!("{tag:x}"), &format!("${ENDED_WITH}"), call.tells_end)
+                )
             }
-            Self::Bash | Self::Zsh => {
-                format!("{word}eval '{}' >|{directory}/{STATUS}", self.report_in_words(word, &format!("{tag:x}")))
+            Self::Zsh if !call.taken.disabled && word == self.word(Taken::default()) => {
+                format!("{word}. {directory}/{REPORT} {tag:x}")
             }
+            Self::Bash => format!("{} >|'{directory}/{STATUS}'", report()),
+            Self::Zsh => format!("{} >|{directory}/{STATUS}", report()),
         }
     }
 
-    /// The script of a report, whose tag is its only argument.
-    pub(super) fn report_script(self) -> String {
-        format!("{}\n", self.report_in_words(self.word(Taken::default()), "$1"))
+    /// The script of a report, whose tag is its only argument. For zsh this is less work than to read the line.
+    pub(super) fn report_script(self, directory: &str) -> String {
+        let report = self.report_in_words(self.word(Taken::default()), "$1", "$?", true);
+        format!("{report} >|{directory}/{STATUS}\n")
     }
 
-    /// Whether there is a DEBUG trap comes before the report, as a record of its own.
-    fn report_in_words(self, word: &str, tag: &str) -> String {
-        let told = "\"$-\" \"${SANDSHELL_PIPES:0:4096}\" \"${PWD-}\"";
-        let traps = if self == Self::Bash { "trap -p DEBUG" } else { "trap" };
-        format!(
-            "SANDSHELL_END=${{SANDSHELL_END:-$?}} SANDSHELL_PIPES=${{SANDSHELL_PIPES-}}; {word}{traps}; \
-             {word}printf \"\\000{tag} %s\\001%s\\001%s\\001%s\\000\" \"$SANDSHELL_END\" {told}; {CLEAR}"
-        )
+    fn report_in_words(self, word: &str, tag: &str, status: &str, tells_end: bool) -> String {
+        let (end, noted) = if tells_end { ("%s", "\"${SANDSHELL_END-}\" ") } else { ("", "") };
+        format!("{word}printf \"\\000{tag} {status}\\001$-\\001{end}\\001%s\\000\" {noted}\"${{PWD-}}\"")
     }
 
     /// The script that ends a shell after its only command, with its status. It puts an end to traces of our lines, and its
@@ -229,7 +250,7 @@ impl Dialect {
     pub(in crate::agent::shell) fn leave_script(self, taken: Taken) -> String {
         let word = self.word(taken);
         format!(
-            "{word}eval 'SANDSHELL_END=${{SANDSHELL_END:-$?}}; {word}set +xv' 2>/dev/null\n{word}exit \"$SANDSHELL_END\"\n"
+            "{word}eval '{ENDED_WITH}=${{{ENDED_WITH}:-$?}}; {word}set +xv' 2>/dev/null\n{word}exit \"${ENDED_WITH}\"\n"
         )
     }
 
@@ -243,8 +264,7 @@ impl Dialect {
         let report = self.report_command(tag, directory);
         match self {
             Self::Posix => format!("{report}; {RUNNING}=\n"),
-            // What a command has noted and no report has told is of no use to the next one.
-            Self::Bash | Self::Zsh => format!("{report}; {CLEAR}\n"),
+            Self::Bash | Self::Zsh => format!("{report}\n"),
         }
     }
 
@@ -277,12 +297,20 @@ pub(in crate::agent::shell) struct Call<'a> {
     pub(in crate::agent::shell) leave: bool,
     /// Whose names the user's functions have.
     pub(in crate::agent::shell) taken: Taken,
-    /// Whether the shell still has `$_` of the user's last command.
-    pub(in crate::agent::shell) knows_last: bool,
+    /// `$_` that the command should find, when something may ask for it.
+    pub(in crate::agent::shell) last_argument: Option<LastArgument<'a>>,
     /// PIPESTATUS that the command should find, when it asks for it.
     pub(in crate::agent::shell) pipes: &'a [i32],
     /// Whether the text is followed by [`Dialect::end`].
     pub(in crate::agent::shell) tells_end: bool,
+    /// Whether there may be more parts in a pipeline of it than are told.
+    pub(in crate::agent::shell) has_many_pipes: bool,
+    /// Whether it is one simple command of literal words, and nothing else happens beside it.
+    pub(in crate::agent::shell) is_plain: bool,
+    /// Whether it may start jobs.
+    pub(in crate::agent::shell) may_start_jobs: bool,
+    /// Whether the shell may have a DEBUG trap after it.
+    pub(in crate::agent::shell) asks_traps: bool,
     /// Whether the shell traces what it runs.
     pub(in crate::agent::shell) traced: bool,
     /// Whether bash evaluates it on a line and not in a file. There its DEBUG trap counts, a trace has a sign less, and a
@@ -294,9 +322,29 @@ pub(in crate::agent::shell) struct Call<'a> {
 }
 
 impl Call<'_> {
-    fn streams(&self) -> String {
-        format!(" <{} >|{} 2>|{}\n", self.input, self.output, self.error)
+    /// What makes `$_` what the command should find, as an argument of a built-in.
+    fn last_word(&self) -> String {
+        match self.last_argument {
+            None => String::new(),
+            Some(LastArgument::Noted) => " \"$SANDSHELL_LAST\"".to_owned(),
+            Some(LastArgument::Word(word)) => format!(" {word}"),
+        }
     }
+
+    /// The redirections. bash expands a quoted name with less work; elsewhere they may be in quotes already.
+    fn streams(&self, quote: &str) -> String {
+        let Self { input, output, error, .. } = self;
+        format!(" <{quote}{input}{quote} >|{quote}{output}{quote} 2>|{quote}{error}{quote}\n")
+    }
+}
+
+/// `$_` of the command before.
+#[derive(Clone, Copy)]
+pub(in crate::agent::shell) enum LastArgument<'a> {
+    /// The shell has noted it.
+    Noted,
+    /// It is this word, which needs no quotes.
+    Word(&'a str),
 }
 
 /// `TERM` of a command on a terminal. Both are words that need no quotes.
@@ -311,8 +359,8 @@ pub(crate) enum Term<'a> {
 /// Variable that has what is left of `TERM` without [`DUMB`]. A user sees it in `set`.
 const FOUND: &str = "SANDSHELL_TERM";
 
-/// Forgets what [`Dialect::end`] has noted of the command, but for `$_`.
-const CLEAR: &str = "SANDSHELL_END= SANDSHELL_PIPES=";
+/// Variable that has the status of a command after which our lines do something else before they tell it.
+const ENDED_WITH: &str = "SANDSHELL_STATUS";
 
 /// What turns off the traces of a shell that is about to leave. Some show that itself.
 pub(in crate::agent::shell) const UNTRACE: &[u8] = b"set +xv";

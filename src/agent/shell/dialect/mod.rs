@@ -9,8 +9,10 @@ mod idle;
 mod loan;
 mod names;
 mod pieces;
+mod plain;
 mod saver;
 pub(super) mod sections;
+mod seen;
 mod startup;
 mod taken;
 mod whole;
@@ -21,11 +23,13 @@ use std::path::Path;
 
 pub(super) use abandon::ABANDON;
 pub(crate) use call::Term;
-pub(super) use call::{Call, UNTRACE};
+pub(super) use call::{Call, LastArgument, UNTRACE};
 pub(super) use loan::{Errand, WAS, Was};
+pub(super) use plain::last_word;
+pub(super) use seen::{Seen, mentions_last_argument};
 pub(super) use startup::{RESTRICTED, StartUpFile};
 pub(super) use taken::Taken;
-pub(super) use whole::{changes_reading, is_surely_whole, needs_top, speaks_at_top};
+pub(super) use whole::{changes_reading, is_surely_whole, may_start_jobs, needs_top, speaks_at_top};
 
 /// A family of shells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

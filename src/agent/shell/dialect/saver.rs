@@ -65,7 +65,7 @@ impl Dialect {
         let save = self.save_script(directory.path());
         directory.write(SAVE_FILE, self.reworded(&save, taken).as_bytes())?;
         if self == Self::Zsh {
-            directory.write(REPORT, self.report_script().as_bytes())?;
+            directory.write(REPORT, self.report_script(directory.path()).as_bytes())?;
         }
         let abandon = self.abandon_script(directory.path());
         directory.write(ABANDON_FILE, self.reworded(&abandon, taken).as_bytes())?;

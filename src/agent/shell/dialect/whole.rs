@@ -44,12 +44,17 @@ pub(in crate::agent::shell) fn needs_top(text: &[u8]) -> bool {
 /// job it has begun.
 pub(in crate::agent::shell) fn speaks_at_top(text: &[u8]) -> bool {
     let has = |word: &[u8]| text.windows(word.len()).any(|part| part == word);
+    has(b"exit") || has(b"logout") || may_start_jobs(text)
+}
+
+/// Whether a text may put something into the background.
+pub(in crate::agent::shell) fn may_start_jobs(text: &[u8]) -> bool {
     let single = |(at, byte): (usize, &u8)| {
         let near =
             |at: Option<usize>, bytes: &[u8]| at.and_then(|at| text.get(at)).is_some_and(|byte| bytes.contains(byte));
         *byte == b'&' && !near(at.checked_sub(1), b"&<>") && !near(Some(at + 1), b"&>")
     };
-    has(b"exit") || has(b"logout") || text.iter().enumerate().any(single)
+    text.iter().enumerate().any(single)
 }
 
 struct Scanner<'a> {
