@@ -431,6 +431,10 @@ fn the_command_line_passes_words_on() {
     assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(7), &b"1\n"[..]), "{output:?}");
     let output = sandshell(&["exec", "nosuch-program"]);
     assert_eq!(output.status.code(), Some(127), "{output:?}");
+    let output = sandshell(&["exec", "--json", "--", "sh", "-c", "echo o; echo e >&2; exit 7"]);
+    let told: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!((output.status.code(), &told["exit_code"], &told["reason"]), (Some(7), &7.into(), &"exited".into()));
+    assert_eq!((&told["stdout"], &told["stderr"], &told["argv"][0]), (&"o\n".into(), &"e\n".into(), &"sh".into()));
     let output = sandshell(&["exec", "--timeout", "0.1", "sleep", "1000"]);
     assert!(
         output.status.code() == Some(130) && String::from_utf8_lossy(&output.stderr).contains("time"),

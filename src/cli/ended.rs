@@ -10,11 +10,11 @@ use crate::api::v1::Exited;
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// Prints how a command has ended, and what it has printed, if that was collected. `what` is what was run.
+/// Prints how a command has ended, and what it has printed, if that was collected. `what` was run.
 pub(super) fn print(
     sandbox_id: &str,
     command_id: &str,
-    what: (&str, Value),
+    what: &[(&str, Value)],
     end: &End,
     outputs: &mut Outputs,
 ) -> Result<(), CliError> {
@@ -22,7 +22,9 @@ pub(super) fn print(
         && let Some(printed) = outputs.take()
     {
         let mut object = as_json(sandbox_id, command_id, exited, &printed);
-        object[what.0] = what.1;
+        for (name, value) in what {
+            object[*name] = value.clone();
+        }
         table::print(&format!("{}\n", object))?;
     }
     Ok(())
@@ -33,7 +35,6 @@ fn as_json(sandbox_id: &str, command_id: &str, exited: &Exited, printed: &Collec
     let duration = exited.duration.and_then(|duration| Duration::try_from(duration).ok());
     json!({
         "sandbox_id": sandbox_id,
-        "session_id": command_id.rsplit_once('/').map_or(command_id, |(session, _)| session),
         "command_id": command_id,
         "exit_code": exited.exit_code,
         "signal": exited.signal,

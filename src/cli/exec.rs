@@ -117,7 +117,7 @@ async fn execute(client: &Client, signals: &mut Signals, sandbox_id: &str, args:
     };
     drop(raw);
     if let Some(argv) = argv {
-        ended::print(sandbox_id, &command_id, ("argv", argv.into()), &end, &mut outputs)?;
+        ended::print(sandbox_id, &command_id, &[("argv", argv.into())], &end, &mut outputs)?;
     }
     Ok(exit_code(&end))
 }

@@ -148,7 +148,8 @@ async fn commands(
         code = exit_code(&end);
         say_not_restored(&end);
         if let Some(text) = text {
-            ended::print(sandbox_id, &command_id, ("command", text.into()), &end, &mut outputs)?;
+            let what = [("session_id", session_id.as_str().into()), ("command", text.into())];
+            ended::print(sandbox_id, &command_id, &what, &end, &mut outputs)?;
         }
         if is_last(&end) {
             break;
