@@ -249,9 +249,12 @@ impl Dialect {
     /// own trace is known by the name in it.
     pub(in crate::agent::shell) fn leave_script(self, taken: Taken) -> String {
         let word = self.word(taken);
-        format!(
-            "{word}eval '{ENDED_WITH}=${{{ENDED_WITH}:-$?}}; {word}set +xv' 2>/dev/null\n{word}exit \"${ENDED_WITH}\"\n"
-        )
+        let noted = match self {
+            // Its command file has noted the status.
+            Self::Posix => "SANDSHELL_END",
+            Self::Bash | Self::Zsh => ENDED_WITH,
+        };
+        format!("{word}eval '{noted}=${{{noted}:-$?}}; {word}set +xv' 2>/dev/null\n{word}exit \"${noted}\"\n")
     }
 
     /// The script that sets `$?`.
