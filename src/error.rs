@@ -117,6 +117,8 @@ pub enum Kind {
     Session,
     /// A command.
     Command,
+    /// A context of code.
+    Context,
     /// A process of a session.
     Process,
     /// An image.
@@ -184,6 +186,8 @@ pub enum Reason {
     RuntimeUnreachable,
     /// A disk of the server's is full, or the sandbox's.
     NoSpace,
+    /// The sandbox has nothing that runs this language.
+    LanguageNotInstalled,
     /// The sandbox's agent is of an earlier version, which cannot do this.
     SandboxTooOld,
     /// There is no such file.
@@ -296,6 +300,7 @@ impl fmt::Display for Kind {
             Self::Sandbox => "sandbox",
             Self::Session => "session",
             Self::Command => "command",
+            Self::Context => "context",
             Self::Image => "image",
             Self::Tenant => "tenant",
             Self::Process => "process",

@@ -64,7 +64,8 @@ crate::in_every_runtime!(each_does_what_it_is_for);
 /// not be known without having done the work. A method that is not in here is missing.
 async fn each_does_what_it_is_for(on: Runtime) {
     let server = Server::start(on.options());
-    let Clients { sandboxes: mut boxes, mut sessions, mut files, .. } = server.connect().await;
+    let Clients { sandboxes: mut boxes, mut sessions, mut files, channel } = server.connect().await;
+    let mut code = v1::code_service_client::CodeServiceClient::new(channel);
     let mut done = Vec::new();
     macro_rules! call {
         ($client:ident.$method:ident, $path:literal, $request:expr) => {{
@@ -150,6 +151,31 @@ async fn each_does_what_it_is_for(on: Runtime) {
     let mut found = call!(files.search, "FileService/Search", request);
     assert_eq!(within("a line", found.message()).await.expect("a line").expect("a line").text, "seven");
     assert_eq!(within("the end", found.message()).await.expect("an end"), None);
+
+    let context_id = || "c".to_owned();
+    let request = v1::RunCodeRequest {
+        sandbox_id: id(),
+        language: "python".into(),
+        code: "6 * 7".into(),
+        context_id: context_id(),
+        ..Default::default()
+    };
+    let mut told = call!(code.run_code, "CodeService/RunCode", request);
+    let mut value = String::new();
+    while let Some(message) = within("a message", told.message()).await.expect("a message") {
+        if let Some(v1::run_code_response::Response::Result(result)) = message.response {
+            value = result.text;
+        }
+    }
+    assert_eq!(value, "42");
+    let request = v1::ListLanguagesRequest { sandbox_id: id() };
+    let languages = call!(code.list_languages, "CodeService/ListLanguages", request).languages;
+    assert!(languages.iter().any(|language| language.name == "python" && language.program.starts_with('/')));
+    let request = v1::ListContextsRequest { sandbox_id: id() };
+    let contexts = call!(code.list_contexts, "CodeService/ListContexts", request).contexts;
+    assert_eq!(contexts.iter().map(|context| context.context_id.as_str()).collect::<Vec<_>>(), ["c"]);
+    let request = v1::DeleteContextRequest { sandbox_id: id(), context_id: context_id() };
+    call!(code.delete_context, "CodeService/DeleteContext", request);
 
     let request = v1::CreateSessionRequest { sandbox_id: sandbox_id.clone(), ..Default::default() };
     let session = call!(sessions.create_session, "SessionService/CreateSession", request);

@@ -53,6 +53,14 @@ fn table(ids: &Ids) -> Vec<(&'static str, Vec<u8>, Asked)> {
         sandbox: Some(v1::Sandbox { sandbox_id: sandbox_id(), ..Default::default() }),
         update_mask: Some(prost_types::FieldMask { paths: vec!["labels".into()] }),
     };
+    let run_code = v1::RunCodeRequest {
+        sandbox_id: sandbox_id(),
+        language: "python".into(),
+        code: "1".into(),
+        context_id: "c".into(),
+        ..Default::default()
+    };
+    let delete_context = v1::DeleteContextRequest { sandbox_id: sandbox_id(), context_id: "c".into() };
     // The same bytes in both versions.
     let services = ServerReflectionRequest {
         message_request: Some(MessageRequest::ListServices(String::new())),
@@ -151,6 +159,18 @@ fn table(ids: &Ids) -> Vec<(&'static str, Vec<u8>, Asked)> {
         ("/sandshell.v1.FileService/Export", export.encode_to_vec(), NotFound(sandbox)),
         ("/sandshell.v1.FileService/Find", find.encode_to_vec(), NotFound(sandbox)),
         ("/sandshell.v1.FileService/Search", search.encode_to_vec(), NotFound(sandbox)),
+        ("/sandshell.v1.CodeService/RunCode", run_code.encode_to_vec(), NotFound(sandbox)),
+        (
+            "/sandshell.v1.CodeService/ListLanguages",
+            v1::ListLanguagesRequest { sandbox_id: sandbox_id() }.encode_to_vec(),
+            NotFound(sandbox),
+        ),
+        (
+            "/sandshell.v1.CodeService/ListContexts",
+            v1::ListContextsRequest { sandbox_id: sandbox_id() }.encode_to_vec(),
+            NotFound(sandbox),
+        ),
+        ("/sandshell.v1.CodeService/DeleteContext", delete_context.encode_to_vec(), NotFound(sandbox)),
         (
             "/sandshell.v1.SessionService/CloseSession",
             v1::CloseSessionRequest { session_id: session_id() }.encode_to_vec(),

@@ -55,6 +55,7 @@ mod bad_requests_name_every_mistake;
 mod bytes_arrive_unchanged;
 mod cancelled_calls_leave_nothing;
 mod closing_a_session_ends_what_it_started;
+mod code_runs_in_its_language;
 mod direct_execution_keeps_nothing;
 mod every_answer_has_a_request_id;
 mod every_method_answers;

@@ -66,8 +66,12 @@ const ABSENT: &[(&str, &[&str], &str)] = &[
 ];
 
 /// The files of a part that the words are for.
-const PLACES: &[(&str, &str)] =
-    &[("agent/service.rs", "tonic"), ("agent/file/service.rs", "tonic"), ("agent/asked.rs", "tonic")];
+const PLACES: &[(&str, &str)] = &[
+    ("agent/service.rs", "tonic"),
+    ("agent/file/service.rs", "tonic"),
+    ("agent/code/service.rs", "tonic"),
+    ("agent/asked.rs", "tonic"),
+];
 
 /// Longer than any file should be; files that may be longer, with the reason.
 const LONGEST: usize = 400;

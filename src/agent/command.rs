@@ -20,7 +20,7 @@ use std::{
     },
     time::{Duration, SystemTime},
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 /// How much of a command's text is kept to be shown, and how much at least: sessions remember many commands.
@@ -46,6 +46,8 @@ pub(super) enum Control {
     Cancel,
     /// The terminal has a new size.
     Resize(TerminalSize),
+    /// Take what it has printed until now, and say when that is done. Of a program without a shell.
+    Flush(oneshot::Sender<()>),
 }
 
 /// Input that the client sends.
@@ -198,6 +200,11 @@ impl Command {
         lock(&self.ongoing).take();
         self.log.set_over();
         true
+    }
+
+    /// That it runs is no use of the sandbox: it waits to be given something to do.
+    pub(super) fn is_no_use(&self) {
+        lock(&self.ongoing).take();
     }
 
     /// It is over.

@@ -7,6 +7,7 @@ mod answer;
 mod arrival;
 mod as_user;
 mod asked;
+mod code;
 mod command;
 pub mod config;
 mod connections;

@@ -153,6 +153,10 @@ impl Execution {
                 data = typed(running.terminal.as_ref(), &running.command) => running.bring(Stream::Terminal, data),
                 Some(control) = running.control.recv(), if running.pid != 0 => match control {
                     Control::Resize(size) => running.terminal.iter().for_each(|terminal| terminal.resize(&size)),
+                    Control::Flush(done) => {
+                        running.take_what_is_there();
+                        let _ = done.send(());
+                    }
                     Control::Signal(signal) => {
                         running.signalled = signal;
                         running.send(signal);
@@ -272,6 +276,15 @@ impl Running {
         if group == self.pid && !shell::leads_its_group(self.pid) {
             // It has just been forked, or has left its group.
             shell::kill(self.pid, signal);
+        }
+    }
+
+    /// Takes what it has printed until now, whether there is room or not: it is no more than its pipes hold.
+    fn take_what_is_there(&self) {
+        for (pipe, stream) in [(&self.output, Stream::Stdout), (&self.error, Stream::Stderr)] {
+            if let Some(pipe) = pipe {
+                pipe.take_what_is_there(|data| self.command.log.append(stream, data));
+            }
         }
     }
 

@@ -208,6 +208,8 @@ impl Running {
                 }
                 Some(control) = self.control.recv() => match control {
                     Control::Resize(size) => shell.terminal.resize(&size),
+                    // Nobody asks that of a shell. The one who did is told by the end of its channel.
+                    Control::Flush(_) => {}
                     Control::Signal(signal) => {
                         self.signalled = signal;
                         self.signals.send(signal, false, shell);

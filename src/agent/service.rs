@@ -4,6 +4,7 @@ use super::{
     answer::Held,
     arrival::Arriving,
     asked,
+    code::{self, Contexts},
     command::{Command, Control, InputPiece, no_room},
     line::{Connection, Line},
     output::{Collected, Follower},
@@ -19,7 +20,10 @@ use crate::{
             StopRequest, StopResponse,
             agent_service_server::{AgentService, AgentServiceServer},
         },
-        v1::{self, ExecRequest, ExecResponse, exec_request::Request as Piece, exec_response::Response as Said},
+        v1::{
+            self, ExecRequest, ExecResponse, code_service_server::CodeServiceServer, exec_request::Request as Piece,
+            exec_response::Response as Said,
+        },
     },
     error::{Error, Reason},
     rpc::{paging, transport},
@@ -58,6 +62,9 @@ impl Service {
         I: futures_util::Stream<Item = io::Result<Connection>>,
     {
         let budget = Arc::clone(self.sessions.budget());
+        let contexts = Contexts::new(Arc::clone(&self.sessions));
+        let code =
+            CodeServiceServer::new(code::Service(contexts)).max_decoding_message_size(transport::MAX_MESSAGE_BYTES);
         let service = AgentServiceServer::new(self)
             .max_decoding_message_size(transport::MAX_MESSAGE_BYTES)
             .max_encoding_message_size(usize::MAX);
@@ -81,6 +88,7 @@ impl Service {
             .max_concurrent_streams(MOST_STREAMS)
             .http2_max_pending_accept_reset_streams(Some(MOST_RESETS))
             .add_service(service)
+            .add_service(code)
             .serve_with_incoming(incoming)
             .await
             .map_err(io::Error::other)

@@ -88,7 +88,7 @@ impl Sessions {
             Some(Target::SandboxId(id)) => {
                 self.check_sandbox(&id)?;
                 if spec.arguments.is_some() {
-                    let command = self.execute(start, spec, claimed)?;
+                    let command = self.execute(start, spec, claimed, None)?;
                     return Ok(Started::now(command, self, when_lost));
                 }
                 self.start_directly(start, spec, claimed, when_lost).await

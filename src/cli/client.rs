@@ -8,10 +8,10 @@ use super::{
 };
 use crate::{
     api::v1::{
-        DeleteSandboxRequest, file_service_client::FileServiceClient, sandbox_service_client::SandboxServiceClient,
-        session_service_client::SessionServiceClient,
+        DeleteSandboxRequest, code_service_client::CodeServiceClient, file_service_client::FileServiceClient,
+        sandbox_service_client::SandboxServiceClient, session_service_client::SessionServiceClient,
     },
-    rpc::transport::{CONNECTION_WINDOW, MAX_FRAME_BYTES, STREAM_WINDOW},
+    rpc::transport::{CONNECTION_WINDOW, MAX_FRAME_BYTES, MAX_MESSAGE_BYTES, STREAM_WINDOW},
     runtime::{ImageNames, Runtime},
     sandbox::{Lifetimes, Policy, Sandboxes},
     server::{AtStop, DataDir, Server, ServerError},
@@ -103,6 +103,8 @@ pub(super) struct Client {
     pub(super) sandboxes: SandboxServiceClient<Channel>,
     pub(super) sessions: SessionServiceClient<Channel>,
     pub(super) files: FileServiceClient<Channel>,
+    /// Code.
+    pub(super) code: CodeServiceClient<Channel>,
     private: Option<PrivateServer>,
 }
 
@@ -150,7 +152,8 @@ impl Client {
         Self {
             sandboxes: SandboxServiceClient::with_interceptor(channel.clone(), bearer.clone()),
             sessions: SessionServiceClient::with_interceptor(channel.clone(), bearer.clone()),
-            files: FileServiceClient::with_interceptor(channel, bearer),
+            files: FileServiceClient::with_interceptor(channel.clone(), bearer.clone()),
+            code: CodeServiceClient::with_interceptor(channel, bearer).max_decoding_message_size(MAX_MESSAGE_BYTES),
             private: None,
         }
     }

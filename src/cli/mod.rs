@@ -1,6 +1,7 @@
 //! The command line: a file per subcommand.
 
 mod client;
+mod code;
 mod config;
 mod creation;
 mod credentials;
@@ -53,6 +54,8 @@ enum Command {
     Serve(serve::Args),
     /// Run commands, one after another, in one session of a fresh sandbox.
     Run(run::Args),
+    /// Run a piece of code in a language, in an interpreter that may keep its variables.
+    Code(code::Args),
     /// Run one program with its arguments, exactly as given, without a shell.
     Exec(exec::Args),
     /// Open an interactive shell in a sandbox.
@@ -100,6 +103,7 @@ pub fn main() -> ExitCode {
         Command::Relay(args) => return internal::relay(&args),
         Command::Serve(args) => serve::main(args).map(|()| ExitCode::SUCCESS),
         Command::Run(args) => run::main(args),
+        Command::Code(args) => code::main(args),
         Command::Exec(args) => exec::main(args),
         Command::Shell(args) => shell::main(args),
         Command::Ps(args) => processes::ps(&args).map(|()| ExitCode::SUCCESS),

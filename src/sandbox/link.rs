@@ -6,7 +6,7 @@ use crate::{
             ActivityRequest, ActivityResponse, CheckUserRequest, CheckUserResponse, HelloRequest, StopRequest,
             agent_service_client::AgentServiceClient,
         },
-        v1::{ListSessionsRequest, file_service_client::FileServiceClient},
+        v1::{ListSessionsRequest, code_service_client::CodeServiceClient, file_service_client::FileServiceClient},
     },
     error::{Error, Reason, Result},
     rpc::transport::{
@@ -32,6 +32,9 @@ pub type AgentClient = AgentServiceClient<Channel>;
 
 /// What speaks with the program that works on a sandbox's files. Cheap to clone.
 pub type FileClient = FileServiceClient<Channel>;
+
+/// What runs code in a sandbox. Cheap to clone.
+pub type CodeClient = CodeServiceClient<Channel>;
 
 /// A `RunResponse` may hold 16 MiB of each stream and a little more.
 const MAX_RESPONSE_BYTES: usize = MAX_MESSAGE_BYTES + (1 << 20);
@@ -61,6 +64,8 @@ pub struct Link {
     /// A connection of its own for those who only watch, and for the output of commands beyond the first ones; made when the
     /// first of them comes. How much a stream may have under way is the same for all of a connection.
     watchers: AgentClient,
+    /// For code, on the watchers' connection.
+    code: CodeClient,
     /// A connection to the program that works on files, made when it is first needed.
     files: FileClient,
     sandbox_id: String,
@@ -80,12 +85,14 @@ impl Link {
         let connections = Arc::new(AtomicU64::new(0));
         let agent = |channel| AgentClient::new(channel).max_decoding_message_size(MAX_RESPONSE_BYTES);
         let client = agent(channel(&runtime, sandbox_id, STREAM_WINDOW, None, connections.clone()));
-        let watchers = agent(channel(&runtime, sandbox_id, WATCHER_WINDOW, None, Arc::default()));
+        let watching = channel(&runtime, sandbox_id, WATCHER_WINDOW, None, Arc::default());
+        let code = CodeClient::new(watching.clone()).max_decoding_message_size(MAX_RESPONSE_BYTES);
+        let watchers = agent(watching);
         let files = FileClient::new(channel(&runtime, sandbox_id, STREAM_WINDOW, Some(FOR_FILES), Arc::default()))
             .max_decoding_message_size(MAX_MESSAGE_BYTES);
         let (greeted, greeting) = (AtomicU64::new(0), tokio::sync::Mutex::new(()));
         let (sandbox_id, protocol) = (sandbox_id.to_owned(), AtomicU32::new(0));
-        Self { client, watchers, files, sandbox_id, connections, greeted, protocol, greeting }
+        Self { client, watchers, code, files, sandbox_id, connections, greeted, protocol, greeting }
     }
 
     /// A client whose connection has been greeted.
@@ -109,6 +116,12 @@ impl Link {
     pub fn files(&self) -> Result<FileClient> {
         self.since(FILES_SINCE, "cannot work on its files")?;
         Ok(self.files.clone())
+    }
+
+    /// What runs code, once the agent is known to be the right one.
+    pub fn code(&self) -> Result<CodeClient> {
+        self.since(PROGRAMS_SINCE, "runs no code")?;
+        Ok(self.code.clone())
     }
 
     /// Refuses a program without a shell to an agent that knows nothing of such, once it is known which agent it is.

@@ -2,7 +2,7 @@
 
 use super::{
     Entry, Sandboxes, State,
-    link::{AgentClient, FileClient},
+    link::{AgentClient, CodeClient, FileClient},
 };
 use crate::{
     api::agent::v1::ActivityResponse,
@@ -65,6 +65,12 @@ impl Reached {
     pub async fn files(&self) -> Result<FileClient> {
         self.client().await?;
         self.entry().link.files()
+    }
+
+    /// What runs code in it.
+    pub async fn code(&self) -> Result<CodeClient> {
+        self.client().await?;
+        self.entry().link.code()
     }
 
     /// Refuses a program without a shell, if its agent is too old for one. To be asked once there is a client.

@@ -6,6 +6,7 @@
 mod auth;
 mod budget;
 mod calls;
+mod code_service;
 mod connection;
 mod convert;
 mod data_dir;
@@ -16,6 +17,7 @@ mod intake;
 mod listening;
 mod memory;
 mod passing;
+mod place;
 mod places;
 mod refusal;
 mod relay;

@@ -3,6 +3,7 @@
 use super::{
     auth::caller,
     deadline::AnswerBy,
+    place::Place,
     relay::{Relay, answer, keep_to_the_end, run_answer},
     stdin::Stdin,
     streams::Streams,
@@ -17,12 +18,12 @@ use crate::{
         exec_start::Target, session_service_server::SessionService,
     },
     error::{Error, Kind},
-    rpc::transport::{ANSWER_WITHIN, DEFAULT_TIMEOUT, ONLY_KNOWN},
-    sandbox::{Reached, Sandboxes, SessionPlace, link::AgentClient},
+    rpc::transport::{ANSWER_WITHIN, DEFAULT_TIMEOUT},
+    sandbox::{Reached, Sandboxes, link::AgentClient},
     tenant::Caller,
 };
 use std::time::Duration;
-use tonic::{Code, Request, Response, Status, Streaming, metadata::MetadataValue};
+use tonic::{Request, Response, Status, Streaming};
 use tracing::Span;
 
 /// The service over the agents of all sandboxes, the streams that are open, and the longest run time of commands whose client
@@ -63,47 +64,8 @@ impl Service {
     /// The place that a start takes among the tenant's sessions, as long as the call lasts: a direct execution has one.
     async fn place(&self, caller: &Caller, start: &ExecStart, reached: &Reached) -> Result<Place, Status> {
         match start.target {
-            Some(Target::SandboxId(_)) => self.one_more(caller, reached, &start.request_id).await,
+            Some(Target::SandboxId(_)) => Place::one_more(&self.0, caller, reached, !start.request_id.is_empty()).await,
             Some(Target::SessionId(_)) | None => Ok(Place::NotNeeded),
-        }
-    }
-
-    /// A place for one more session. When there is none, a call that may be the repetition of an earlier one goes on without:
-    /// only its agent knows.
-    async fn one_more(&self, caller: &Caller, reached: &Reached, request_id: &str) -> Result<Place, Status> {
-        match self.0.session_place(caller, reached).await {
-            Ok(place) => Ok(Place::Taken { _place: place }),
-            Err(full) if !request_id.is_empty() => Ok(Place::Full(full)),
-            Err(full) => Err(full.into()),
-        }
-    }
-}
-
-/// What a call that may open a session has among those that its tenant may have.
-enum Place {
-    /// It opens none.
-    NotNeeded,
-    /// A place, for as long as the call lasts.
-    Taken { _place: SessionPlace },
-    /// None, and what its caller is told unless it repeats an earlier call.
-    Full(Error),
-}
-
-impl Place {
-    /// A message to the agent, which is told whether it may open something.
-    fn ask<T>(&self, message: T) -> Request<T> {
-        let mut request = Request::new(message);
-        if let Self::Full(_) = self {
-            request.metadata_mut().insert(ONLY_KNOWN, MetadataValue::from_static("1"));
-        }
-        request
-    }
-
-    /// What the agent has answered, as it is for the caller.
-    fn judge<T>(self, answer: Result<T, Status>) -> Result<T, Status> {
-        match (self, answer) {
-            (Self::Full(full), Err(status)) if status.code() == Code::ResourceExhausted => Err(full.into()),
-            (_, answer) => answer,
         }
     }
 }
@@ -114,7 +76,7 @@ impl SessionService for Service {
         let (caller, request) = (caller(&request), request.into_inner());
         validate::create_session(&request)?;
         let (reached, mut agent) = self.agent(&caller, Kind::Sandbox, &request.sandbox_id).await?;
-        let place = self.one_more(&caller, &reached, &request.request_id).await?;
+        let place = Place::one_more(&self.0, &caller, &reached, !request.request_id.is_empty()).await?;
         let created = agent.create_session(place.ask(request)).await;
         place.judge(answer(&reached, created).await)
     }

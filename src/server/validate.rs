@@ -1,5 +1,6 @@
 //! Checks of requests, before anything else looks at them. Pure; each finds all violations of a request at once.
 
+pub(super) mod code;
 mod exec;
 pub(super) mod file;
 mod sandbox;

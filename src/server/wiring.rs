@@ -2,6 +2,7 @@
 
 use super::{
     auth::{Access, AuthLayer},
+    code_service,
     connection::Protocol,
     deadline::DeadlineLayer,
     file_service, listening,
@@ -19,8 +20,8 @@ use crate::{
     api::{
         FILE_DESCRIPTOR_SET,
         v1::{
-            file_service_server::FileServiceServer, sandbox_service_server::SandboxServiceServer,
-            session_service_server::SessionServiceServer,
+            code_service_server::CodeServiceServer, file_service_server::FileServiceServer,
+            sandbox_service_server::SandboxServiceServer, session_service_server::SessionServiceServer,
         },
     },
     rpc::transport::MAX_MESSAGE_BYTES,
@@ -46,8 +47,13 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 const REMOVE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Names that `grpc.health.v1.Health` knows.
-const HEALTH_NAMES: [&str; 4] =
-    ["", "sandshell.v1.SandboxService", "sandshell.v1.SessionService", "sandshell.v1.FileService"];
+const HEALTH_NAMES: [&str; 5] = [
+    "",
+    "sandshell.v1.SandboxService",
+    "sandshell.v1.SessionService",
+    "sandshell.v1.FileService",
+    "sandshell.v1.CodeService",
+];
 
 /// The gRPC server.
 pub struct Server {
@@ -174,7 +180,9 @@ impl Server {
             self.command_timeout,
         ))
         .max_decoding_message_size(MAX_MESSAGE_BYTES);
-        let files = FileServiceServer::new(file_service::Service(self.sandboxes.clone(), streams))
+        let files = FileServiceServer::new(file_service::Service(self.sandboxes.clone(), streams.clone()))
+            .max_decoding_message_size(MAX_MESSAGE_BYTES);
+        let code = CodeServiceServer::new(code_service::Service(self.sandboxes.clone(), streams))
             .max_decoding_message_size(MAX_MESSAGE_BYTES);
         let reflection = || {
             tonic_reflection::server::Builder::configure()
@@ -184,6 +192,7 @@ impl Server {
         Ok(Routes::new(sandboxes)
             .add_service(sessions)
             .add_service(files)
+            .add_service(code)
             .add_service(HealthServer::new(HealthService::from_health_reporter(health.clone())))
             .add_service(reflection().build_v1()?)
             .add_service(reflection().build_v1alpha()?))

@@ -189,6 +189,11 @@ impl Charge {
         Bytes::from_owner(Charged { bytes, _charge: self })
     }
 
+    /// How many it holds.
+    pub(in crate::agent) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Holds so many bytes more, if there is room.
     pub(in crate::agent) fn try_grow(&mut self, more: usize) -> bool {
         let budget = &self.budget;

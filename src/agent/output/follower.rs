@@ -128,6 +128,11 @@ impl Follower {
         }
     }
 
+    /// The next message, for somebody who takes it at once. May be cancelled without loss.
+    pub(in crate::agent) async fn message(&mut self) -> Option<Response> {
+        self.next(usize::MAX).await
+    }
+
     /// Where each stream goes on.
     pub(in crate::agent) fn reached(&self) -> Offsets {
         self.cursor.want

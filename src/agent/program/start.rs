@@ -17,18 +17,20 @@ use crate::{
 };
 use std::{
     io,
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
     sync::Arc,
     time::SystemTime,
 };
 
 impl Sessions {
-    /// Executes a program directly. Returns its command.
+    /// Executes a program directly, with `channel` as its descriptor 3. Returns its command.
     pub(in crate::agent) fn execute(
         self: &Arc<Self>,
         mut start: ExecStart,
         spec: Spec,
         claimed: Option<Claimed<Arc<Command>>>,
+        channel: Option<OwnedFd>,
     ) -> Result<Arc<Command>> {
         let user = self.user(&start.user).map_err(under_start)?;
         let asked = std::mem::take(&mut start.working_directory);
@@ -54,10 +56,10 @@ impl Sessions {
             .map_err(|error| Error::internal("prepare a program", error))?;
         let wiring = match &spec.pty {
             Some(pty) => Wiring::Terminal(pty.size),
-            None => Wiring::Pipes { input: !matches!(spec.input, Input::Empty), merge: spec.merge },
+            None => Wiring::Pipes { input: !matches!(spec.input, Input::Empty), merge: spec.merge, channel },
         };
         let (number, _place) = self.reserve(true)?;
-        let (holder, ends) = program.start(&wiring).map_err(not_started)?;
+        let (holder, ends) = program.start(wiring).map_err(not_started)?;
         let about = About {
             id: format!("{}/d{number}", self.config.sandbox_id),
             sandbox_id: self.config.sandbox_id.clone(),

@@ -6,7 +6,7 @@ use super::{
     fifo::{Fifo, ReadEnd},
     holder, missing,
     saved::Kind,
-    sys::{Descriptors, Identity, Image},
+    sys::{Descriptors, Fourth, Identity, Image},
     text::TextFile,
 };
 use crate::agent::{environment::Variables, output::Budget, users::User};
@@ -228,7 +228,8 @@ impl Launch {
         let (events, report) = holder::report_pipe()?;
         // Kept, so that the pipes never end while they are watched, whatever the user closes.
         let own_ends = [rustix::io::fcntl_dupfd_cloexec(&output, 0)?, rustix::io::fcntl_dupfd_cloexec(&error, 0)?];
-        let descriptors = Descriptors { input, output, error, terminal: Some(terminal.device()?), events: report };
+        let descriptors =
+            Descriptors { input, output, error, fourth: Some(Fourth::Terminal(terminal.device()?)), events: report };
         let holder = Holder::start(&self.image(start_in)?, descriptors, events)?;
         let shell = Shell {
             dialect: self.dialect,
@@ -288,7 +289,7 @@ impl Launch {
 }
 
 /// The program that a name means: a path, or a name to be looked for in `path`.
-fn find_program(name: &str, path: &str) -> Option<PathBuf> {
+pub(crate) fn find_program(name: &str, path: &str) -> Option<PathBuf> {
     let executable = |candidate: &Path| {
         fs::metadata(candidate).is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
     };

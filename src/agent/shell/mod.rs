@@ -38,7 +38,7 @@ pub(crate) use directories::{Directories, Private, read_file};
 pub(crate) use directory::Directory;
 pub(crate) use fifo::{Fifo, InputFifo, LARGE_READ, Read, ReadEnd, write};
 pub(crate) use holder::{Event, Holder, HolderName};
-pub(crate) use launch::{Launch, LaunchError};
+pub(crate) use launch::{Launch, LaunchError, find_program};
 pub(crate) use loan::{Asked, Before, Loan, MOST_KEPT};
 pub(crate) use processes::{
     Halt, Image, Moment, Processes, descendants_since, group_has_members, group_members, halted, has_open, image,

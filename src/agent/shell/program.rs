@@ -4,7 +4,7 @@ use super::{
     Holder, Terminal,
     fifo::ReadEnd,
     holder, missing,
-    sys::{self, Descriptors, Identity, Image},
+    sys::{self, Descriptors, Fourth, Identity, Image},
 };
 use crate::{
     agent::{environment::Variables, users::User},
@@ -39,6 +39,8 @@ pub(crate) enum Wiring {
         input: bool,
         /// Whether both outputs are one.
         merge: bool,
+        /// Its descriptor 3, if it has one.
+        channel: Option<OwnedFd>,
     },
 }
 
@@ -86,7 +88,7 @@ impl Program {
     }
 
     /// Starts it. Its holder tells how that goes.
-    pub(crate) fn start(&self, wiring: &Wiring) -> io::Result<(Holder, Ends)> {
+    pub(crate) fn start(&self, wiring: Wiring) -> io::Result<(Holder, Ends)> {
         let (events, report) = holder::report_pipe()?;
         let (descriptors, ends) = match wiring {
             Wiring::Terminal(size) => {
@@ -95,23 +97,29 @@ impl Program {
                     terminal.give(uid)?;
                 }
                 terminal.reset();
-                terminal.resize(size);
+                terminal.resize(&size);
                 let device = || terminal.device();
                 let (input, output, error, own) = (device()?, device()?, device()?, Some(device()?));
-                let descriptors = Descriptors { input, output, error, terminal: own, events: report };
+                let descriptors =
+                    Descriptors { input, output, error, fourth: own.map(Fourth::Terminal), events: report };
                 (descriptors, Ends::Terminal(terminal))
             }
-            Wiring::Pipes { input, merge } => {
-                let (stdin, input) = self.input(*input)?;
+            Wiring::Pipes { input, merge, channel } => {
+                let (stdin, input) = self.input(input)?;
                 let (output, stdout) = self.pipe()?;
-                let (error, stderr) = if *merge {
+                let (error, stderr) = if merge {
                     (None, rustix::io::fcntl_dupfd_cloexec(&stdout, 0)?)
                 } else {
                     let (error, stderr) = self.pipe()?;
                     (Some(ReadEnd::new(error)?), stderr)
                 };
-                let descriptors =
-                    Descriptors { input: stdin, output: stdout, error: stderr, terminal: None, events: report };
+                let descriptors = Descriptors {
+                    input: stdin,
+                    output: stdout,
+                    error: stderr,
+                    fourth: channel.map(Fourth::Channel),
+                    events: report,
+                };
                 (descriptors, Ends::Pipes { input, output: ReadEnd::new(output)?, error })
             }
         };

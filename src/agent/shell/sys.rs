@@ -50,10 +50,18 @@ pub(super) struct Descriptors {
     pub(super) output: OwnedFd,
     /// Its own standard error.
     pub(super) error: OwnedFd,
-    /// Its controlling terminal, if it has one.
-    pub(super) terminal: Option<OwnedFd>,
+    /// What more it has, if anything.
+    pub(super) fourth: Option<Fourth>,
     /// Where the holder reports.
     pub(super) events: OwnedFd,
+}
+
+/// A descriptor beside the three that every program has.
+pub(super) enum Fourth {
+    /// Becomes its controlling terminal, and is closed then.
+    Terminal(OwnedFd),
+    /// Stays its descriptor 3.
+    Channel(OwnedFd),
 }
 
 /// Reports of a holder: one byte and a number, little-endian.
@@ -83,12 +91,16 @@ pub(super) fn fork_holder(image: &Image, descriptors: &Descriptors) -> io::Resul
         strings.iter().map(|s| s.as_ptr()).chain([std::ptr::null()]).collect()
     };
     let (arguments, environment) = (pointers(&image.arguments), pointers(&image.environment));
-    let terminal = descriptors.terminal.as_ref().map_or(NONE, AsRawFd::as_raw_fd);
+    let (fourth, is_terminal) = match &descriptors.fourth {
+        Some(Fourth::Terminal(fd)) => (fd.as_raw_fd(), true),
+        Some(Fourth::Channel(fd)) => (fd.as_raw_fd(), false),
+        None => (NONE, false),
+    };
     let filter = super::guard::program();
     let inherited = Inherited::of_this_process();
     let [input, output, error, events] =
         [&descriptors.input, &descriptors.output, &descriptors.error, &descriptors.events].map(AsRawFd::as_raw_fd);
-    let fds = [input, output, error, terminal, events];
+    let fds = [input, output, error, fourth, events];
     limits::prepare();
     // SAFETY: the agent has one thread (a current-thread runtime, nothing is ever spawned on a blocking pool), so no
     // lock can be held by a thread that the child lacks. The child never returns from `holder`.
@@ -96,7 +108,7 @@ pub(super) fn fork_holder(image: &Image, descriptors: &Descriptors) -> io::Resul
         -1 => Err(io::Error::last_os_error()),
         0 => {
             // SAFETY: in the child; all pointers live until it executes or exits.
-            unsafe { holder(image, &arguments, &environment, fds, filter, &inherited) }
+            unsafe { holder(image, &arguments, &environment, (fds, is_terminal), filter, &inherited) }
         }
         pid => Ok(pid),
     }
@@ -110,7 +122,7 @@ unsafe fn holder(
     image: &Image,
     arguments: &[*const libc::c_char],
     environment: &[*const libc::c_char],
-    fds: [RawFd; 5],
+    (fds, has_terminal): ([RawFd; 5], bool),
     filter: &seccompiler::BpfProgram,
     inherited: &Inherited,
 ) -> ! {
@@ -147,7 +159,7 @@ unsafe fn holder(
         libc::sigprocmask(libc::SIG_BLOCK, &all, std::ptr::null_mut());
         let program = libc::fork();
         if program == 0 {
-            let failed = become_program(image, arguments, environment, (fds[3] != NONE).then_some(TERMINAL));
+            let failed = become_program(image, arguments, environment, has_terminal.then_some(TERMINAL));
             report(EVENTS, failed, *libc::__errno_location());
             libc::_exit(127);
         }

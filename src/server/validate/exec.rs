@@ -61,7 +61,7 @@ fn check_start(checks: &mut Checks, start: &ExecStart) {
         arguments(checks, start);
     }
     if let Some(timeout) = &start.timeout {
-        span(checks, "start.timeout", timeout, MILLIS, 30 * DAYS, "1 ms to 30 days");
+        time(checks, "start.timeout", timeout);
     }
     if let Some(grace) = &start.kill_grace {
         span(checks, "start.kill_grace", grace, 0, 60 * SECONDS, "0 to 60 s");
@@ -110,6 +110,11 @@ fn arguments(checks: &mut Checks, start: &ExecStart) {
     if let Some((at, argument)) = start.argv.iter().enumerate().find(|(_, argument)| wrong(argument)) {
         checks.text(&format!("{field}[{at}]"), argument, MAX_ENV_STRING - 1);
     }
+}
+
+/// A longest run time.
+pub(super) fn time(checks: &mut Checks, field: &str, value: &Duration) {
+    span(checks, field, value, MILLIS, 30 * DAYS, "1 ms to 30 days");
 }
 
 fn span(checks: &mut Checks, field: &str, value: &Duration, from: i128, to: i128, range: &str) {
