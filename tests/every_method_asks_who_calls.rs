@@ -279,7 +279,7 @@ async fn whoever_has_no_right_key_is_refused() {
             assert!(request_id(status.metadata()).is_some(), "{path} with {what}: {status:?}");
             assert!(!status.message().contains(&key[20..]), "{path} with {what} repeats the key: {status:?}");
         }
-        expect_known(path, call(&channel, path, &message, &[&right]).await);
+        expect_known(path, call_patiently(&channel, path, &message, &[&right]).await);
     }
     // Nor is anybody told which methods there are not.
     let status = call(&channel, "/nosuch/Method", b"", &[]).await.expect_err("unknown");

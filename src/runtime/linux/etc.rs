@@ -54,6 +54,7 @@ pub(super) const COPIED: &[&str] = &[
     "magic.mime",
     "mailcap",
     "manpath.config",
+    "matplotlibrc",
     "mime.types",
     "nanorc",
     "netconfig",
