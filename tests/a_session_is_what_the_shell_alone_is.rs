@@ -2,7 +2,8 @@
 //! which the same is typed, and what it was comes back when its shell ends.
 //!
 //! The usual run repeats the same few sequences, so that it fails for a change and not by chance. `SANDSHELL_TEST_SEQUENCES` sets
-//! how many there are in all and takes others each time; an hour of them is worth while after changes in these rooms.
+//! how many there are in all and takes others each time, as `./test-long` does; an hour of them is worth while after changes in
+//! these rooms.
 
 use crate::kit::{At, Dice, Sandbox, Session, Shell, sequences::Sequences, token, v1};
 
