@@ -101,6 +101,7 @@ mod the_command_line_carries_state;
 mod the_command_line_moves_files;
 mod the_command_line_moves_trees;
 mod the_guide_to_files_is_true;
+mod the_log_tells_each_call;
 mod the_rooms_import_in_one_direction;
 mod tls_protects_the_connection;
 mod trees_go_in_and_come_out;

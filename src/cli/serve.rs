@@ -52,7 +52,7 @@ pub(super) struct Args {
     /// Delete all sandboxes when told to stop, instead of leaving them to the next server
     #[arg(long)]
     pub(super) ephemeral: bool,
-    /// Time to live of a sandbox that does not ask for one: 90s, 30m, 12h, 7d or none [default: none]
+    /// Time to live of a sandbox that does not ask for one: seconds, or 90s, 30m, 12h, 7d, or none [default: none]
     #[arg(long, value_name = "TIME")]
     pub(super) default_ttl: Option<Span>,
     /// Longest time to live [default: none]
@@ -91,7 +91,7 @@ pub(super) struct Args {
     /// Listen on an address that others can reach, even without TLS or API keys
     #[arg(long)]
     pub(super) insecure: bool,
-    /// What to log, as in RUST_LOG [default: warn]
+    /// What to log: warn, info (a line for each call), debug, or as in RUST_LOG [default: warn]
     #[arg(long, value_name = "FILTER")]
     pub(super) log: Option<String>,
     /// How log lines look [default: text]

@@ -155,7 +155,8 @@ fn is_not_protobuf(status: &Status) -> bool {
     status.source().is_some_and(|source| source.is::<NotProtobuf>())
 }
 
-fn code_name(code: Code) -> &'static str {
+/// The name of a code, as gRPC has it.
+pub(crate) fn code_name(code: Code) -> &'static str {
     match code {
         Code::Ok => "OK",
         Code::Cancelled => "CANCELLED",

@@ -1,6 +1,7 @@
 //! The calls of one connection, counted, on their way to the services.
 
 use super::{
+    call_log::CallRecord,
     intake::{self, Held, Intake, Memory},
     strangers::Visit,
     traffic::{Call, Traffic},
@@ -62,7 +63,8 @@ impl<S: CallService> hyper::service::Service<Request<Incoming>> for Calls<S> {
             let mut response = answer.await?;
             drop((unanswered, held));
             let visit = response.extensions_mut().remove::<Arc<Visit>>();
-            Ok(response.map(|body| Answer { body, _call: call, _visit: visit }))
+            let record = response.extensions_mut().remove::<Arc<CallRecord>>();
+            Ok(response.map(|body| Answer { body, record, _call: call, _visit: visit }))
         })
     }
 }
@@ -70,6 +72,7 @@ impl<S: CallService> hyper::service::Service<Request<Incoming>> for Calls<S> {
 /// What is sent back. The call is over when it is dropped.
 pub(super) struct Answer {
     body: Body,
+    record: Option<Arc<CallRecord>>,
     _call: Call,
     _visit: Option<Arc<Visit>>,
 }
@@ -79,7 +82,14 @@ impl hyper::body::Body for Answer {
     type Error = Status;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        if let (Some(record), Poll::Ready(Some(frame))) = (&self.record, &polled) {
+            match frame {
+                Ok(frame) => frame.trailers_ref().into_iter().for_each(|trailers| record.look_at(trailers)),
+                Err(status) => record.ended_with(status),
+            }
+        }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {

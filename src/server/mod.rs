@@ -5,6 +5,7 @@
 
 mod auth;
 mod budget;
+mod call_log;
 mod calls;
 mod code_service;
 mod connection;

@@ -1,5 +1,6 @@
 //! Every answer, errors too, carries `x-request-id`: the client's own if it sent a sane one, else a new one.
 
+use super::call_log::CallRecord;
 use crate::rpc::status;
 use futures_util::future::BoxFuture;
 use http::{HeaderName, HeaderValue, Request, Response};
@@ -19,6 +20,8 @@ use uuid::Builder;
 const HEADER: HeaderName = HeaderName::from_static("x-request-id");
 /// Longest id taken from a client; it goes into every log line of the request.
 const MAX_LENGTH: usize = 128;
+/// Longest part of a method's name in these lines. Ours are shorter, and anybody can send others.
+const MAX_METHOD: usize = 128;
 
 /// Puts [`RequestId`] around a service.
 #[derive(Debug, Clone, Copy)]
@@ -53,12 +56,18 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let id = request.headers().get(HEADER).filter(|id| is_sane(id)).cloned().unwrap_or_else(new_id);
         let span = span(&id, request.uri().path());
+        let record = CallRecord::begin(&span);
         let answer = span.in_scope(|| self.0.call(request));
         Box::pin(
             async move {
                 let mut response = answer.await?;
                 status::explain_response(&mut response);
                 response.headers_mut().insert(HEADER, id);
+                if let Some(record) = record {
+                    record.look_at(response.headers());
+                    // It lasts as long as what is sent back.
+                    response.extensions_mut().insert(record);
+                }
                 Ok(response)
             }
             .instrument(span),
@@ -69,6 +78,7 @@ where
 /// At level ERROR, because an error's line needs the id whatever else is logged. What is empty is filled in once it is known.
 fn span(request_id: &HeaderValue, method: &str) -> Span {
     let request_id = request_id.to_str().unwrap_or_default();
+    let method = &method[..method.floor_char_boundary(MAX_METHOD)];
     tracing::error_span!("rpc", request_id, method, tenant = field::Empty, id = field::Empty)
 }
 
