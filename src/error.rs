@@ -228,9 +228,11 @@ impl Error {
         Self::Invalid(vec![Violation::new(field, description)])
     }
 
-    /// No such thing.
+    /// No such thing. An id that has the form of another kind's is explained.
     pub fn not_found(kind: Kind, id: impl Into<String>) -> Self {
-        Self::NotFound { kind, id: id.into(), hint: None }
+        let id = id.into();
+        let hint = mistaken(kind, &id);
+        Self::NotFound { kind, id, hint }
     }
 
     /// A limit was reached, and it is not known when that will be over.
@@ -309,6 +311,25 @@ impl fmt::Display for Kind {
     }
 }
 
+/// What is said of an id of one kind that was given for another. Only the form is looked at, so nothing is told of what there is.
+fn mistaken(kind: Kind, id: &str) -> Option<String> {
+    if !id.starts_with("sbx-") {
+        return None;
+    }
+    let given = match id.matches('/').count() {
+        0 => Kind::Sandbox,
+        1 => Kind::Session,
+        _ => Kind::Command,
+    };
+    let wanted = match kind {
+        Kind::Sandbox => "that of a sandbox is all before the first \"/\"",
+        Kind::Session => "that of a session is SANDBOX/NAME, as CreateSession and ListSessions give it",
+        Kind::Command => "that of a command is SANDBOX/NAME/NUMBER, as Run, Exec and ListCommands give it",
+        Kind::Process | Kind::Image | Kind::Tenant | Kind::Key | Kind::Context => return None,
+    };
+    (given != kind).then(|| format!("; this is the id of a {given}, and {wanted}"))
+}
+
 fn because(cause: Option<&str>) -> String {
     cause.map_or_else(String::new, |cause| format!(": {cause}"))
 }
@@ -316,4 +337,31 @@ fn because(cause: Option<&str>) -> String {
 fn join(violations: &[Violation]) -> String {
     let rows: Vec<_> = violations.iter().map(|v| format!("{}: {}", v.field, v.description)).collect();
     rows.join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_of_another_kind_is_explained() {
+        for (kind, id, said) in [
+            (
+                Kind::Session,
+                "sbx-1",
+                "session \"sbx-1\" was not found; this is the id of a sandbox, and that of a session is SANDBOX/NAME",
+            ),
+            (Kind::Sandbox, "sbx-1/2", "this is the id of a session, and that of a sandbox is all before the first"),
+            (Kind::Command, "sbx-1/2", "this is the id of a session, and that of a command is SANDBOX/NAME/NUMBER"),
+            (Kind::Session, "sbx-1/2/3", "this is the id of a command, and that of a session is SANDBOX/NAME"),
+        ] {
+            let told = Error::not_found(kind, id).to_string();
+            assert!(told.contains(said), "{told}");
+        }
+        for (kind, id) in
+            [(Kind::Session, "sbx-1/2"), (Kind::Sandbox, "sbx-1"), (Kind::Session, "x"), (Kind::Key, "sbx-1")]
+        {
+            assert!(Error::not_found(kind, id).to_string().ends_with("was not found"), "{kind} {id}");
+        }
+    }
 }

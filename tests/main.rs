@@ -57,6 +57,7 @@ mod cancelled_calls_leave_nothing;
 mod closing_a_session_ends_what_it_started;
 mod code_runs_in_its_language;
 mod direct_execution_keeps_nothing;
+mod errors_name_the_remedy;
 mod every_answer_has_a_request_id;
 mod every_method_answers;
 mod every_method_asks_who_calls;

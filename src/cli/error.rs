@@ -6,8 +6,10 @@ use crate::{
     server::{DataDirError, DoesNotFit, ServerError},
     store::StoreError,
 };
+use rustls::CertificateError;
 use std::{error::Error as _, io};
 use tonic::{Code, Status};
+use tonic_types::StatusExt;
 
 /// Why a subcommand failed.
 #[derive(Debug, thiserror::Error)]
@@ -122,6 +124,15 @@ fn tls_error<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a rus
 
 fn remedy(error: &rustls::Error) -> &'static str {
     match error {
+        rustls::Error::InvalidCertificate(
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+        ) => "connect by a name that the certificate has, or give the server a certificate for this name",
+        rustls::Error::InvalidCertificate(
+            CertificateError::Expired
+            | CertificateError::ExpiredContext { .. }
+            | CertificateError::NotValidYet
+            | CertificateError::NotValidYetContext { .. },
+        ) => "give the server a certificate that is valid now, or set the clock of this host right",
         rustls::Error::InvalidCertificate(_) => "name the authority that its certificate is of with --ca",
         rustls::Error::AlertReceived(_) => "if the server asks for a certificate, give one with --cert and --cert-key",
         _ => "if the server does not speak TLS, use http://",
@@ -144,7 +155,10 @@ fn explain(status: &Status) -> String {
     match (status.code(), request_id) {
         (Code::Internal | Code::Unknown, Some(id)) => format!("{} (request id {id})", status.message()),
         (Code::Unauthenticated, _) => format!("{}; give a key with SANDSHELL_KEY or --key", status.message()),
-        (Code::Unavailable, _) => format!("the server or the sandbox cannot be reached: {}", status.message()),
+        // With a reason it is the server that speaks, and it says what cannot be reached. Without one something in between does.
+        (Code::Unavailable, _) if status.get_details_error_info().is_none() => {
+            format!("the server cannot be reached: {}", status.message())
+        }
         _ => status.message().to_owned(),
     }
 }

@@ -83,7 +83,10 @@ impl Policy {
         }
         let path = Path::new(name);
         if !path.is_absolute() {
-            let hint = "; images are \"host\" and absolute paths of root file system directories".to_owned();
+            let mut hint = "; images are \"host\" and absolute paths of root file system directories".to_owned();
+            if references::is_wellformed(name) {
+                hint += ", and this runtime has no images of registries: those are for --runtime docker";
+            }
             return Err(Error::NotFound { kind: Kind::Image, id: name.to_owned(), hint: Some(hint) });
         }
         // Whether something exists is told only of what the operator allows.

@@ -11,7 +11,7 @@ pub type Result<T> = std::result::Result<T, StoreError>;
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// It cannot be opened, or is of a newer version.
-    #[error("database {url}: {source}")]
+    #[error("database {url}: {source}{}", remedy(url, &**source))]
     Open {
         /// Which, without a password.
         url: String,
@@ -33,6 +33,31 @@ pub enum StoreError {
     /// Anything else.
     #[error(transparent)]
     Other(sqlx::Error),
+}
+
+/// What to do about a server that cannot be used, starting with punctuation.
+fn remedy(url: &str, source: &(dyn std::error::Error + 'static)) -> &'static str {
+    /// PostgreSQL's codes for a wrong password, an unknown user or one who may not connect, and an unknown database.
+    const WRONG_PASSWORD: &str = "28P01";
+    const REFUSED: &str = "28000";
+    const UNKNOWN_DATABASE: &str = "3D000";
+    if url.starts_with("sqlite:") {
+        return "";
+    }
+    match source.downcast_ref::<sqlx::Error>() {
+        Some(sqlx::Error::Io(_)) => {
+            "; no PostgreSQL answers there: start it, or give the right host and port in --database or SANDSHELL_DATABASE"
+        }
+        Some(sqlx::Error::Database(database)) => match database.code().as_deref() {
+            Some(WRONG_PASSWORD | REFUSED) => {
+                "; give the right user and password, as postgres://USER:PASSWORD@HOST/NAME, and see that pg_hba.conf lets them in"
+            }
+            Some(UNKNOWN_DATABASE) => "; create the database first (`createdb NAME`), or name another one",
+            _ => "",
+        },
+        Some(sqlx::Error::Configuration(_)) => "; write it as postgres://USER:PASSWORD@HOST:PORT/NAME",
+        _ => "",
+    }
 }
 
 impl StoreError {
