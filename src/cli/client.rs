@@ -8,8 +8,9 @@ use super::{
 };
 use crate::{
     api::v1::{
-        DeleteSandboxRequest, code_service_client::CodeServiceClient, file_service_client::FileServiceClient,
-        sandbox_service_client::SandboxServiceClient, session_service_client::SessionServiceClient,
+        CloseSessionRequest, DeleteSandboxRequest, code_service_client::CodeServiceClient,
+        file_service_client::FileServiceClient, sandbox_service_client::SandboxServiceClient,
+        session_service_client::SessionServiceClient,
     },
     rpc::transport::{CONNECTION_WINDOW, MAX_FRAME_BYTES, MAX_MESSAGE_BYTES, STREAM_WINDOW},
     runtime::{ImageNames, Runtime},
@@ -121,7 +122,13 @@ impl Place {
         let runtime = launch::start(kind, home.dir.path(), &self.runtime_option)?;
         if self.image.contains('/') && runtime.image_names() == ImageNames::Files {
             let found = fs::canonicalize(&self.image);
-            let root = found.map_err(|error| CliError::option(format!("--image {}: {error}", self.image)))?;
+            let root = found.map_err(|error| {
+                let image = &self.image;
+                CliError::option(format!(
+                    "--image {image}: {error}; it would be a directory with a root file system. For an image of a registry add \
+                     --runtime docker"
+                ))
+            })?;
             self.image = root.display().to_string();
             policy.image_roots.push(root);
         }
@@ -167,6 +174,16 @@ impl Client {
             // The server is gone; one that stops takes its sandboxes along.
             Err(status) if status.source().is_some() => {}
             Err(status) => eprintln!("sandshell: {sandbox_id} was not deleted: {}", CliError::from(status)),
+        }
+    }
+
+    /// Closes a session. As with [`Self::delete`], a failure is only told.
+    pub(super) async fn close_session(&self, session_id: String) {
+        let request = CloseSessionRequest { session_id: session_id.clone() };
+        match self.sessions.clone().close_session(request).await {
+            Ok(_) => {}
+            Err(status) if status.code() == Code::NotFound || status.source().is_some() => {}
+            Err(status) => eprintln!("sandshell: {session_id} was not closed: {}", CliError::from(status)),
         }
     }
 

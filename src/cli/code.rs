@@ -1,20 +1,16 @@
 //! `sandshell code`: a piece of code in a language, in a fresh sandbox or in one that is there.
 
 use super::{
-    client::{Client, Place},
-    creation,
+    client::Client,
     error::CliError,
-    follow::Signals,
-    log::{self, LogFormat},
-    run::seconds,
+    sandbox::{Options, Work},
 };
-use crate::api::v1::{CodeResult, CreateSandboxRequest, RunCodeRequest, Stream, run_code_response::Response};
+use crate::api::v1::{CodeResult, RunCodeRequest, Stream, run_code_response::Response};
 use base64::Engine;
 use serde_json::{Value, json};
 use std::{
     io::{self, Read, Write},
     process::ExitCode,
-    time::Duration,
 };
 
 const AFTER_HELP: &str = "\
@@ -26,19 +22,20 @@ code is 1 after an exception, a program's own in a language whose interpreter is
 #[command(after_help = AFTER_HELP)]
 pub(super) struct Args {
     #[command(flatten)]
-    place: Place,
-    /// Existing sandbox to run it in; it is not deleted afterwards
-    #[arg(long, value_name = "ID", requires = "server", conflicts_with = "image")]
-    sandbox: Option<String>,
+    options: Options,
+    #[command(flatten)]
+    piece: Piece,
+}
+
+/// What is run.
+#[derive(Debug, clap::Args)]
+struct Piece {
     /// Language: python, javascript, bash, …
     #[arg(long, short, default_value = "python")]
     language: String,
     /// Context whose interpreter keeps its variables for later calls
     #[arg(long, value_name = "ID", default_value = "", hide_default_value = true)]
     context: String,
-    /// Longest time, in seconds
-    #[arg(long, value_name = "SECS", value_parser = seconds)]
-    timeout: Option<Duration>,
     /// Print JSON: an object in a line for each message
     #[arg(long)]
     json: bool,
@@ -47,55 +44,34 @@ pub(super) struct Args {
     code: String,
 }
 
-/// Runs the code, and deletes the sandbox if it was made for it.
-pub(super) fn main(mut args: Args) -> Result<ExitCode, CliError> {
-    log::start(None, "error", LogFormat::Text)?;
-    if args.code == "-" {
-        args.code.clear();
-        io::stdin().read_to_string(&mut args.code).map_err(|source| CliError::io("read the code", source))?;
+/// Runs the code.
+pub(super) fn main(args: Args) -> Result<ExitCode, CliError> {
+    let Args { options, mut piece } = args;
+    if piece.code == "-" {
+        piece.code.clear();
+        io::stdin().read_to_string(&mut piece.code).map_err(|source| CliError::io("read the code", source))?;
     }
-    let prepared = args.place.prepare()?;
-    let code = super::block_on(async {
-        let mut signals = Signals::new()?;
-        let mut client = prepared.connect().await?;
-        let outcome = enter(&mut client, &mut signals, args).await;
-        client.close().await.and(outcome)
-    })?;
-    Ok(ExitCode::from(code))
-}
-
-async fn enter(client: &mut Client, signals: &mut Signals, args: Args) -> Result<u8, CliError> {
-    let given = args.sandbox.clone();
-    let sandbox_id = match &given {
-        Some(id) => id.clone(),
-        None => {
-            let request = CreateSandboxRequest { image: args.place.image.clone(), ..CreateSandboxRequest::default() };
-            tokio::select! {
-                sandbox = creation::create(&mut client.sandboxes, request) => sandbox?.sandbox_id,
-                code = signals.next() => return Ok(code),
-            }
+    options.work(async |work| {
+        let Work { client, signals, sandbox_id, mut how, .. } = work;
+        let request = RunCodeRequest {
+            sandbox_id: sandbox_id.to_owned(),
+            language: piece.language,
+            code: piece.code,
+            context_id: piece.context,
+            timeout: how.timeout(),
+            env: how.env(),
+            working_directory: how.cwd(""),
+            user: how.user,
+        };
+        tokio::select! {
+            outcome = run(client, request, piece.json) => outcome,
+            // The code is interrupted with its call.
+            code = signals.next() => Ok(code),
         }
-    };
-    let outcome = tokio::select! {
-        outcome = run(client, &sandbox_id, args) => outcome,
-        // The code is interrupted with its call.
-        code = signals.next() => Ok(code),
-    };
-    if given.is_none() {
-        client.delete(sandbox_id).await;
-    }
-    outcome
+    })
 }
 
-async fn run(client: &Client, sandbox_id: &str, args: Args) -> Result<u8, CliError> {
-    let request = RunCodeRequest {
-        sandbox_id: sandbox_id.to_owned(),
-        language: args.language,
-        code: args.code,
-        context_id: args.context,
-        timeout: args.timeout.and_then(|timeout| timeout.try_into().ok()),
-        ..RunCodeRequest::default()
-    };
+async fn run(client: &Client, request: RunCodeRequest, json: bool) -> Result<u8, CliError> {
     let mut told = client.code.clone().run_code(request).await?.into_inner();
     let mut code = 0;
     while let Some(message) = told.message().await? {
@@ -103,7 +79,7 @@ async fn run(client: &Client, sandbox_id: &str, args: Args) -> Result<u8, CliErr
         if let Response::Done(done) = &response {
             code = u8::try_from(done.exit_code).unwrap_or(u8::MAX);
         }
-        let said = if args.json { say_json(&response) } else { say(&response) };
+        let said = if json { say_json(&response) } else { say(&response) };
         if said.is_err() {
             // Nobody reads it any more.
             return Ok(code);

@@ -9,6 +9,7 @@ use super::{
 };
 use crate::runtime::{ImageNames, Runtime};
 use clap::ValueEnum;
+use serde_json::{Value, json};
 use std::process::ExitCode;
 
 /// Options of `doctor`.
@@ -20,24 +21,46 @@ pub(super) struct Args {
     /// Option of that runtime; may be repeated
     #[arg(long, value_name = "NAME=VALUE", value_parser = launch::runtime_option, requires = "runtime")]
     runtime_option: Vec<RuntimeOption>,
+    /// Print JSON: one array
+    #[arg(long)]
+    json: bool,
 }
 
 /// Starts each runtime in a directory that is removed again. Succeeds if any of them works.
 pub(super) fn main(args: &Args) -> Result<ExitCode, CliError> {
     log::start(None, "off", LogFormat::Text)?;
-    let mut works = false;
+    let (mut works, mut all) = (false, Vec::new());
     for kind in RuntimeKind::value_variants().iter().filter(|kind| args.runtime.is_none_or(|only| only == **kind)) {
         let dir = TemporaryDir::new()?;
-        let text = match launch::start(*kind, dir.path(), &args.runtime_option) {
-            Ok(runtime) => {
-                works = true;
-                describe(&*runtime)
-            }
+        let started = launch::start(*kind, dir.path(), &args.runtime_option);
+        works |= started.is_ok();
+        if args.json {
+            all.push(as_json(*kind, started.as_deref()));
+            continue;
+        }
+        let text = match started {
+            Ok(runtime) => describe(&*runtime),
             Err(error) => format!("{error}\n"),
         };
         table::print(&text)?;
     }
+    if args.json {
+        table::print(&format!("{}\n", Value::from(all)))?;
+    }
     Ok(if works { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn as_json(kind: RuntimeKind, started: Result<&dyn Runtime, &CliError>) -> Value {
+    let limits = started.ok().map(Runtime::supported_limits).map(|can| {
+        json!({ "memory_bytes": can.memory, "cpu_millis": can.cpu, "max_processes": can.processes, "disk_bytes": can.disk })
+    });
+    json!({
+        "runtime": launch::name(kind),
+        "works": started.is_ok(),
+        "error": started.err().map(ToString::to_string),
+        "can_limit": limits,
+        "notes": started.map(Runtime::warnings).unwrap_or_default(),
+    })
 }
 
 fn describe(runtime: &dyn Runtime) -> String {

@@ -1,16 +1,14 @@
 //! `sandshell exec`: one program with its arguments, exactly as given, in a fresh sandbox or in one that is there.
 
 use super::{
-    client::{Client, Place},
-    creation, ended,
+    ended,
     error::CliError,
-    follow::{Signals, exit_code, follow},
-    log::{self, LogFormat},
-    run::{pair, seconds},
+    follow::{exit_code, follow},
+    sandbox::{Options, Work},
     terminal::{self, Outputs, RawMode},
 };
-use crate::api::v1::{CreateSandboxRequest, ExecRequest, ExecStart, Pty, exec_request::Request, exec_start::Target};
-use std::{collections::HashMap, env, process::ExitCode, time::Duration};
+use crate::api::v1::{ExecRequest, ExecStart, Pty, exec_request::Request, exec_start::Target};
+use std::{env, process::ExitCode};
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 
@@ -25,24 +23,16 @@ and whether more than the first 16 MiB of these was printed.";
 #[command(after_help = AFTER_HELP)]
 pub(super) struct Args {
     #[command(flatten)]
-    place: Place,
-    /// Existing sandbox to run it in; it is not deleted afterwards
-    #[arg(long, value_name = "ID", requires = "server", conflicts_with = "image")]
-    sandbox: Option<String>,
-    /// Longest time, in seconds
-    #[arg(long, value_name = "SECS", value_parser = seconds)]
-    timeout: Option<Duration>,
-    /// Environment of the program; may be repeated
-    #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
-    env: Vec<(String, String)>,
-    /// Where it runs
-    #[arg(long, value_name = "DIR", default_value = "", hide_default_value = true)]
-    directory: String,
-    /// As whom: name or number, and :GROUP if wanted
-    #[arg(long, value_name = "USER", default_value = "", hide_default_value = true)]
-    user: String,
+    options: Options,
+    #[command(flatten)]
+    program: Program,
+}
+
+/// What is executed, and with what.
+#[derive(Debug, clap::Args)]
+struct Program {
     /// Pass our standard input on
-    #[arg(long, short)]
+    #[arg(long, short, visible_alias = "stdin")]
     interactive: bool,
     /// Run it on a terminal, which our own becomes a part of
     #[arg(long, short)]
@@ -58,62 +48,42 @@ pub(super) struct Args {
     argv: Vec<String>,
 }
 
-/// Runs the program, and deletes the sandbox if it was made for it.
-pub(super) fn main(mut args: Args) -> Result<ExitCode, CliError> {
-    log::start(None, "error", LogFormat::Text)?;
-    let prepared = args.place.prepare()?;
-    let code = super::block_on(async {
-        let mut signals = Signals::new()?;
-        let mut client = prepared.connect().await?;
-        let outcome = enter(&mut client, &mut signals, args).await;
-        client.close().await.and(outcome)
-    })?;
-    Ok(ExitCode::from(code))
+/// Runs the program.
+pub(super) fn main(args: Args) -> Result<ExitCode, CliError> {
+    let Args { options, program } = args;
+    options.work(async |work| execute(work, program).await)
 }
 
-async fn enter(client: &mut Client, signals: &mut Signals, args: Args) -> Result<u8, CliError> {
-    if let Some(sandbox_id) = args.sandbox.clone() {
-        return execute(client, signals, &sandbox_id, args).await;
-    }
-    let request = CreateSandboxRequest { image: args.place.image.clone(), ..CreateSandboxRequest::default() };
-    let sandbox_id = tokio::select! {
-        sandbox = creation::create(&mut client.sandboxes, request) => sandbox?.sandbox_id,
-        code = signals.next() => return Ok(code),
-    };
-    let outcome = execute(client, signals, &sandbox_id, args).await;
-    client.delete(sandbox_id).await;
-    outcome
-}
-
-async fn execute(client: &Client, signals: &mut Signals, sandbox_id: &str, args: Args) -> Result<u8, CliError> {
-    let raw = (args.tty && terminal::is_interactive()).then(RawMode::enter).transpose();
+async fn execute(work: Work<'_>, program: Program) -> Result<u8, CliError> {
+    let Work { client, signals, sandbox_id, mut how, .. } = work;
+    let raw = (program.tty && terminal::is_interactive()).then(RawMode::enter).transpose();
     let raw = raw.map_err(|source| CliError::io("set up the terminal", source))?;
-    let mut outputs = if args.json { Outputs::collect() } else { Outputs::new() };
-    let argv = args.json.then(|| args.argv.clone());
+    let mut outputs = if program.json { Outputs::collect() } else { Outputs::new() };
+    let argv = program.json.then(|| program.argv.clone());
     let start = ExecStart {
         target: Some(Target::SandboxId(sandbox_id.to_owned())),
-        argv: args.argv,
-        env: HashMap::from_iter(args.env),
-        working_directory: args.directory,
-        user: args.user,
-        timeout: args.timeout.and_then(|timeout| timeout.try_into().ok()),
-        stdin: args.interactive && !args.tty,
-        pty: args.tty.then(|| Pty { size: terminal::size(), term: env::var("TERM").unwrap_or_default() }),
-        merge_stderr: args.merge_stderr,
+        argv: program.argv,
+        env: how.env(),
+        working_directory: how.cwd(""),
+        timeout: how.timeout(),
+        user: how.user,
+        stdin: program.interactive && !program.tty,
+        pty: program.tty.then(|| Pty { size: terminal::size(), term: env::var("TERM").unwrap_or_default() }),
+        merge_stderr: program.merge_stderr,
         ..ExecStart::default()
     };
     let (requests, sent) = mpsc::channel(8);
     // The channel is empty, so there is room.
     let _ = requests.try_send(ExecRequest { request: Some(Request::Start(start)) });
-    if args.interactive {
+    if program.interactive {
         terminal::read_input(requests.clone());
     }
     let (current, watched) = watch::channel(None);
     let mut sessions = client.sessions.clone();
     let (command_id, end) = tokio::select! {
-        end = follow(&mut sessions, ReceiverStream::new(sent), &current, &mut outputs, args.tty) => end?,
+        end = follow(&mut sessions, ReceiverStream::new(sent), &current, &mut outputs, program.tty) => end?,
         code = signals.end(client.sessions.clone(), watched) => return Ok(code),
-        error = terminal::resizes(requests), if args.tty => return Err(error),
+        error = terminal::resizes(requests), if program.tty => return Err(error),
     };
     drop(raw);
     if let Some(argv) = argv {

@@ -2,7 +2,7 @@
 
 use super::{credentials::Channel, error::CliError, terminal::Outputs};
 use crate::api::v1::{
-    AttachRequest, ExecRequest, ExecResponse, Exited, Output, SignalCommandRequest, Stream, exec_response::Response,
+    AttachRequest, Command, ExecRequest, ExecResponse, Exited, SignalCommandRequest, Stream, exec_response::Response,
     exited::Reason, session_service_client::SessionServiceClient,
 };
 use std::time::Duration;
@@ -22,10 +22,12 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// Exit code of a program that signal N ends.
 const SIGNALLED: u8 = 128;
 
-/// How a command came to its end.
+/// How following a command came to its end.
 pub(super) enum End {
     /// It exited.
     Exited(Exited),
+    /// All that was wanted of its output is there, and it goes on.
+    SoFar,
     /// Nobody reads our output any more.
     NobodyReads,
 }
@@ -38,23 +40,64 @@ pub(super) async fn follow(
     outputs: &mut Outputs,
     terminal: bool,
 ) -> Result<(String, End), CliError> {
-    let mut stream = sessions.exec(requests).await?.into_inner();
+    let stream = sessions.exec(requests).await?.into_inner();
     let mut position = AttachRequest::default();
+    let end = go_on(sessions, stream, &mut position, None, current, outputs, terminal).await?;
+    Ok((position.command_id, end))
+}
+
+/// Follows a command that is there from a position in its output: to its end, or until so much was printed.
+pub(super) async fn follow_from(
+    sessions: &mut Sessions,
+    mut position: AttachRequest,
+    until: Option<&Command>,
+    outputs: &mut Outputs,
+) -> Result<End, CliError> {
+    let stream = sessions.attach(position.clone()).await?.into_inner();
+    let (current, _) = watch::channel(None);
+    go_on(sessions, stream, &mut position, until, &current, outputs, true).await
+}
+
+async fn go_on(
+    sessions: &mut Sessions,
+    mut stream: Streaming<ExecResponse>,
+    position: &mut AttachRequest,
+    until: Option<&Command>,
+    current: &watch::Sender<Option<String>>,
+    outputs: &mut Outputs,
+    terminal: bool,
+) -> Result<End, CliError> {
+    let mut exited = None;
     loop {
+        if until.is_some_and(|so_far| has_reached(position, so_far)) {
+            return Ok(End::SoFar);
+        }
         match stream.message().await {
-            Ok(Some(message)) => {
-                if let Some(end) = take(message, &mut position, current, outputs, terminal).await {
+            Ok(Some(message)) => match take(message, position, current, outputs, terminal).await {
+                Some(End::Exited(how)) if position.follow_background => exited = Some(how),
+                Some(end) => {
                     current.send_replace(None);
-                    return Ok((position.command_id, end));
+                    return Ok(end);
                 }
-            }
-            Ok(None) => return Err(Status::unavailable("the stream ended before the command did").into()),
+                None => {}
+            },
+            Ok(None) => match exited {
+                Some(how) => return Ok(End::Exited(how)),
+                None => return Err(Status::unavailable("the stream ended before the command did").into()),
+            },
             Err(status) if can_resume(&status) && !position.command_id.is_empty() => {
-                stream = resume(sessions, &position).await.ok_or(status)?;
+                stream = resume(sessions, position).await.ok_or(status)?;
             }
             Err(status) => return Err(status.into()),
         }
     }
+}
+
+/// Whether all that a command had printed is there.
+fn has_reached(position: &AttachRequest, so_far: &Command) -> bool {
+    position.stdout_offset >= so_far.stdout_bytes
+        && position.stderr_offset >= so_far.stderr_bytes
+        && position.terminal_offset >= so_far.terminal_bytes
 }
 
 fn can_resume(status: &Status) -> bool {
@@ -88,11 +131,12 @@ async fn take(
             None
         }
         Response::Output(output) => {
-            advance(position, &output);
+            advance(position, output.stream(), output.offset + output.data.len() as i64);
             outputs.write(&output, terminal).await.err().map(|_| End::NobodyReads)
         }
         Response::Gap(gap) => {
             eprintln!("sandshell: {} bytes of output are no longer kept", gap.to.saturating_sub(gap.from));
+            advance(position, gap.stream(), gap.to);
             None
         }
         Response::Exited(exited) => Some(End::Exited(exited)),
@@ -100,9 +144,8 @@ async fn take(
     }
 }
 
-fn advance(position: &mut AttachRequest, output: &Output) {
-    let next = output.offset + output.data.len() as i64;
-    match output.stream() {
+fn advance(position: &mut AttachRequest, stream: Stream, next: i64) {
+    match stream {
         Stream::Stderr => position.stderr_offset = next,
         Stream::Terminal => position.terminal_offset = next,
         Stream::Stdout | Stream::Unspecified => position.stdout_offset = next,
@@ -113,6 +156,7 @@ fn advance(position: &mut AttachRequest, output: &Output) {
 pub(super) fn is_last(end: &End) -> bool {
     match end {
         End::Exited(exited) => exited.reason() == Reason::SandboxStopped,
+        End::SoFar => false,
         End::NobodyReads => true,
     }
 }
@@ -121,6 +165,7 @@ pub(super) fn is_last(end: &End) -> bool {
 pub(super) fn exit_code(end: &End) -> u8 {
     let exited = match end {
         End::Exited(exited) => exited,
+        End::SoFar => return 0,
         End::NobodyReads => return SIGNALLED + 13,
     };
     match exited.reason() {
@@ -176,6 +221,7 @@ impl Signals {
             match command_id {
                 Some(command_id) if code == SIGNALLED + 2 && !cancelled => {
                     cancelled = true;
+                    eprintln!("sandshell: the command is being cancelled; a second ^C ends it all");
                     // One that is over by now needs no cancelling.
                     let _ = sessions.signal_command(SignalCommandRequest { command_id, signal: 0 }).await;
                 }

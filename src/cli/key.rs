@@ -6,7 +6,9 @@ use super::{
     log::{self, LogFormat},
     table::{self, Table},
 };
+use crate::store::ApiKey;
 use clap::Subcommand;
+use serde_json::{Value, json};
 
 /// Options of `key`.
 #[derive(Debug, clap::Args)]
@@ -33,6 +35,9 @@ enum Command {
         /// Only those of this tenant
         #[arg(long, value_name = "NAME")]
         tenant: Option<String>,
+        /// Print JSON: one array
+        #[arg(long)]
+        json: bool,
         #[command(flatten)]
         database: Database,
     },
@@ -58,9 +63,13 @@ async fn run(command: Command) -> Result<(), CliError> {
             let key = database.tenants_of_any().await?.make_key(&tenant, &name).await?;
             table::print(&format!("{key}\n"))
         }
-        Command::List { tenant, database } => {
+        Command::List { tenant, json, database } => {
+            let keys = database.tenants().await?.keys(tenant.as_deref()).await?;
+            if json {
+                return table::print(&format!("{}\n", keys.iter().map(as_json).collect::<Value>()));
+            }
             let mut table = Table::new(["ID", "TENANT", "NAME", "CREATED", "REVOKED"]);
-            for key in database.tenants().await?.keys(tenant.as_deref()).await? {
+            for key in keys {
                 let revoked = key.revoke_time.map_or_else(|| "-".to_owned(), table::time);
                 let name = if key.name.is_empty() { "-".to_owned() } else { key.name };
                 table.add([key.id, key.tenant, name, table::time(key.create_time), revoked]);
@@ -69,4 +78,14 @@ async fn run(command: Command) -> Result<(), CliError> {
         }
         Command::Revoke { id, database } => Ok(database.tenants().await?.revoke_key(&id).await?),
     }
+}
+
+fn as_json(key: &ApiKey) -> Value {
+    json!({
+        "id": key.id,
+        "tenant": key.tenant,
+        "name": key.name,
+        "create_time": table::time(key.create_time),
+        "revoke_time": key.revoke_time.map(table::time),
+    })
 }

@@ -1,5 +1,6 @@
 //! The command line: a file per subcommand.
 
+mod attach;
 mod client;
 mod code;
 mod config;
@@ -18,13 +19,21 @@ mod janitor;
 mod key;
 mod launch;
 mod listen;
+mod listing;
 mod log;
+mod logs;
+mod manual;
+mod overview;
 mod processes;
 mod progress;
+mod rm;
 mod run;
+mod sandbox;
 mod serve;
 mod shell;
+mod size;
 mod span;
+mod stats;
 mod table;
 mod tenant;
 mod terminal;
@@ -50,6 +59,15 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    #[command(flatten)]
+    Public(Box<Public>),
+    #[command(flatten)]
+    Internal(Internal),
+}
+
+/// What people use.
+#[derive(Debug, Subcommand)]
+enum Public {
     /// Serve the gRPC API.
     Serve(serve::Args),
     /// Run commands, one after another, in one session of a fresh sandbox.
@@ -60,10 +78,18 @@ enum Command {
     Exec(exec::Args),
     /// Open an interactive shell in a sandbox.
     Shell(shell::Args),
-    /// List the processes of a session or of a command.
+    /// Type commands into a session that is there, or watch it.
+    Attach(attach::Args),
+    /// List sandboxes with their sessions and running commands, or the processes of a session.
     Ps(processes::PsArgs),
-    /// Send a signal to a process of a session.
+    /// Print the output of a command that runs or has run.
+    Logs(logs::Args),
+    /// Send a signal to a process or a command, or cancel a command.
     Kill(processes::KillArgs),
+    /// Say what sandboxes use.
+    Stats(stats::Args),
+    /// Delete sandboxes and close sessions.
+    Rm(rm::Args),
     /// List a directory of a sandbox.
     Ls(files::LsArgs),
     /// Print a file of a sandbox.
@@ -76,6 +102,15 @@ enum Command {
     Tenant(tenant::Args),
     /// Say what each runtime can do on this host, what is missing, and how to get it.
     Doctor(doctor::Args),
+    /// Print what makes a shell complete the words of this command line.
+    Completions(manual::CompletionsArgs),
+    /// Write manual pages into a directory.
+    Man(manual::ManArgs),
+}
+
+/// What Sandshell starts of itself.
+#[derive(Debug, Subcommand)]
+enum Internal {
     /// The program inside every sandbox.
     #[command(hide = true)]
     Agent(internal::AgentArgs),
@@ -97,29 +132,51 @@ enum Command {
 pub fn main() -> ExitCode {
     // No thread and no tokio runtime exists here: the agent and the zygote fork, and need it so.
     let outcome = match Cli::parse().command {
-        Command::Agent(args) => return internal::agent(args),
-        Command::Files(args) => return internal::files(args),
-        Command::Zygote(args) => return internal::zygote(&args),
-        Command::Relay(args) => return internal::relay(&args),
-        Command::Serve(args) => serve::main(args).map(|()| ExitCode::SUCCESS),
-        Command::Run(args) => run::main(args),
-        Command::Code(args) => code::main(args),
-        Command::Exec(args) => exec::main(args),
-        Command::Shell(args) => shell::main(args),
-        Command::Ps(args) => processes::ps(&args).map(|()| ExitCode::SUCCESS),
-        Command::Kill(args) => processes::kill(&args).map(|()| ExitCode::SUCCESS),
-        Command::Ls(args) => files::ls(&args).map(|()| ExitCode::SUCCESS),
-        Command::Cat(args) => files::cat(&args).map(|()| ExitCode::SUCCESS),
-        Command::Cp(args) => files::cp(args).map(|()| ExitCode::SUCCESS),
-        Command::Doctor(args) => doctor::main(&args),
-        Command::Janitor(args) => janitor::main(&args),
-        Command::Key(args) => key::main(args).map(|()| ExitCode::SUCCESS),
-        Command::Tenant(args) => tenant::main(args).map(|()| ExitCode::SUCCESS),
+        Command::Internal(internal) => internal.main(),
+        Command::Public(public) => public.main(),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("sandshell: {error}");
         ExitCode::from(FAILED)
     })
+}
+
+impl Internal {
+    fn main(self) -> Result<ExitCode, CliError> {
+        match self {
+            Self::Agent(args) => Ok(internal::agent(args)),
+            Self::Files(args) => Ok(internal::files(args)),
+            Self::Zygote(args) => Ok(internal::zygote(&args)),
+            Self::Relay(args) => Ok(internal::relay(&args)),
+            Self::Janitor(args) => janitor::main(&args),
+        }
+    }
+}
+
+impl Public {
+    fn main(self) -> Result<ExitCode, CliError> {
+        match self {
+            Self::Serve(args) => serve::main(args).map(|()| ExitCode::SUCCESS),
+            Self::Run(args) => run::main(args),
+            Self::Code(args) => code::main(args),
+            Self::Exec(args) => exec::main(args),
+            Self::Shell(args) => shell::main(args),
+            Self::Attach(args) => attach::main(&args),
+            Self::Logs(args) => logs::main(&args),
+            Self::Stats(args) => stats::main(args),
+            Self::Rm(args) => rm::main(args),
+            Self::Ps(args) => processes::ps(&args).map(|()| ExitCode::SUCCESS),
+            Self::Kill(args) => processes::kill(&args).map(|()| ExitCode::SUCCESS),
+            Self::Ls(args) => files::ls(&args).map(|()| ExitCode::SUCCESS),
+            Self::Cat(args) => files::cat(&args).map(|()| ExitCode::SUCCESS),
+            Self::Cp(args) => files::cp(args).map(|()| ExitCode::SUCCESS),
+            Self::Doctor(args) => doctor::main(&args),
+            Self::Key(args) => key::main(args).map(|()| ExitCode::SUCCESS),
+            Self::Tenant(args) => tenant::main(args).map(|()| ExitCode::SUCCESS),
+            Self::Completions(args) => manual::completions(&args).map(|()| ExitCode::SUCCESS),
+            Self::Man(args) => manual::man(&args).map(|()| ExitCode::SUCCESS),
+        }
+    }
 }
 
 /// Runs a future on a new tokio runtime. Called only after the sandbox runtime's zygote was started, which must be forked

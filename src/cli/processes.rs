@@ -1,12 +1,14 @@
-//! `sandshell ps` and `sandshell kill`: the processes of a session, and a signal for one of them.
+//! `sandshell ps` and `sandshell kill`: what runs, down to the processes of a session, and signals.
 
 use super::{
-    client::Remote,
+    client::{Client, Remote},
     error::CliError,
+    listing::{self, Named},
     log::{self, LogFormat},
+    overview, size,
     table::{self, Table},
 };
-use crate::api::v1::{ListProcessesRequest, Process, SignalProcessRequest, process::State};
+use crate::api::v1::{ListProcessesRequest, Process, SignalCommandRequest, SignalProcessRequest, process::State};
 use serde_json::{Value, json};
 use std::time::SystemTime;
 
@@ -31,14 +33,22 @@ const SIGNALS: [(&str, i32); 14] = [
     ("WINCH", libc::SIGWINCH),
 ];
 
+const AFTER_HELP: &str = "\
+Without an ID, or with that of a sandbox, it shows sandboxes with their sessions and the commands that run in these. With that of a session,
+SANDBOX/NAME, or of a command, SANDBOX/NAME/NUMBER, it shows the processes. Direct executions have no session: `stats` counts them.";
+
 /// Options of `ps`.
 #[derive(Debug, clap::Args)]
+#[command(after_help = AFTER_HELP)]
 pub(super) struct PsArgs {
     #[command(flatten)]
     remote: Remote,
-    /// A session, SANDBOX/NAME, or a command, SANDBOX/NAME/NUMBER
-    #[arg(value_name = "SESSION")]
-    id: String,
+    /// A sandbox, a session or a command [default: all sandboxes]
+    #[arg(value_name = "ID")]
+    id: Option<String>,
+    /// Only sandboxes that have this label; may be repeated
+    #[arg(long, value_name = "KEY=VALUE", value_parser = size::pair, conflicts_with = "id")]
+    label: Vec<(String, String)>,
     /// Print JSON: one array
     #[arg(long)]
     json: bool,
@@ -49,17 +59,17 @@ pub(super) struct PsArgs {
 pub(super) struct KillArgs {
     #[command(flatten)]
     remote: Remote,
-    /// A session, SANDBOX/NAME, or a command of it
-    #[arg(value_name = "SESSION")]
+    /// A session, SANDBOX/NAME, or a command, SANDBOX/NAME/NUMBER
+    #[arg(value_name = "ID")]
     id: String,
-    /// The process, as `ps` shows it
+    /// The process, as `ps` shows it. Without it the command of that ID gets the signal, or is cancelled
     #[arg(value_name = "PID")]
-    pid: i32,
-    /// Name or number of the signal
-    #[arg(long, short, value_name = "SIGNAL", default_value = "TERM", value_parser = signal)]
-    signal: i32,
-    /// All that it has started too
-    #[arg(long)]
+    pid: Option<i32>,
+    /// Name or number of the signal [default: TERM for a process; a command is cancelled: INT, TERM and KILL until it is over]
+    #[arg(long, short, value_name = "SIGNAL", value_parser = signal)]
+    signal: Option<i32>,
+    /// All that the process has started too
+    #[arg(long, requires = "pid")]
     tree: bool,
     /// Print JSON: how many processes got the signal
     #[arg(long)]
@@ -68,28 +78,38 @@ pub(super) struct KillArgs {
 
 /// A session's id and a command's, of which one is empty.
 fn ids(id: &str) -> (String, String) {
-    if id.matches('/').count() >= 2 { (String::new(), id.to_owned()) } else { (id.to_owned(), String::new()) }
+    match listing::named(id) {
+        Named::Command => (String::new(), id.to_owned()),
+        Named::Session | Named::Sandbox => (id.to_owned(), String::new()),
+    }
 }
 
-/// Lists processes.
+/// Lists sandboxes or processes.
 pub(super) fn ps(args: &PsArgs) -> Result<(), CliError> {
     log::start(None, "error", LogFormat::Text)?;
-    let processes = super::block_on(async {
-        let mut client = args.remote.connect().await?;
-        let (session_id, command_id) = ids(&args.id);
-        let mut request =
-            ListProcessesRequest { session_id, command_id, page_size: PAGE, ..ListProcessesRequest::default() };
-        let mut processes = Vec::new();
-        loop {
-            let page = client.sessions.list_processes(request.clone()).await?.into_inner();
-            processes.extend(page.processes);
-            request.page_token = page.next_page_token;
-            if request.page_token.is_empty() {
-                return Ok(processes);
-            }
+    super::block_on(async {
+        let client = args.remote.connect().await?;
+        match args.id.as_deref() {
+            Some(id) if listing::named(id) != Named::Sandbox => processes(client, id, args.json).await,
+            id => overview::print(&client, id, &args.label, args.json).await,
         }
-    })?;
-    if args.json {
+    })
+}
+
+async fn processes(mut client: Client, id: &str, json: bool) -> Result<(), CliError> {
+    let (session_id, command_id) = ids(id);
+    let mut request =
+        ListProcessesRequest { session_id, command_id, page_size: PAGE, ..ListProcessesRequest::default() };
+    let mut processes = Vec::new();
+    loop {
+        let page = client.sessions.list_processes(request.clone()).await?.into_inner();
+        processes.extend(page.processes);
+        request.page_token = page.next_page_token;
+        if request.page_token.is_empty() {
+            break;
+        }
+    }
+    if json {
         let all: Vec<Value> = processes.iter().map(as_json).collect();
         return table::print(&format!("{}\n", Value::from(all)));
     }
@@ -112,23 +132,35 @@ pub(super) fn ps(args: &PsArgs) -> Result<(), CliError> {
     table::print(&table.to_string())
 }
 
-/// Sends a signal.
+/// Sends a signal to a process or a command.
 pub(super) fn kill(args: &KillArgs) -> Result<(), CliError> {
     log::start(None, "error", LogFormat::Text)?;
+    let Some(pid) = args.pid else { return cancel(args) };
     let signalled = super::block_on(async {
         let mut client = args.remote.connect().await?;
         let (session_id, command_id) = ids(&args.id);
-        let request = SignalProcessRequest {
-            session_id,
-            command_id,
-            pid: args.pid,
-            signal: args.signal,
-            tree: args.tree,
-            start_time: None,
-        };
+        let signal = args.signal.unwrap_or(libc::SIGTERM);
+        let request = SignalProcessRequest { session_id, command_id, pid, signal, tree: args.tree, start_time: None };
         Ok(client.sessions.signal_process(request).await?.into_inner().signalled)
     })?;
     if args.json { table::print(&format!("{}\n", json!({ "signalled": signalled }))) } else { Ok(()) }
+}
+
+fn cancel(args: &KillArgs) -> Result<(), CliError> {
+    let command_id = args.id.clone();
+    if listing::named(&command_id) != Named::Command {
+        let message =
+            format!("{command_id}: give a PID too, as `sandshell ps {command_id}` shows it, or the id of a command");
+        return Err(CliError::option(message));
+    }
+    // 0 cancels.
+    let signal = args.signal.unwrap_or_default();
+    super::block_on(async {
+        let mut client = args.remote.connect().await?;
+        client.sessions.signal_command(SignalCommandRequest { command_id, signal }).await?;
+        Ok(())
+    })?;
+    if args.json { table::print(&format!("{}\n", json!({ "signalled": true }))) } else { Ok(()) }
 }
 
 fn state(process: &Process) -> &'static str {

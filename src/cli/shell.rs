@@ -1,14 +1,12 @@
 //! `sandshell shell`: an interactive terminal in a sandbox.
 
 use super::{
-    client::{Client, Place},
-    creation,
     error::CliError,
-    follow::{Signals, exit_code, follow},
-    log::{self, LogFormat},
+    follow::{exit_code, follow},
+    sandbox::{Options, Work},
     terminal::{self, Outputs, RawMode},
 };
-use crate::api::v1::{CreateSandboxRequest, ExecRequest, ExecStart, Pty, exec_request::Request, exec_start::Target};
+use crate::api::v1::{ExecRequest, ExecStart, Pty, exec_request::Request, exec_start::Target};
 use std::{env, process::ExitCode};
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
@@ -22,48 +20,29 @@ exit code is the shell's, or 125 if Sandshell itself failed.";
 #[command(after_help = AFTER_HELP)]
 pub(super) struct Args {
     #[command(flatten)]
-    place: Place,
+    options: Options,
     /// Shell to start, by path or name [default: /bin/bash, or /bin/sh where there is none]
     #[arg(long)]
     shell: Option<String>,
-    /// Existing sandbox to enter; it is not deleted afterwards
-    #[arg(long, value_name = "ID", requires = "server", conflicts_with = "image")]
-    sandbox: Option<String>,
 }
 
-/// Opens the shell, and deletes the sandbox if it was made for it.
-pub(super) fn main(mut args: Args) -> Result<ExitCode, CliError> {
-    log::start(None, "error", LogFormat::Text)?;
-    let prepared = args.place.prepare()?;
-    let code = super::block_on(async {
-        let mut signals = Signals::new()?;
-        let mut client = prepared.connect().await?;
-        let outcome = enter(&mut client, &mut signals, args).await;
-        client.close().await.and(outcome)
-    })?;
-    Ok(ExitCode::from(code))
+/// Opens the shell.
+pub(super) fn main(args: Args) -> Result<ExitCode, CliError> {
+    let Args { options, shell } = args;
+    options.work(async |work| open(work, shell.as_deref()).await)
 }
 
-async fn enter(client: &mut Client, signals: &mut Signals, args: Args) -> Result<u8, CliError> {
-    if let Some(sandbox_id) = &args.sandbox {
-        return shell(client, signals, sandbox_id, args.shell.as_deref()).await;
-    }
-    let request = CreateSandboxRequest { image: args.place.image, ..CreateSandboxRequest::default() };
-    let sandbox_id = tokio::select! {
-        sandbox = creation::create(&mut client.sandboxes, request) => sandbox?.sandbox_id,
-        code = signals.next() => return Ok(code),
-    };
-    let outcome = shell(client, signals, &sandbox_id, args.shell.as_deref()).await;
-    client.delete(sandbox_id).await;
-    outcome
-}
-
-async fn shell(client: &Client, signals: &mut Signals, sandbox_id: &str, shell: Option<&str>) -> Result<u8, CliError> {
+async fn open(work: Work<'_>, shell: Option<&str>) -> Result<u8, CliError> {
+    let Work { client, signals, sandbox_id, mut how, .. } = work;
     let interactive = terminal::is_interactive();
     let term = env::var("TERM").unwrap_or_default();
     let start = ExecStart {
         target: Some(Target::SandboxId(sandbox_id.to_owned())),
         command: command(shell, interactive),
+        env: how.env(),
+        working_directory: how.cwd(""),
+        timeout: how.timeout(),
+        user: how.user,
         stdin: true,
         pty: interactive.then(|| Pty { size: terminal::size(), term }),
         ..ExecStart::default()

@@ -1,12 +1,37 @@
-//! Lengths of time as people write them.
+//! Lengths of time as people write them, the same for every option.
 
 use serde::Deserialize;
 use std::{str::FromStr, time::Duration};
 
-/// `90s`, `30m`, `12h`, `7d`, or `none`.
+const UNITS: [(&str, f64); 6] = [("", 1.0), ("ms", 0.001), ("s", 1.0), ("m", 60.0), ("h", 3600.0), ("d", 86_400.0)];
+
+/// The longest time to live, and the shortest.
+const LONGEST: Duration = Duration::from_secs(365 * 86_400);
+const SHORTEST: Duration = Duration::from_secs(1);
+
+/// Reads a number of seconds, or a number with a unit: `90`, `1.5`, `90s`, `5m`, `2h`, `1d`, `500ms`.
+pub(super) fn time(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("{text:?} is not a time: write a number of seconds, or 90s, 5m, 2h or 1d");
+    let end = text.find(|character: char| !character.is_ascii_digit() && character != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(end);
+    let number: f64 = number.parse().map_err(|_| wrong())?;
+    let (_, factor) = UNITS.iter().find(|(known, _)| *known == unit).ok_or_else(wrong)?;
+    let time = Duration::try_from_secs_f64(number * factor).map_err(|_| wrong())?;
+    if time < Duration::from_millis(1) { Err(format!("{text:?} must be 1ms or more")) } else { Ok(time) }
+}
+
+/// A time from 1s to 365d, or `none`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
+#[serde(try_from = "Written")]
 pub(super) struct Span(pub(super) Option<Duration>);
+
+/// As a TOML file has it.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Written {
+    Seconds(f64),
+    Text(String),
+}
 
 impl FromStr for Span {
     type Err = String;
@@ -15,27 +40,20 @@ impl FromStr for Span {
         if text == "none" {
             return Ok(Self(None));
         }
-        let wrong = || format!("{text:?} is not a time: write 90s, 30m, 12h, 7d or none");
-        let unit = match text.chars().last() {
-            Some('s') => 1,
-            Some('m') => 60,
-            Some('h') => 3600,
-            Some('d') => 86_400,
-            _ => return Err(wrong()),
-        };
-        let count: u64 = text[..text.len() - 1].parse().map_err(|_| wrong())?;
-        let seconds = count.checked_mul(unit).filter(|seconds| (1..=365 * 86_400).contains(seconds));
-        seconds
-            .map(|seconds| Self(Some(Duration::from_secs(seconds))))
-            .ok_or_else(|| format!("{text:?}: must be 1s to 365d, or none"))
+        let time = time(text).map_err(|wrong| format!("{wrong}, or none"))?;
+        let fits = (SHORTEST..=LONGEST).contains(&time);
+        if fits { Ok(Self(Some(time))) } else { Err(format!("{text:?} must be 1s to 365d, or none")) }
     }
 }
 
-impl TryFrom<String> for Span {
+impl TryFrom<Written> for Span {
     type Error = String;
 
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse()
+    fn try_from(written: Written) -> Result<Self, String> {
+        match written {
+            Written::Seconds(seconds) => seconds.to_string().parse(),
+            Written::Text(text) => text.parse(),
+        }
     }
 }
 
@@ -44,14 +62,33 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_have_units() {
+    fn times_may_have_units() {
+        let millis = |text: &str| time(text).map(|time| time.as_millis());
+        for (text, meant) in [
+            ("90", 90_000),
+            ("0.5", 500),
+            ("90s", 90_000),
+            ("1.5h", 5_400_000),
+            ("5m", 300_000),
+            ("2h", 7_200_000),
+            ("7d", 604_800_000),
+            ("20ms", 20),
+        ] {
+            assert_eq!(millis(text), Ok(meant), "{text}");
+        }
+        for wrong in ["", "s", "0s", "0", "-1s", "1.2.3", "1x", "1M", "99999999999999999999999d", "1ü", "inf", "none"]
+        {
+            assert!(time(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_lifetime_may_be_none() {
         let seconds = |text: &str| text.parse::<Span>().map(|span| span.0.map(|span| span.as_secs()));
-        assert_eq!(seconds("90s"), Ok(Some(90)));
-        assert_eq!(seconds("30m"), Ok(Some(1800)));
         assert_eq!(seconds("12h"), Ok(Some(43_200)));
-        assert_eq!(seconds("7d"), Ok(Some(604_800)));
+        assert_eq!(seconds("90"), Ok(Some(90)));
         assert_eq!(seconds("none"), Ok(None));
-        for wrong in ["", "90", "s", "0s", "-1s", "1.5h", "366d", "99999999999999999999d", "1ü"] {
+        for wrong in ["", "0.5", "366d", "forever"] {
             assert!(seconds(wrong).is_err(), "{wrong}");
         }
     }

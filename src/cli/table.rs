@@ -46,9 +46,16 @@ pub(super) fn time(time: SystemTime) -> String {
 
 /// Writes to standard output. Whoever closes it, as `head` does, has seen enough.
 pub(super) fn print(text: &str) -> Result<(), CliError> {
-    match io::stdout().lock().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(CliError::io("write to standard output", error)),
-        _ => Ok(()),
+    try_print(text).map(drop)
+}
+
+/// Writes to standard output. Whether somebody reads it.
+pub(super) fn try_print(text: &str) -> Result<bool, CliError> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(CliError::io("write to standard output", error)),
     }
 }
 

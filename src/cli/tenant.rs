@@ -6,8 +6,9 @@ use super::{
     log::{self, LogFormat},
     table::{self, Table},
 };
-use crate::tenant::Limits;
+use crate::{store::TenantRow, tenant::Limits};
 use clap::Subcommand;
+use serde_json::{Value, json};
 
 /// Options of `tenant`.
 #[derive(Debug, clap::Args)]
@@ -20,6 +21,9 @@ pub(super) struct Args {
 enum Command {
     /// List tenants and their limits.
     List {
+        /// Print JSON: one array, null for no limit
+        #[arg(long)]
+        json: bool,
         #[command(flatten)]
         database: Database,
     },
@@ -65,9 +69,13 @@ pub(super) fn main(args: Args) -> Result<(), CliError> {
 
 async fn run(command: Command) -> Result<(), CliError> {
     match command {
-        Command::List { database } => {
+        Command::List { json, database } => {
+            let tenants = database.tenants().await?.list().await?;
+            if json {
+                return table::print(&format!("{}\n", tenants.iter().map(as_json).collect::<Value>()));
+            }
             let mut table = Table::new(["TENANT", "CREATED", "SANDBOXES", "SESSIONS", "MEMORY_BYTES", "REQUESTS/S"]);
-            for tenant in database.tenants().await?.list().await? {
+            for tenant in tenants {
                 let limit = |limit: Option<u64>| limit.map_or_else(|| "-".to_owned(), |limit| limit.to_string());
                 let Limits { sandboxes, sessions, memory_bytes, requests_per_second } = tenant.limits;
                 let [a, b, c, d] = [sandboxes, sessions, memory_bytes, requests_per_second].map(limit);
@@ -80,6 +88,17 @@ async fn run(command: Command) -> Result<(), CliError> {
             Ok(())
         }
     }
+}
+
+fn as_json(tenant: &TenantRow) -> Value {
+    json!({
+        "tenant": tenant.id,
+        "create_time": table::time(tenant.create_time),
+        "max_sandboxes": tenant.limits.sandboxes,
+        "max_sessions": tenant.limits.sessions,
+        "max_memory_bytes": tenant.limits.memory_bytes,
+        "max_requests_per_second": tenant.limits.requests_per_second,
+    })
 }
 
 impl Change {

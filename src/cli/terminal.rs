@@ -111,12 +111,13 @@ impl Outputs {
         self.collected.as_mut().map(std::mem::take)
     }
 
-    /// Writes bytes as they are. With `terminal`, what the command wrote to its terminal is our standard output.
+    /// Writes bytes as they are. With `terminal`, what the command wrote to its terminal goes to our standard output, else to our
+    /// standard error.
     pub(super) async fn write(&mut self, output: &Output, terminal: bool) -> io::Result<()> {
         if let Some(collected) = &mut self.collected {
             collected.add(output);
             Ok(())
-        } else if output.stream() == Stream::Stdout || terminal {
+        } else if output.stream() == Stream::Stdout || terminal && output.stream() == Stream::Terminal {
             self.stdout.write_all(&output.data).await?;
             self.stdout.flush().await
         } else {
