@@ -334,10 +334,12 @@ impl Call<'_> {
         }
     }
 
-    /// The redirections. bash expands a quoted name with less work; elsewhere they may be in quotes already.
+    /// The redirections. bash expands a quoted name with less work; elsewhere they may be in quotes already. Standard output is
+    /// last, because it tells that the shell is inside the command: a signal that interrupted the opening of another one would
+    /// end dash.
     fn streams(&self, quote: &str) -> String {
         let Self { input, output, error, .. } = self;
-        format!(" <{quote}{input}{quote} >|{quote}{output}{quote} 2>|{quote}{error}{quote}\n")
+        format!(" <{quote}{input}{quote} 2>|{quote}{error}{quote} >|{quote}{output}{quote}\n")
     }
 }
 
