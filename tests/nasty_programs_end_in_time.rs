@@ -143,8 +143,8 @@ async fn next_command(s: &Session, said: &str, got: &Finished, generation: i64) 
     let command =
         ExecStart { timeout: Some(prost_types::Duration { seconds: 20, nanos: 0 }), ..s.start("echo \"<$V>\"") };
     let mut next = s.run_start(command, b"").await;
-    // What goes on in the background may stop the shell in the midst of it, as it would stop one at a terminal.
-    if said.contains("STOP $") && next.reason() == Reason::TimedOut {
+    // What goes on in the background may stop or trace the shell in the midst of it, as it would at a terminal.
+    if ["STOP $", "ptrace"].iter().any(|stops| said.contains(stops)) && next.reason() == Reason::TimedOut {
         next = s.run("echo \"<$V>\"").await;
     }
     let same = next.exited.generation == generation;
