@@ -12,6 +12,7 @@ crate::in_every_runtime!(
     things_are_removed,
     directories_are_made,
     attributes_are_set,
+    attributes_are_set_nowhere_else,
     text_is_replaced,
     a_text_that_is_not_there_changes_nothing,
 );
@@ -183,6 +184,37 @@ async fn attributes_are_set(on: Runtime) {
     let unknown = set(SetAttributesRequest { owner: "nosuch".into(), ..request.clone() }).await.unwrap_err();
     expect_error(&unknown, Code::InvalidArgument, "INVALID_ARGUMENT");
     expect_error(&set(request).await.unwrap_err(), Code::InvalidArgument, "INVALID_ARGUMENT");
+}
+
+/// Whoever owns a directory can put a link in the place of another one at any moment.
+async fn attributes_are_set_nowhere_else(on: Runtime) {
+    let s = on.sandbox().await;
+    let swap = "mkdir -p /tmp/d/x/sub /tmp/precious/sub; : > /tmp/d/x/sub/f; : > /tmp/precious/sub/f; \
+        ( trap '' HUP; while [ -e /tmp/d/x/sub ] || [ -e /tmp/y/sub ]; do \
+            mv /tmp/d/x /tmp/y; ln -s /tmp/precious /tmp/d/x; rm /tmp/d/x; mv /tmp/y /tmp/d/x; done ) >/dev/null 2>&1 &";
+    let session = s.session("").await;
+    session.run(swap).await.expect("", "", 0);
+    let mut done = 0;
+    for _ in 0..300 {
+        let request = SetAttributesRequest {
+            sandbox_id: s.id.clone(),
+            path: "/tmp/d".into(),
+            recursive: true,
+            mode: Some(0o777),
+            owner: "nobody".into(),
+            ..Default::default()
+        };
+        // What is being moved may not be found; that is no matter here.
+        done += usize::from(s.clients.files.clone().set_attributes(request).await.is_ok());
+    }
+    s.run("stat -c '%U %a' /tmp/precious /tmp/precious/sub /tmp/precious/sub/f").await.expect(
+        "root 755\nroot 755\nroot 644\n",
+        "",
+        0,
+    );
+    assert!(done > 0, "none succeeded, so nothing was tried");
+    s.run("stat -c %U /tmp/d").await.expect("nobody\n", "", 0);
+    session.close().await;
 }
 
 async fn text_is_replaced(on: Runtime) {

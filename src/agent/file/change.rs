@@ -3,24 +3,37 @@
 use super::{
     super::users::User,
     copy::{self, Copying},
-    error::{At, Result, no_name},
+    error::{At, Result, no_name, of_archive},
     place::parent_and_name,
     work::Wanted,
 };
 use crate::{
     api::v1::{MakeDirectoryRequest, SetAttributesRequest},
+    archive::{Patterns, Walk},
     error::Error,
 };
 use rustix::{
-    fs::{AtFlags, CWD, Gid, RenameFlags, Timespec, Timestamps, UTIME_OMIT, Uid, chownat, renameat_with, utimensat},
+    fs::{
+        AtFlags, CWD, FileType, Gid, Mode, OFlags, RenameFlags, Timespec, Timestamps, UTIME_OMIT, Uid, chmodat,
+        chownat, fstat, openat, renameat_with, utimensat,
+    },
     io::Errno,
 };
 use std::{
+    ffi::OsStr,
     fs::{self, DirBuilder, Permissions},
     io,
-    os::unix::fs::{DirBuilderExt, PermissionsExt},
+    os::{
+        fd::{AsRawFd, OwnedFd},
+        unix::{
+            ffi::OsStrExt,
+            fs::{DirBuilderExt, PermissionsExt},
+        },
+    },
     path::Path,
 };
+
+const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// Mode of a new directory.
 const NEW_DIRECTORY: u32 = 0o755;
@@ -134,36 +147,54 @@ impl Attributes {
     }
 
     fn set(&self, path: &Path, follow: bool) -> Result<()> {
-        let flags = if follow { AtFlags::empty() } else { AtFlags::SYMLINK_NOFOLLOW };
+        let follows = if follow { OFlags::empty() } else { OFlags::NOFOLLOW };
+        let opened = openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC | follows, Mode::empty()).at(path)?;
+        if self.mode.is_some() && is_link(&opened).at(path)? {
+            return Err(Error::invalid("mode", "a symbolic link has none of its own; leave `no_follow` out"));
+        }
+        self.set_opened(&opened).at(path)
+    }
+
+    /// Sets the attributes of what is open, whatever has its name by now.
+    fn set_opened(&self, opened: &OwnedFd) -> Result<(), Errno> {
         // A new owner takes set-user-id away, so the mode comes after it, and the times last.
         if self.owner.is_some() || self.group.is_some() {
-            chownat(CWD, path, self.owner, self.group, flags).at(path)?;
+            chownat(opened, c"", self.owner, self.group, AtFlags::EMPTY_PATH)?;
         }
+        // Both have no form for a descriptor that is open for its path alone.
+        let itself = format!("/proc/self/fd/{}", opened.as_raw_fd());
         if let Some(mode) = self.mode {
-            if !follow && fs::symlink_metadata(path).at(path)?.is_symlink() {
-                return Err(Error::invalid("mode", "a symbolic link has none of its own; leave `no_follow` out"));
-            }
-            fs::set_permissions(path, Permissions::from_mode(mode)).at(path)?;
+            chmodat(CWD, &itself, Mode::from_raw_mode(mode), AtFlags::empty())?;
         }
         if let Some(times) = &self.times {
-            utimensat(CWD, path, times, flags).at(path)?;
+            utimensat(CWD, &itself, times, AtFlags::empty())?;
         }
         Ok(())
     }
 
+    /// Sets the attributes of all that is in a directory. Its owner, who may be another, can put links there at any moment, so each step is
+    /// from an open directory to one of its entries.
     fn set_below(&self, directory: &Path, wanted: &Wanted) -> Result<()> {
-        for entry in fs::read_dir(directory).at(directory)? {
+        let top = openat(CWD, directory, DIRECTORY, Mode::empty()).at(directory)?;
+        let mut walk = Walk::new(top, Patterns::none(), false).map_err(of_archive)?;
+        while let Some(found) = walk.next() {
             wanted.check()?;
-            let entry = entry.at(directory)?;
-            let kind = entry.file_type().at(&entry.path())?;
-            if kind.is_symlink() {
-                continue;
-            }
-            self.set(&entry.path(), false)?;
-            if kind.is_dir() {
-                self.set_below(&entry.path(), wanted)?;
+            let found = found.map_err(of_archive)?;
+            let path = || directory.join(OsStr::from_bytes(&found.path));
+            let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let opened = match openat(found.directory, &found.name, flags, Mode::empty()) {
+                // It is gone meanwhile.
+                Err(Errno::NOENT) => continue,
+                opened => opened.at(&path())?,
+            };
+            if !is_link(&opened).at(&path())? {
+                self.set_opened(&opened).at(&path())?;
             }
         }
         Ok(())
     }
+}
+
+fn is_link(opened: &OwnedFd) -> Result<bool, Errno> {
+    Ok(FileType::from_raw_mode(fstat(opened)?.st_mode) == FileType::Symlink)
 }
