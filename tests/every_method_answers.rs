@@ -177,6 +177,20 @@ async fn each_does_what_it_is_for(on: Runtime) {
     let request = v1::DeleteContextRequest { sandbox_id: id(), context_id: context_id() };
     call!(code.delete_context, "CodeService/DeleteContext", request);
 
+    let request = v1::WatchRequest { sandbox_id: id(), path: path("e"), ..Default::default() };
+    let mut changes = call!(files.watch, "FileService/Watch", request);
+    let armed = within("a watch", changes.message()).await.expect("a watch").expect("a watch").event;
+    assert_eq!(armed, Some(v1::watch_response::Event::Armed(v1::Armed {})));
+    let request = v1::RemoveRequest { sandbox_id: id(), path: path("e"), recursive: true, ..Default::default() };
+    files.remove(request).await.expect("it is removed");
+    let change = within("a change", changes.message()).await.expect("a watch").expect("a change").event;
+    let Some(v1::watch_response::Event::Change(change)) = change else { panic!("a change, and not {change:?}") };
+    assert_eq!((change.kind(), change.path.as_str()), (v1::change::Kind::Removed, "/tmp/e/d"));
+
+    let request = v1::ChangesRequest { sandbox_id: id(), page_size: 1, ..Default::default() };
+    let changes = call!(files.changes, "FileService/Changes", request);
+    assert_eq!((changes.changes.len(), changes.changes[0].path.as_str()), (1, "/tmp"));
+
     let request = v1::CreateSessionRequest { sandbox_id: sandbox_id.clone(), ..Default::default() };
     let session = call!(sessions.create_session, "SessionService/CreateSession", request);
     let session_id = session.session_id.clone();

@@ -98,6 +98,8 @@ fn table(ids: &Ids) -> Vec<(&'static str, Vec<u8>, Asked)> {
     let open = v1::ImportOpen { sandbox_id: sandbox_id(), path: path(), ..Default::default() };
     let import = v1::ImportRequest { request: Some(v1::import_request::Request::Open(open)) };
     let export = v1::ExportRequest { sandbox_id: sandbox_id(), paths: vec![path()], ..Default::default() };
+    let watch = v1::WatchRequest { sandbox_id: sandbox_id(), path: "/tmp".into(), ..Default::default() };
+    let changes = v1::ChangesRequest { sandbox_id: sandbox_id(), ..Default::default() };
     let find = v1::FindRequest { sandbox_id: sandbox_id(), path: path(), ..Default::default() };
     let search =
         v1::SearchRequest { sandbox_id: sandbox_id(), path: path(), pattern: "x".into(), ..Default::default() };
@@ -171,6 +173,8 @@ fn table(ids: &Ids) -> Vec<(&'static str, Vec<u8>, Asked)> {
             NotFound(sandbox),
         ),
         ("/sandshell.v1.CodeService/DeleteContext", delete_context.encode_to_vec(), NotFound(sandbox)),
+        ("/sandshell.v1.FileService/Changes", changes.encode_to_vec(), NotFound(sandbox)),
+        ("/sandshell.v1.FileService/Watch", watch.encode_to_vec(), NotFound(sandbox)),
         (
             "/sandshell.v1.SessionService/CloseSession",
             v1::CloseSessionRequest { session_id: session_id() }.encode_to_vec(),

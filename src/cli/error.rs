@@ -7,7 +7,7 @@ use crate::{
     store::StoreError,
 };
 use rustls::CertificateError;
-use std::{error::Error as _, io};
+use std::{error::Error as _, io, path::PathBuf};
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
@@ -76,6 +76,14 @@ pub(super) enum CliError {
         total: u64,
         /// The first of them, each with the reason.
         names: Vec<String>,
+    },
+    /// What was edited could not be written back.
+    #[error("{why}; what you have written is in {}", .path.display())]
+    Kept {
+        /// Why not.
+        why: String,
+        /// Where the copy is.
+        path: PathBuf,
     },
     /// The domain refused or failed, in this process.
     #[error("{}", explain_domain(.0))]

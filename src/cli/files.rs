@@ -104,7 +104,7 @@ pub(super) struct CpArgs {
     user: String,
 }
 
-fn inside(text: &str) -> Result<Inside, String> {
+pub(super) fn inside(text: &str) -> Result<Inside, String> {
     match text.split_once(':') {
         Some((sandbox_id, path)) if !sandbox_id.is_empty() && !path.is_empty() => {
             Ok(Inside { sandbox_id: sandbox_id.to_owned(), path: path.to_owned() })
@@ -227,9 +227,11 @@ pub(super) fn cp(args: CpArgs) -> Result<(), CliError> {
                     return Err(CliError::Options(vec![message]));
                 }
                 let mode = Some(found.permissions().mode() & 0o777);
-                write(files, to, user, parents, mode, file).await
+                write(files, WriteOpen { user, parents, mode, ..open(to) }, file).await
             }
-            (Side::Stream, Side::Inside(to)) => write(files, to, user, parents, None, tokio::io::stdin()).await,
+            (Side::Stream, Side::Inside(to)) => {
+                write(files, WriteOpen { user, parents, ..open(to) }, tokio::io::stdin()).await
+            }
             _ => Err(CliError::Options(vec![
                 "one of SOURCE and TARGET must be in a sandbox, as sbx-…:/tmp/file, and the other must not".to_owned(),
             ])),
@@ -267,7 +269,7 @@ async fn fetch(
 }
 
 /// Reads a file into what is opened for it.
-async fn read<W: Write>(
+pub(super) async fn read<W: Write>(
     mut files: FileServiceClient<super::credentials::Channel>,
     from: &Inside,
     user: &str,
@@ -293,17 +295,16 @@ async fn read<W: Write>(
     Ok(target)
 }
 
+fn open(file: Inside) -> WriteOpen {
+    WriteOpen { sandbox_id: file.sandbox_id, path: file.path, ..WriteOpen::default() }
+}
+
 /// Writes a file of a sandbox.
-async fn write(
+pub(super) async fn write(
     mut files: FileServiceClient<super::credentials::Channel>,
-    to: Inside,
-    user: String,
-    parents: bool,
-    mode: Option<u32>,
+    open: WriteOpen,
     mut source: impl tokio::io::AsyncRead + Unpin,
 ) -> Result<(), CliError> {
-    let Inside { sandbox_id, path } = to;
-    let open = WriteOpen { sandbox_id, path, user, parents, mode, ..WriteOpen::default() };
     let (give, pieces) = mpsc::channel(2);
     let call = files.write(ReceiverStream::new(pieces));
     tokio::pin!(call);

@@ -1,6 +1,7 @@
 //! The command line: a file per subcommand.
 
 mod attach;
+mod changes;
 mod client;
 mod code;
 mod config;
@@ -8,6 +9,7 @@ mod creation;
 mod credentials;
 mod database;
 mod doctor;
+mod edit;
 mod ended;
 mod error;
 mod exec;
@@ -38,6 +40,7 @@ mod table;
 mod tenant;
 mod terminal;
 mod trees;
+mod watch;
 
 use clap::{Parser, Subcommand};
 use error::CliError;
@@ -96,6 +99,12 @@ enum Public {
     Cat(files::CatArgs),
     /// Copy a file or a directory into a sandbox or out of it.
     Cp(files::CpArgs),
+    /// Edit a file of a sandbox in your editor.
+    Edit(edit::Args),
+    /// Tell what changes in a directory of a sandbox, as it happens.
+    Watch(watch::Args),
+    /// Say what a sandbox has added, modified and removed, compared with its image.
+    Changes(changes::Args),
     /// Make, list and revoke API keys.
     Key(key::Args),
     /// List tenants and set their limits.
@@ -170,6 +179,9 @@ impl Public {
             Self::Ls(args) => files::ls(&args).map(|()| ExitCode::SUCCESS),
             Self::Cat(args) => files::cat(&args).map(|()| ExitCode::SUCCESS),
             Self::Cp(args) => files::cp(args).map(|()| ExitCode::SUCCESS),
+            Self::Edit(args) => edit::main(&args).map(|()| ExitCode::SUCCESS),
+            Self::Watch(args) => watch::main(&args).map(|()| ExitCode::SUCCESS),
+            Self::Changes(args) => changes::main(&args).map(|()| ExitCode::SUCCESS),
             Self::Doctor(args) => doctor::main(&args),
             Self::Key(args) => key::main(args).map(|()| ExitCode::SUCCESS),
             Self::Tenant(args) => tenant::main(args).map(|()| ExitCode::SUCCESS),

@@ -1,9 +1,12 @@
 //! Runtimes: they start the agent somewhere, reach it, and end it. Everything else is the agent's.
 
+mod changes;
 pub mod docker;
 mod kill;
 pub mod linux;
 mod sharing;
+
+pub use changes::{ChangeKind, Changes, ChangesWanted, FileChange};
 
 use serde::{Deserialize, Serialize};
 use std::{io, path::PathBuf, pin::Pin, sync::Arc, time::Duration};
@@ -55,6 +58,12 @@ pub trait Runtime: Send + Sync + 'static {
 
     /// What a sandbox uses now. `NotFound` for a sandbox that this runtime does not have.
     async fn stats(&self, sandbox_id: &str) -> Result<Usage, RuntimeError>;
+
+    /// How the files of a sandbox differ from its image. `NotFound` for a sandbox that this runtime does not have.
+    async fn changes(&self, _sandbox_id: &str, _wanted: ChangesWanted) -> Result<Changes, RuntimeError> {
+        let message = format!("the {} runtime does not know what a sandbox has changed", self.name());
+        Err(RuntimeError::NotSupported { field: "sandbox_id", message })
+    }
 
     /// Ids of all sandboxes of this runtime's data directory, dead ones included.
     async fn list(&self) -> Result<Vec<String>, RuntimeError>;

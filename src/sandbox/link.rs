@@ -68,6 +68,8 @@ pub struct Link {
     code: CodeClient,
     /// A connection to the program that works on files, made when it is first needed.
     files: FileClient,
+    /// Another one for those who only watch files.
+    file_watchers: FileClient,
     sandbox_id: String,
     /// Counts connections made, so that each is greeted once.
     connections: Arc<AtomicU64>,
@@ -88,11 +90,14 @@ impl Link {
         let watching = channel(&runtime, sandbox_id, WATCHER_WINDOW, None, Arc::default());
         let code = CodeClient::new(watching.clone()).max_decoding_message_size(MAX_RESPONSE_BYTES);
         let watchers = agent(watching);
-        let files = FileClient::new(channel(&runtime, sandbox_id, STREAM_WINDOW, Some(FOR_FILES), Arc::default()))
-            .max_decoding_message_size(MAX_MESSAGE_BYTES);
+        let files = |window| {
+            FileClient::new(channel(&runtime, sandbox_id, window, Some(FOR_FILES), Arc::default()))
+                .max_decoding_message_size(MAX_MESSAGE_BYTES)
+        };
+        let (files, file_watchers) = (files(STREAM_WINDOW), files(WATCHER_WINDOW));
         let (greeted, greeting) = (AtomicU64::new(0), tokio::sync::Mutex::new(()));
         let (sandbox_id, protocol) = (sandbox_id.to_owned(), AtomicU32::new(0));
-        Self { client, watchers, code, files, sandbox_id, connections, greeted, protocol, greeting }
+        Self { client, watchers, code, files, file_watchers, sandbox_id, connections, greeted, protocol, greeting }
     }
 
     /// A client whose connection has been greeted.
@@ -122,6 +127,12 @@ impl Link {
     pub fn code(&self) -> Result<CodeClient> {
         self.since(PROGRAMS_SINCE, "runs no code")?;
         Ok(self.code.clone())
+    }
+
+    /// A client for streams that only watch files, once the agent is known to be the right one.
+    pub fn file_watcher(&self) -> Result<FileClient> {
+        self.since(FILES_SINCE, "cannot work on its files")?;
+        Ok(self.file_watchers.clone())
     }
 
     /// Refuses a program without a shell to an agent that knows nothing of such, once it is known which agent it is.

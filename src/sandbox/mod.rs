@@ -23,6 +23,7 @@
 //! `GONE` is a sandbox's last state: the id is unknown from then on. Who waits for an end waits for it on the entry.
 
 mod admission;
+mod changes;
 mod clock;
 mod create;
 mod delete;

@@ -73,6 +73,12 @@ impl Reached {
         self.entry().link.code()
     }
 
+    /// A client of that program for a stream that only watches.
+    pub async fn file_watcher(&self) -> Result<FileClient> {
+        self.client().await?;
+        self.entry().link.file_watcher()
+    }
+
     /// Refuses a program without a shell, if its agent is too old for one. To be asked once there is a client.
     pub fn executes_programs(&self) -> Result<()> {
         self.entry().link.executes_programs()

@@ -7,6 +7,7 @@ mod auth;
 mod budget;
 mod call_log;
 mod calls;
+mod changes;
 mod code_service;
 mod connection;
 mod convert;

@@ -6,11 +6,14 @@
 //! sandbox kills it: the calls under way fail, and the next connection starts another.
 
 mod change;
+mod changes;
 mod copy;
 mod describe;
 mod draft;
 mod error;
+mod events;
 mod find;
+mod growth;
 mod identity;
 mod lines;
 mod list;
@@ -19,7 +22,10 @@ mod read;
 mod replace;
 mod search;
 mod service;
+mod telling;
 mod trees;
+mod watch;
+mod watched;
 mod work;
 
 use crate::packet;

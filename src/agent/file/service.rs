@@ -1,7 +1,9 @@
 //! The gRPC side of the program for files: takes messages, has the work done, answers.
 
 use super::{
-    Settings, change, copy,
+    Settings, change,
+    changes::Watches,
+    copy,
     copy::Copying,
     describe::Names,
     draft::{Draft, How},
@@ -17,10 +19,10 @@ use super::{
 };
 use crate::{
     api::v1::{
-        self, CopyRequest, ExportRequest, ExportResponse, File, FindRequest, FindResponse, ImportRequest,
-        ImportResponse, ListRequest, ListResponse, MakeDirectoryRequest, MoveRequest, ReadRequest, ReadResponse,
-        RemoveRequest, RemoveResponse, ReplaceRequest, ReplaceResponse, SearchRequest, SearchResponse,
-        SetAttributesRequest, StatRequest, WriteRequest,
+        self, ChangesRequest, ChangesResponse, CopyRequest, ExportRequest, ExportResponse, File, FindRequest,
+        FindResponse, ImportRequest, ImportResponse, ListRequest, ListResponse, MakeDirectoryRequest, MoveRequest,
+        ReadRequest, ReadResponse, RemoveRequest, RemoveResponse, ReplaceRequest, ReplaceResponse, SearchRequest,
+        SearchResponse, SetAttributesRequest, StatRequest, WatchRequest, WatchResponse, WriteRequest,
         file_service_server::{FileService, FileServiceServer},
         import_request, read_response, write_request,
     },
@@ -66,8 +68,8 @@ pub(super) async fn serve(
     let transfers = settings.memory_bytes.map_or(MOST_TRANSFERS, |bytes| bytes / 4 / u64::from(WINDOW));
     let most_transfers = transfers.clamp(LEAST_TRANSFERS, MOST_TRANSFERS) as u32;
     let transfers = Arc::new(Semaphore::new(most_transfers as usize));
-    let user = settings.user.clone();
-    let service = Service { work: Work::new(), transfers, most_transfers, working_directory, user };
+    let (user, watches) = (settings.user.clone(), Watches::new(settings.memory_bytes));
+    let service = Service { work: Work::new(), transfers, most_transfers, watches, working_directory, user };
     let incoming = ReceiverStream::new(connections).map(|connection| {
         connection.set_nonblocking(true)?;
         tokio::net::UnixStream::from_std(connection)
@@ -90,6 +92,7 @@ struct Service {
     work: Work,
     transfers: Arc<Semaphore>,
     most_transfers: u32,
+    watches: Watches,
     working_directory: PathBuf,
     /// As whom calls work that name nobody.
     user: String,
@@ -358,5 +361,20 @@ impl FileService for Service {
         let transfer = self.transfers(SEARCH)?;
         let searching = self.work.run(&identity, move |_| Searching::begin(&path, &request)).await?;
         Ok(Response::new(self.in_parts(searching, Searching::next, identity, transfer)))
+    }
+
+    /// Nothing inside knows what a sandbox was made from: the server answers this.
+    async fn changes(&self, _: Request<ChangesRequest>) -> Result<Response<ChangesResponse>, Status> {
+        Err(Status::unimplemented("only the server knows the image of a sandbox"))
+    }
+
+    type WatchStream = Pin<Box<dyn Stream<Item = Result<WatchResponse, Status>> + Send>>;
+
+    async fn watch(&self, request: Request<WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        let request = request.into_inner();
+        let path = self.place(&request.path, &request.raw_path);
+        let identity = self.identity(&request.user)?;
+        let changes = self.watches.begin(path, request.recursive, self.work.clone(), identity).await?;
+        Ok(Response::new(Box::pin(changes.told().map_err(Status::from))))
     }
 }

@@ -13,6 +13,7 @@
 //! A container is ours if its name and its labels say so, with a word that only this data directory has. Nobody else's is
 //! ever touched.
 
+mod changes;
 mod config;
 mod container;
 mod daemon;
@@ -21,6 +22,7 @@ mod handover;
 mod home;
 mod image;
 mod inside;
+mod listed;
 mod relay;
 mod start;
 mod stats;
@@ -31,8 +33,8 @@ pub use inside::{Received, receive, unpack};
 pub use relay::main as relay_main;
 
 use super::{
-    BoxedStream, Created, Image, ImageNames, Inspection, Limits, Runtime, RuntimeError, SandboxSpec, SupportedLimits,
-    Tell, Usage,
+    BoxedStream, Changes, ChangesWanted, Created, Image, ImageNames, Inspection, Limits, Runtime, RuntimeError,
+    SandboxSpec, SupportedLimits, Tell, Usage,
 };
 use daemon::Daemon;
 use home::{Home, is_safe_id};
@@ -105,6 +107,8 @@ struct Shared {
     config: DockerConfig,
     /// Counts of files that the daemon may have under way.
     counts: Arc<Semaphore>,
+    /// Looks for changes that the daemon may have under way.
+    changes: Arc<Semaphore>,
 }
 
 impl DockerRuntime {
@@ -119,7 +123,8 @@ impl DockerRuntime {
         let warnings = daemon::warnings(&info, config.userns.as_deref());
         let supported = daemon::supported(&info);
         let counts = Arc::new(Semaphore::new(stats::COUNTS));
-        Ok(Self { shared: Arc::new(Shared { daemon, home, pulls, config, counts }), warnings, supported })
+        let changes = Arc::new(Semaphore::new(changes::LOOKS));
+        Ok(Self { shared: Arc::new(Shared { daemon, home, pulls, config, counts, changes }), warnings, supported })
     }
 
     fn check(&self, limits: &Limits) -> Result<(), RuntimeError> {
@@ -207,6 +212,12 @@ impl Runtime for DockerRuntime {
     async fn stats(&self, sandbox_id: &str) -> Result<Usage, RuntimeError> {
         let container = end::find(&self.shared, sandbox_id).await?.ok_or(RuntimeError::NotFound)?;
         stats::of(&self.shared.daemon, &container.id.unwrap_or_default(), &self.shared.counts).await
+    }
+
+    async fn changes(&self, sandbox_id: &str, wanted: ChangesWanted) -> Result<Changes, RuntimeError> {
+        let container = end::find(&self.shared, sandbox_id).await?.ok_or(RuntimeError::NotFound)?;
+        let Shared { daemon, changes, .. } = &*self.shared;
+        changes::of(daemon, &container.id.unwrap_or_default(), wanted, changes).await
     }
 
     async fn list(&self) -> Result<Vec<String>, RuntimeError> {

@@ -11,8 +11,10 @@
 //! and any later server finds them by what is in the data directory (see [`layout`]).
 
 mod cgroup;
+mod changes;
 mod client;
 mod delete;
+mod difference;
 mod disk;
 mod end;
 mod etc;
@@ -23,6 +25,7 @@ mod home;
 mod idmap;
 mod inside;
 mod layout;
+mod notes;
 mod order;
 mod privileges;
 mod probe;
@@ -44,7 +47,8 @@ mod zygote;
 pub use zygote::main as zygote_main;
 
 use super::{
-    BoxedStream, Created, Image, Inspection, Limits, Runtime, RuntimeError, SandboxSpec, SupportedLimits, Usage,
+    BoxedStream, Changes, ChangesWanted, Created, Image, Inspection, Limits, Runtime, RuntimeError, SandboxSpec,
+    SupportedLimits, Usage,
 };
 use crate::runtime::sharing::Sharing;
 use client::Client;
@@ -119,6 +123,8 @@ struct Shared {
     deletions: Semaphore,
     measurements: Sharing<Result<Usage, Failure>>,
     measuring: stats::Turns,
+    /// Looks for changes that may be under way.
+    changes: Arc<Semaphore>,
 }
 
 /// How many deletions of files work at one time.
@@ -135,6 +141,7 @@ impl Shared {
             deletions: Semaphore::new(DELETIONS),
             measurements: Sharing::default(),
             measuring: stats::Turns::default(),
+            changes: Arc::new(Semaphore::new(changes::LOOKS)),
         }
     }
 }
@@ -262,17 +269,19 @@ impl Runtime for LinuxRuntime {
 
     async fn stats(&self, sandbox_id: &str) -> Result<Usage, RuntimeError> {
         let sandbox = self.existing(sandbox_id)?;
-        let record = match self.shared.processes.find(&self.shared.layout, sandbox_id).await {
-            Ok(Found::Held(held)) => held.record.clone(),
-            Ok(Found::Ended(record)) => record,
-            Ok(Found::NeverRan) => return Err(RuntimeError::NotFound),
-            Err(failure) => return Err(RuntimeError::Unavailable(failure.to_string())),
-        };
+        let record = self.record(sandbox_id).await?;
         let measurement = self.shared.measurements.join(sandbox_id, || {
             let (layout, turns) = (self.shared.layout.clone(), self.shared.measuring.clone());
             async move { stats::of(&layout, &sandbox, record, turns).await }.boxed()
         });
         Ok(measurement.await?)
+    }
+
+    async fn changes(&self, sandbox_id: &str, wanted: ChangesWanted) -> Result<Changes, RuntimeError> {
+        self.existing(sandbox_id)?;
+        let record = self.record(sandbox_id).await?;
+        let Shared { layout, client, changes, .. } = &*self.shared;
+        changes::of(layout, record, client.hello().privileged, wanted, changes).await
     }
 
     async fn list(&self) -> Result<Vec<String>, RuntimeError> {
@@ -291,6 +300,16 @@ impl Runtime for LinuxRuntime {
 }
 
 impl LinuxRuntime {
+    /// What is noted of a sandbox.
+    async fn record(&self, sandbox_id: &str) -> Result<record::Record, RuntimeError> {
+        match self.shared.processes.find(&self.shared.layout, sandbox_id).await {
+            Ok(Found::Held(held)) => Ok(held.record.clone()),
+            Ok(Found::Ended(record)) => Ok(record),
+            Ok(Found::NeverRan) => Err(RuntimeError::NotFound),
+            Err(failure) => Err(RuntimeError::Unavailable(failure.to_string())),
+        }
+    }
+
     /// The directory of a sandbox. `NotFound` only if it was seen to be missing.
     fn existing(&self, sandbox_id: &str) -> Result<PathBuf, RuntimeError> {
         if !is_safe_id(sandbox_id) {

@@ -6,7 +6,10 @@ use super::{
     wire::Made,
 };
 use serde::{Deserialize, Serialize};
-use std::{fs, io, path::Path};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 /// A sandbox's record. Written before its first program starts, never changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,6 +20,9 @@ pub(super) struct Record {
     pub(super) made: Made,
     /// The skeleton that its root file system stands on.
     pub(super) skeleton: Option<String>,
+    /// The directory that is its image. Earlier versions did not note it.
+    #[serde(default)]
+    pub(super) directory: Option<PathBuf>,
 }
 
 impl Record {
@@ -49,7 +55,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         assert!(Record::read(dir.path()).unwrap().is_none());
         let process = ProcessId { pid: 7, start_time: 8, boot_id: "boot".to_owned() };
-        let record = Record { process, made: Made::default(), skeleton: None };
+        let record = Record { process, made: Made::default(), skeleton: None, directory: None };
         record.write(dir.path()).unwrap();
         assert_eq!(Record::read(dir.path()).unwrap(), Some(record));
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);

@@ -52,6 +52,11 @@ const DIRECTORIES: &[(&str, u32)] = &[
 pub(super) const SHOWN: &[&str] =
     &["usr", "bin", "sbin", "lib", "lib32", "lib64", "libx32", "nix/store", "gnu/store", "var/lib/dpkg"];
 
+/// The name of the layer over a directory of the host that is shown.
+pub(super) fn layer_of(shown: &Path) -> String {
+    shown.as_os_str().to_string_lossy().replace('/', "-")
+}
+
 /// The host's directories to be mounted into the skeleton, relative to the root directory `host`.
 pub(super) fn shown(host: &Path) -> Vec<PathBuf> {
     let is_directory = |name: &&&str| fs::symlink_metadata(host.join(name)).is_ok_and(|meta| meta.is_dir());

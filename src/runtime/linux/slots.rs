@@ -22,6 +22,11 @@ pub(super) fn root_id(slot: u32) -> u32 {
     FIRST_ID + slot * IDS
 }
 
+/// The host id of an id in a slot's sandbox.
+pub(super) fn host_id(slot: u32, id: u32) -> u32 {
+    if id < IDS { root_id(slot) + id } else { COMMON.0.saturating_add(id - IDS) }
+}
+
 /// Takes a free slot, at random: two data directories on one host then seldom share ids. The directory is the
 /// reservation: it is made or it exists already, whoever else asks, before and after a restart.
 pub(super) fn take(layout: &Layout) -> io::Result<(u32, PathBuf)> {

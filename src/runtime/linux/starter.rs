@@ -217,7 +217,7 @@ fn release(
     let (_, start_time) = state_and_start(child.pid).step("identify the sandbox's process")?;
     let process = ProcessId { pid: child.pid.as_raw_pid(), start_time, boot_id: shared.hello.boot_id.clone() };
     let skeleton = order.directory.is_none().then(|| shared.hello.skeleton.clone());
-    let record = Record { process, made: prepared.made.clone(), skeleton };
+    let record = Record { process, made: prepared.made.clone(), skeleton, directory: order.directory.clone() };
     record.write(sandbox).step("write the sandbox's record")?;
     go.write_all(&[1]).step("let the sandbox's process go")
 }

@@ -8,7 +8,7 @@ use super::{
     idmap,
     layout::Layout,
     probe::HOST_IMAGE,
-    sys,
+    skeleton, sys,
     wire::{Failure, Hello, Step},
 };
 use rustix::{
@@ -59,7 +59,7 @@ impl Tree<'_> {
         self.mapped_layer(&skeleton, &self.root(), "root", user_namespace).step(HOST_IMAGE)?;
         for name in &self.hello.host_directories {
             let (from, to) = (Path::new("/").join(name), self.root().join(name));
-            let layer = name.as_os_str().to_string_lossy().replace('/', "-");
+            let layer = skeleton::layer_of(name);
             match self.mapped_layer(&from, &to, &layer, user_namespace) {
                 Ok(()) => {}
                 // Its file system cannot map ids (overlayfs, in a container, cannot): shown as it is, unchangeable.

@@ -3,9 +3,9 @@
 use super::{Checks, MAX_PATH};
 use crate::{
     api::v1::{
-        Compression, CopyRequest, ExportRequest, FindRequest, ImportOpen, ListRequest, MakeDirectoryRequest,
-        MoveRequest, ReadRequest, RemoveRequest, ReplaceRequest, SearchRequest, SetAttributesRequest, StatRequest,
-        WriteOpen, file::Type,
+        ChangesRequest, Compression, CopyRequest, ExportRequest, FindRequest, ImportOpen, ListRequest,
+        MakeDirectoryRequest, MoveRequest, ReadRequest, RemoveRequest, ReplaceRequest, SearchRequest,
+        SetAttributesRequest, StatRequest, WatchRequest, WriteOpen, file::Type,
     },
     error::Result,
 };
@@ -33,6 +33,9 @@ const MAX_PATTERN: usize = 64 << 10;
 
 /// Bytes of a page token: a path, in base64.
 const MAX_TOKEN: usize = 8192;
+
+/// Differences from the image on one page.
+const MAX_CHANGES: i64 = 10_000;
 
 /// What every request has.
 fn begin(sandbox_id: &str, path: &str, raw_path: &[u8], user: &str) -> Checks {
@@ -206,6 +209,18 @@ pub(in crate::server) fn search(request: &SearchRequest) -> Result<()> {
     checks.range("context_lines", request.context_lines.into(), 0, MAX_CONTEXT);
     checks.range("max_matches", request.max_matches.into(), 0, MAX_MATCHES);
     checks.finish()
+}
+
+pub(in crate::server) fn changes(request: &ChangesRequest) -> Result<()> {
+    let mut checks = Checks::default();
+    checks.required("sandbox_id", &request.sandbox_id);
+    checks.range("page_size", request.page_size.into(), 0, MAX_CHANGES);
+    checks.check(request.page_token.len() <= MAX_TOKEN, "page_token", crate::rpc::paging::BAD_TOKEN);
+    checks.finish()
+}
+
+pub(in crate::server) fn watch(request: &WatchRequest) -> Result<()> {
+    begin(&request.sandbox_id, &request.path, &request.raw_path, &request.user).finish()
 }
 
 #[cfg(test)]

@@ -8,8 +8,13 @@ use super::{
 };
 use crate::runtime::BoxedStream;
 use bollard::{BollardRequest, ClientVersion, Docker, errors::Error as ApiError};
-use http::Uri;
-use hyper::rt::{Read, ReadBufCursor, Write};
+use bytes::Bytes;
+use http::{Request, Response, Uri, header::HOST};
+use hyper::{
+    body::Incoming,
+    client::conn::http1,
+    rt::{Read, ReadBufCursor, Write},
+};
 use hyper_util::{
     client::legacy::{
         Client,
@@ -52,6 +57,17 @@ pub(super) fn new(place: &Place, answer: Duration, version: &ClientVersion) -> R
         async move { answer.await.map_err(|error| ApiError::from(io::Error::other(error))) }
     };
     Docker::connect_with_custom_transport(transport, Some(host(&place.address)), answer.as_secs(), version)
+}
+
+/// Asks the daemon for something whose length nobody knows, and which is read as it comes. On a connection of its own.
+pub(super) async fn get(place: &Place, path: &str) -> io::Result<Response<Incoming>> {
+    let stream = Way::to(&place.address).connect().await?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
+    // It ends when the answer has been read or dropped.
+    tokio::spawn(connection);
+    let request = Request::get(path).header(HOST, host(&place.address).trim_start_matches("http://"));
+    let request = request.body(bollard::body_full(Bytes::new())).map_err(io::Error::other)?;
+    sender.send_request(request).await.map_err(io::Error::other)
 }
 
 /// What the daemon is told that it is called. It does not mind, but what stands before it may.

@@ -9,6 +9,8 @@ mod tls;
 use super::failed;
 use crate::runtime::{RuntimeError, SupportedLimits};
 use bollard::{API_DEFAULT_VERSION, Docker, errors::Error as ApiError, models::SystemInfo};
+use http::Response;
+use hyper::body::Incoming;
 use place::Place;
 use std::{env, error::Error, io, sync::Arc, time::Duration};
 
@@ -72,6 +74,18 @@ impl Daemon {
 
     pub(super) fn docker(&self) -> &Docker {
         &self.docker
+    }
+
+    /// Asks for something whose length nobody knows. What is answered is read as it comes, whatever its status.
+    pub(super) async fn get(&self, path: &str) -> Result<Response<Incoming>, RuntimeError> {
+        let version = self.docker.client_version();
+        let path = format!("/v{}.{}{path}", version.major_version, version.minor_version);
+        client::get(&self.place, &path).await.map_err(|error| self.broken(&error))
+    }
+
+    /// The daemon cannot be reached, or is not heard any more.
+    pub(super) fn broken(&self, error: &(dyn Error + 'static)) -> RuntimeError {
+        unanswered(&self.place, error)
     }
 
     /// Whether containers can be shown files of this host, and be reached by them.

@@ -1,0 +1,248 @@
+//! Watching a directory: the kernel's events become changes with paths, and directories that appear are watched too.
+
+use super::{
+    error::{At, Result, of_archive},
+    events::{Events, Next, Raw},
+    growth::{self, Growth},
+    telling::{Telling, overflow},
+    watched::{Watch, Watched},
+    work::Wanted,
+};
+use crate::{
+    api::v1::{WatchResponse, change::Kind},
+    archive::open_directory,
+    error::{Error, Reason},
+};
+use rustix::{
+    fs::inotify::{self, CreateFlags, ReadFlags},
+    io::Errno,
+};
+use std::{
+    os::fd::{AsFd, OwnedFd},
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tokio::sync::Semaphore;
+
+/// Changes that are told at one time.
+const PART: usize = 256;
+
+/// How long a thread may look before others have a turn.
+const TURN: Duration = Duration::from_millis(100);
+
+/// A directory that is watched. It is not kept open, because the kernel tells the end of a directory only when nobody has it open.
+pub(super) struct Watching {
+    telling: Telling,
+    recursive: bool,
+    events: Events,
+    watched: Watched,
+    /// A look for directories that is under way. What comes meanwhile waits.
+    growth: Option<Growth>,
+    is_over: bool,
+}
+
+/// What came.
+pub(super) struct Part {
+    pub(super) events: Vec<WatchResponse>,
+    /// Why there are no more.
+    pub(super) state: State,
+}
+
+/// Why there are no more changes in a part.
+#[derive(PartialEq, Eq)]
+pub(super) enum State {
+    /// There are more.
+    More,
+    /// No more have come.
+    All,
+    /// One half of a move has come, and the other may follow at once.
+    Half,
+    /// None can come any more.
+    Over,
+}
+
+impl Watching {
+    /// Begins to watch. Until [`Self::arm`] is through, not everything is watched.
+    pub(super) fn begin(path: &Path, recursive: bool, places: Arc<Semaphore>) -> Result<Self> {
+        let top = open_directory(path).map_err(of_archive)?;
+        let inotify = match inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC) {
+            Err(Errno::MFILE | Errno::NFILE) => {
+                let message = "sandboxes watch as much as this host's kernel allows (fs.inotify.max_user_instances); \
+                               end some watches, or let the operator raise that";
+                return Err(Error::exhausted(Reason::TooManyStreams, message));
+            }
+            made => Arc::new(made.at(path)?),
+        };
+        let watched = Watched::new(Arc::clone(&inotify), places, top.as_fd(), path)?;
+        let (telling, events) = (Telling::below(path), Events::new(inotify));
+        let growth = if recursive { Growth::below(top, watched.top(), Vec::new())? } else { None };
+        Ok(Self { telling, recursive, events, watched, growth, is_over: false })
+    }
+
+    /// Goes on with arming for a while. `true` when everything is watched: what changes from then on is told.
+    pub(super) fn arm(&mut self, wanted: &Wanted) -> Result<bool> {
+        let start = Instant::now();
+        while start.elapsed() < TURN {
+            let Some(growth) = &mut self.growth else { return Ok(true) };
+            if growth.next(&mut self.watched, self.telling.top(), wanted)?.is_none() {
+                self.growth = None;
+            }
+        }
+        Ok(false)
+    }
+
+    /// Where events come from.
+    pub(super) fn source(&self) -> Arc<OwnedFd> {
+        self.events.source()
+    }
+
+    /// Takes what has come. After [`State::Half`] it is to be called again a moment later.
+    pub(super) fn next(&mut self, wanted: &Wanted) -> Result<Part> {
+        let (start, mut events) = (Instant::now(), Vec::new());
+        self.events.after_a_moment().at(self.telling.top())?;
+        let state = loop {
+            wanted.check()?;
+            if self.is_over {
+                break State::Over;
+            }
+            if events.len() >= PART || start.elapsed() >= TURN {
+                break State::More;
+            }
+            if let Some(growth) = &mut self.growth {
+                let is_new = !growth.is_round();
+                match growth.next(&mut self.watched, self.telling.top(), wanted)? {
+                    Some((path, is_directory)) if is_new => {
+                        events.push(self.telling.change(Kind::Created, &path, is_directory));
+                    }
+                    Some(_) => {}
+                    None => self.growth = None,
+                }
+                continue;
+            }
+            match self.events.next().at(self.telling.top())? {
+                Next::Event(raw) => self.event(&raw, &mut events)?,
+                Next::Moved(from, to) => self.moved(&from, &to, &mut events)?,
+                Next::MovedAway(from) => self.moved_away(&from, &mut events),
+                Next::Half => break State::Half,
+                Next::Nothing => break State::All,
+            }
+        };
+        Ok(Part { events, state })
+    }
+
+    fn event(&mut self, raw: &Raw, events: &mut Vec<WatchResponse>) -> Result<()> {
+        let Raw { watch, flags, name, .. } = raw;
+        if flags.contains(ReadFlags::QUEUE_OVERFLOW) {
+            events.push(overflow());
+            // Its end may be among what was lost.
+            match self.open_top()? {
+                Some(top) if self.recursive => self.growth = Growth::round(top, &mut self.watched)?,
+                Some(_) => {}
+                None => self.end(events),
+            }
+            return Ok(());
+        }
+        if flags.intersects(ReadFlags::IGNORED | ReadFlags::MOVE_SELF) {
+            if *watch == self.watched.top() {
+                self.end(events);
+            } else {
+                self.watched.forget(*watch);
+            }
+            return Ok(());
+        }
+        let Some(path) = self.watched.path(*watch, name).filter(|_| !name.is_empty()) else { return Ok(()) };
+        let is_directory = flags.contains(ReadFlags::ISDIR);
+        if flags.intersects(ReadFlags::CREATE | ReadFlags::MOVED_TO) {
+            events.push(self.telling.change(Kind::Created, &path, is_directory));
+            if is_directory {
+                self.appeared(*watch, name, &path, events)?;
+            }
+        } else if flags.contains(ReadFlags::DELETE) {
+            events.push(self.telling.change(Kind::Removed, &path, is_directory));
+        } else {
+            let change = self.telling.change(Kind::Modified, &path, is_directory);
+            // A file that is written piece by piece is told once.
+            if events.last() != Some(&change) {
+                events.push(change);
+            }
+        }
+        Ok(())
+    }
+
+    /// Watches a directory that has appeared, unless it is watched already.
+    fn appeared(&mut self, above: Watch, name: &[u8], path: &[u8], events: &mut Vec<WatchResponse>) -> Result<()> {
+        if !self.recursive {
+            return Ok(());
+        }
+        let Some(parent) = self.open(above, events)? else { return Ok(()) };
+        let Some(directory) = growth::open(&parent, name).at(self.telling.top())? else { return Ok(()) };
+        match self.watched.watch(directory.as_fd(), above, name) {
+            Ok((watch, true)) => {
+                self.growth = Growth::below(directory, watch, path.to_owned())?;
+                Ok(())
+            }
+            Ok((_, false)) => Ok(()),
+            Err(problem) if problem.is_of_one() => Ok(()),
+            Err(problem) => Err(problem.explain(self.telling.top())),
+        }
+    }
+
+    /// Opens a directory that is watched. An event is from the past: by now another directory may have its name, or that of one above it.
+    /// What is found not to be there is forgotten, and is found again when the event comes that tells of that.
+    fn open(&mut self, watch: Watch, events: &mut Vec<WatchResponse>) -> Result<Option<OwnedFd>> {
+        let Some(mut here) = self.open_top()? else {
+            self.end(events);
+            return Ok(None);
+        };
+        for (watch, name) in self.watched.way(watch).unwrap_or_default() {
+            match growth::open(&here, &name).at(self.telling.top())? {
+                Some(next) if self.watched.is(watch, next.as_fd()) => here = next,
+                _ => {
+                    self.watched.lose(watch);
+                    return Ok(None);
+                }
+            }
+        }
+        Ok(Some(here))
+    }
+
+    /// Opens the directory itself. `None` if its path does not lead to it any more.
+    fn open_top(&self) -> Result<Option<OwnedFd>> {
+        match open_directory(self.telling.top()) {
+            Ok(top) => Ok(self.watched.is(self.watched.top(), top.as_fd()).then_some(top)),
+            Err(error) if growth::is_of_one(&error) => Ok(None),
+            Err(error) => Err(of_archive(error)),
+        }
+    }
+
+    fn moved(&mut self, from: &Raw, to: &Raw, events: &mut Vec<WatchResponse>) -> Result<()> {
+        let (old, new) = (self.watched.path(from.watch, &from.name), self.watched.path(to.watch, &to.name));
+        self.watched.rename((from.watch, &from.name), (to.watch, &to.name));
+        let is_directory = to.flags.contains(ReadFlags::ISDIR);
+        events.extend(match (&old, &new) {
+            (Some(old), Some(new)) => Some(self.telling.renamed(old, new, is_directory)),
+            (Some(old), None) => Some(self.telling.change(Kind::Removed, old, is_directory)),
+            (None, Some(new)) => Some(self.telling.change(Kind::Created, new, is_directory)),
+            (None, None) => None,
+        });
+        match new {
+            Some(new) if is_directory => self.appeared(to.watch, &to.name, &new, events),
+            _ => Ok(()),
+        }
+    }
+
+    /// What was moved, and whose new place did not come, is gone from the directory.
+    fn moved_away(&mut self, from: &Raw, events: &mut Vec<WatchResponse>) {
+        if let Some(path) = self.watched.path(from.watch, &from.name) {
+            events.push(self.telling.change(Kind::Removed, &path, from.flags.contains(ReadFlags::ISDIR)));
+        }
+        self.watched.remove(from.watch, &from.name);
+    }
+
+    /// The directory itself is gone.
+    fn end(&mut self, events: &mut Vec<WatchResponse>) {
+        events.push(self.telling.change(Kind::Removed, b"", true));
+        self.is_over = true;
+    }
+}
