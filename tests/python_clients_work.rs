@@ -1,6 +1,16 @@
-//! Clients in another language: one with stubs made from the proto files, and one that knows nothing beforehand.
+//! Clients in another language: one with stubs made from the proto files, one that knows nothing beforehand, and our own.
 
-use crate::kit::{python::run_script, shared};
+use crate::kit::{
+    python::{run_script, test_client},
+    shared,
+};
+
+/// Its own tests, in `clients/python/tests`.
+#[test]
+fn the_client_of_this_project() {
+    let out = test_client(shared().address(), env!("CARGO_BIN_EXE_sandshell"));
+    assert!(out.contains(" passed in ") && !out.contains("skipped"), "{out}");
+}
 
 #[test]
 fn with_stubs_from_the_proto_files() {

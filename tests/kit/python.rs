@@ -12,6 +12,19 @@ pub fn run_script(script: &str, arguments: &[&str]) -> String {
     run(command)
 }
 
+/// Runs the tests of the Python client, against this server and with this program.
+pub fn test_client(server: &str, program: &str) -> String {
+    let client = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("clients/python");
+    let python = |arguments: &[&str]| {
+        let mut command = Command::new(ENVIRONMENT.join("bin/python"));
+        command.args(arguments).current_dir(&client).env_remove("SANDSHELL_SERVER").env_remove("SANDSHELL_KEY");
+        command.env("SANDSHELL_TEST_SERVER", server).env("SANDSHELL_PROGRAM", program);
+        run(command)
+    };
+    python(&["setup.py", "generate"]);
+    python(&["-m", "pytest", "-q", "-p", "no:cacheprovider", "tests"])
+}
+
 /// Made once, by `./test` or here.
 static ENVIRONMENT: LazyLock<PathBuf> = LazyLock::new(|| {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/python-venv");

@@ -1,0 +1,161 @@
+"""A connection to a server, and how calls are made on it."""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+import time
+import uuid
+from typing import Any
+from urllib.parse import urlsplit
+
+import grpc
+
+from .. import _server
+from ..errors import Cancelled, DeadlineExceeded, NotFound, SandshellError, Unavailable, from_rpc
+from . import _io
+
+# Answers may be as long as the server makes them.
+_OPTIONS: list[tuple[str, Any]] = [
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.max_send_message_length", -1),
+    ("grpc.keepalive_time_ms", 60_000),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 2_000),
+    ("grpc.min_reconnect_backoff_ms", 100),
+]
+
+# How long a call is tried again while the server cannot be reached, if its caller says nothing.
+PATIENCE = 60.0
+
+
+def new_request_id() -> str:
+    return str(uuid.uuid4())
+
+
+class Deadline:
+    """When a call has to be over."""
+
+    def __init__(self, within: float | None) -> None:
+        self._at = None if within is None else time.monotonic() + within
+
+    def left(self) -> float | None:
+        return None if self._at is None else max(self._at - time.monotonic(), 0.001)
+
+    def is_over(self) -> bool:
+        return self._at is not None and time.monotonic() >= self._at
+
+
+class Pause:
+    """How long to wait before a call is tried again."""
+
+    def __init__(self) -> None:
+        self._next = 0.05
+
+    def next(self, asked: float | None, deadline: Deadline) -> float:
+        wait = max(self._next * random.uniform(0.5, 1.0), min(asked or 0.0, 5.0))
+        self._next = min(self._next * 2, 2.0)
+        left = deadline.left()
+        return wait if left is None else min(wait, left)
+
+
+class AsyncClient:
+    """A connection to a server; safe for any number of calls at once.
+
+    `server` is `http://HOST:PORT` or `https://HOST:PORT`; without it the environment variable `SANDSHELL_SERVER` counts, and
+    without that a private server is started, which ends with this process and takes its sandboxes along. `key` and `ca` (a
+    file of certificates) are for servers that want them (`SANDSHELL_KEY`, `SANDSHELL_CA`).
+    """
+
+    def __init__(self, server: str | None = None, *, key: str | None = None, ca: str | None = None) -> None:
+        self._server = server or os.environ.get("SANDSHELL_SERVER") or None
+        self._key = key or os.environ.get("SANDSHELL_KEY") or None
+        self._ca = ca or os.environ.get("SANDSHELL_CA") or None
+        self._lock = threading.Lock()
+        self._channel: Any = None
+        self._made: tuple[int, Any] | None = None
+        self._stubs: dict[Any, Any] = {}
+
+    async def __aenter__(self) -> AsyncClient:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Closes the connection. Sandboxes of a server that was named stay."""
+        with self._lock:
+            channel, self._channel, self._stubs = self._channel, None, {}
+        if channel is not None and self._made is not None and self._made[0] == os.getpid():
+            await channel.close()
+
+    async def _connected(self) -> Any:
+        here = (os.getpid(), _io.where())
+        if self._channel is not None and self._made == here:
+            return self._channel
+        if self._channel is not None and self._made is not None and self._made[0] != here[0]:
+            raise SandshellError(
+                "this client was used before the process was forked; make another one in the child", reason="FORKED"
+            )
+        server = self._server or await _io.in_thread(_server.private)
+        parts = urlsplit(server if "://" in server else "http://" + server)
+        if parts.scheme not in ("http", "https") or not parts.netloc:
+            raise SandshellError(f"{server!r} is no address of a server: write http://HOST:PORT", reason="INVALID_ADDRESS")
+        credentials = None
+        if parts.scheme == "https":
+            roots = None
+            if self._ca:
+                with open(self._ca, "rb") as file:
+                    roots = file.read()
+            credentials = grpc.ssl_channel_credentials(roots)
+        with self._lock:
+            if self._channel is None or self._made != here:
+                self._channel, self._stubs = _io.open_channel(parts.netloc, credentials, _OPTIONS), {}
+                self._made = here
+            return self._channel
+
+    async def _stub(self, kind: Any) -> Any:
+        channel = await self._connected()
+        stub = self._stubs.get(kind)
+        if stub is None:
+            stub = self._stubs[kind] = kind(channel)
+        return stub
+
+    def _metadata(self) -> list[tuple[str, str]]:
+        return [("authorization", f"Bearer {self._key}")] if self._key else []
+
+    async def _call(
+        self, kind: Any, method: str, request: Any, *, within: float | None = None, gone_is_done: bool = False, once: bool = False
+    ) -> Any:
+        """An answer to a request that may be sent again: it changes nothing, or it has a request id.
+
+        `within` bounds all tries together; without it the call itself may take for ever, and a server that is away is waited
+        for for a minute. `gone_is_done` is for removals: what is not there any more was removed by an earlier try.
+        """
+        deadline, patience, pause = Deadline(within), Deadline(PATIENCE if within is None else within), Pause()
+        tried = False
+        while True:
+            stub = await self._stub(kind)
+            try:
+                return await getattr(stub, method)(request, timeout=deadline.left(), metadata=self._metadata())
+            except grpc.RpcError as error:
+                failure = from_rpc(error)
+            if isinstance(failure, NotFound) and tried and gone_is_done:
+                return None
+            if once or not is_passing(failure) or patience.is_over():
+                raise failure from None
+            tried = True
+            await _io.sleep(pause.next(failure.retry_after, patience))
+
+    async def _open(self, kind: Any, method: str, request: Any, within: float | None = None) -> Any:
+        """A stream of answers, or of both. Its failures are those of gRPC."""
+        stub = await self._stub(kind)
+        return getattr(stub, method)(request, timeout=within, metadata=self._metadata())
+
+
+def is_passing(failure: SandshellError) -> bool:
+    """Whether the same may succeed a moment later."""
+    if isinstance(failure, (DeadlineExceeded, Cancelled)):
+        return False
+    return isinstance(failure, Unavailable) or failure.reason in ("TOO_MANY_REQUESTS",)

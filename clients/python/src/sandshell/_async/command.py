@@ -1,0 +1,263 @@
+"""A command that runs."""
+
+from __future__ import annotations
+
+import codecs
+import re
+from typing import Any
+
+import grpc
+
+from ..errors import CommandFailed, SandshellError, Unavailable, from_rpc
+from ..results import Output, Result, Seconds, _Collected, seconds
+from ..v1 import session_pb2 as pb
+from ..v1.session_pb2_grpc import SessionServiceStub
+from . import _io
+from .client import PATIENCE, AsyncClient, Deadline, Pause, is_passing
+
+_STREAMS = {1: "stdout", 2: "stderr", 3: "terminal"}
+
+# Messages that wait here for who reads, and pieces of input that wait for the server.
+_WAITING = 64
+_PIECE = 256 << 10
+
+
+class AsyncCommand:
+    """A command that runs, with its output as it comes and a way to its input.
+
+    Iterate it for pieces of output. A connection that breaks, and a server that is started again, are survived: each byte comes
+    once. Input ends with the connection that it was sent on. `close()` ends the watching, not the command.
+    """
+
+    def __init__(self, client: AsyncClient, start: Any) -> None:
+        self._client = client
+        self._start = start
+        self.command_id = ""
+        self.result: Result | None = None
+        self._inbox: Any = _io.Queue(_WAITING)
+        self._outgoing: Any = None
+        self._stream: Any = None
+        self._is_closed = False
+        self._has_input = True
+        self._offsets = {"stdout": 0, "stderr": 0, "terminal": 0}
+        self._cut: set[str] = set()
+        self._unread = _Collected()
+        self._text = ""
+        self._decoders: dict[str, Any] = {}
+
+    async def __aenter__(self) -> AsyncCommand:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Stops watching it. The command goes on."""
+        self._is_closed = True
+        if self._stream is not None:
+            self._stream.cancel()
+
+    async def _begin(self) -> AsyncCommand:
+        self._task = self._spawned()
+        kind, value = await _io.get(self._inbox, None)
+        if kind == "failed":
+            raise value
+        return self
+
+    def _spawned(self) -> Any:
+        return _io.spawn(self._pump)
+
+    # --- the way of the output ---
+
+    async def _requests(self, outgoing: Any) -> Any:
+        yield pb.ExecRequest(start=self._start)
+        while True:
+            request = await outgoing.get()
+            if request is None:
+                return
+            yield request
+
+    async def _messages(self) -> Any:
+        if not self.command_id:
+            self._outgoing, self._has_input = _io.Queue(_WAITING), True
+            return await self._client._open(SessionServiceStub, "Exec", self._requests(self._outgoing))
+        request = pb.AttachRequest(
+            command_id=self.command_id,
+            stdout_offset=self._offsets["stdout"],
+            stderr_offset=self._offsets["stderr"],
+            terminal_offset=self._offsets["terminal"],
+        )
+        return await self._client._open(SessionServiceStub, "Attach", request)
+
+    async def _pump(self) -> None:
+        try:
+            await self._follow()
+        except Exception as error:
+            await self._give("failed", error)
+
+    async def _follow(self) -> None:
+        patience, pause = Deadline(PATIENCE), Pause()
+        while not self._is_closed:
+            try:
+                self._stream = await self._messages()
+                async for message in self._stream:
+                    patience, pause = Deadline(PATIENCE), Pause()
+                    if await self._take(message):
+                        return
+                failure: SandshellError = Unavailable("the stream ended before the command did")
+            except grpc.RpcError as error:
+                failure = from_rpc(error)
+            finally:
+                self._end_input()
+            if self._is_closed:
+                return
+            if not is_passing(failure) or patience.is_over():
+                raise failure
+            await _io.sleep(pause.next(failure.retry_after, patience))
+
+    async def _take(self, message: Any) -> bool:
+        which = message.WhichOneof("response")
+        if which == "started":
+            if not self.command_id:
+                self.command_id = message.started.command_id
+                await self._give("started", None)
+        elif which == "output":
+            stream = _STREAMS.get(message.output.stream, "stdout")
+            self._offsets[stream] = message.output.offset + len(message.output.data)
+            await self._give("output", (stream, message.output.data))
+        elif which == "gap":
+            stream = _STREAMS.get(message.gap.stream, "stdout")
+            self._offsets[stream] = message.gap.to
+            self._cut.add(stream)
+        elif which == "exited":
+            await self._give("exited", message.exited)
+            return True
+        return False
+
+    async def _give(self, kind: str, value: Any) -> None:
+        await _io.put(self._inbox, (kind, value), lambda: not self._is_closed)
+
+    def _end_input(self) -> None:
+        self._has_input = False
+        if self._outgoing is not None:
+            try:
+                self._outgoing.put_nowait(None)
+            except Exception:  # It is full, and whoever reads it has gone with its connection.
+                pass
+
+    # --- for who reads ---
+
+    async def _next(self, within: float | None) -> Output | None:
+        if self.result is not None:
+            return None
+        kind, value = await _io.get(self._inbox, within)
+        if kind == "failed":
+            raise value
+        if kind == "exited":
+            self.result = Result._of(
+                self.command_id,
+                value,
+                {},
+                stdout_truncated="stdout" in self._cut,
+                stderr_truncated="stderr" in self._cut,
+            )
+            return None
+        stream, data = value
+        decoder = self._decoders.get(stream)
+        if decoder is None:
+            decoder = self._decoders[stream] = codecs.getincrementaldecoder("utf-8")("replace")
+        return Output(stream, data, decoder.decode(data))
+
+    def __aiter__(self) -> AsyncCommand:
+        return self
+
+    async def __anext__(self) -> Output:
+        output = await self._next(None)
+        if output is None:
+            raise StopAsyncIteration
+        return output
+
+    async def read_until(self, pattern: str | re.Pattern[str], timeout: Seconds | None = None) -> str:
+        """Reads standard output and the terminal until a text or a regular expression has come; returns all up to its end.
+
+        TimeoutError when it does not come in time; EOFError when the command ends before. Nothing is lost then: the next call
+        sees the same text again.
+        """
+        expression = re.compile(re.escape(pattern)) if isinstance(pattern, str) else pattern
+        deadline = Deadline(None if timeout is None else seconds(timeout))
+        while True:
+            found = expression.search(self._text)
+            if found:
+                text, self._text = self._text[: found.end()], self._text[found.end() :]
+                return text
+            try:
+                output = await self._next(deadline.left())
+            except TimeoutError:
+                raise TimeoutError(f"{expression.pattern!r} did not come; {self._text[-200:]!r} did") from None
+            if output is None:
+                raise EOFError(f"the command ended before {expression.pattern!r} came; {self._text[-200:]!r} did")
+            if output.stream == "stderr":
+                self._unread.add("stderr", output.data)
+            else:
+                self._text += output.text
+
+    async def wait(self, timeout: Seconds | None = None, *, check: bool = False) -> Result:
+        """Waits for its end. The result has the output that nobody has read before. TimeoutError when it goes on for longer."""
+        deadline = Deadline(None if timeout is None else seconds(timeout))
+        if self._text:
+            self._unread.add("stdout" if self._offsets["terminal"] == 0 else "terminal", self._text.encode())
+            self._text = ""
+        while self.result is None:
+            output = await self._next(deadline.left())
+            if output is not None:
+                self._unread.add(output.stream, output.data)
+        outputs = self._unread.all()
+        result = Result(
+            **{
+                **self.result.__dict__,
+                "stdout_bytes": outputs.get("stdout", b""),
+                "stderr_bytes": outputs.get("stderr", b""),
+                "terminal_bytes": outputs.get("terminal", b""),
+            }
+        )
+        self.result = result
+        self._unread = _Collected()
+        if check and not result.ok:
+            raise CommandFailed(result)
+        return result
+
+    # --- for who writes ---
+
+    async def _say(self, request: Any) -> None:
+        if not self._has_input or self._outgoing is None:
+            raise SandshellError("the connection that its input goes by was lost; start it again", reason="INPUT_LOST")
+        if not await _io.put(self._outgoing, request, lambda: self._has_input and self.result is None and not self._is_closed):
+            raise SandshellError("the command takes no input any more", reason="INPUT_LOST")
+
+    async def send(self, data: str | bytes) -> None:
+        """Sends input."""
+        data = data.encode() if isinstance(data, str) else data
+        for start in range(0, len(data), _PIECE):
+            await self._say(pb.ExecRequest(stdin=data[start : start + _PIECE]))
+
+    async def send_line(self, line: str = "") -> None:
+        """Sends a line of input."""
+        await self.send(line + "\n")
+
+    async def close_stdin(self) -> None:
+        """Ends the input."""
+        await self._say(pb.ExecRequest(close_stdin=pb.CloseStdin()))
+
+    async def resize(self, rows: int, columns: int) -> None:
+        """Gives its terminal another size."""
+        await self._say(pb.ExecRequest(resize=pb.TerminalSize(rows=rows, columns=columns)))
+
+    async def signal(self, number: int) -> None:
+        """Sends a signal to it and all that it has started."""
+        request = pb.SignalCommandRequest(command_id=self.command_id, signal=int(number))
+        await self._client._call(SessionServiceStub, "SignalCommand", request, once=True)
+
+    async def cancel(self) -> None:
+        """Ends it: an interrupt first, and what does not end by that is killed."""
+        request = pb.SignalCommandRequest(command_id=self.command_id)
+        await self._client._call(SessionServiceStub, "SignalCommand", request)

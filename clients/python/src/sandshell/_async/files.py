@@ -1,0 +1,177 @@
+"""Files of a sandbox."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import grpc
+
+from ..errors import NotFound, from_rpc
+from ..results import File, Match
+from ..v1 import file_pb2 as pb
+from ..v1.file_pb2_grpc import FileServiceStub
+from .client import AsyncClient
+
+_PIECE = 256 << 10
+
+
+class AsyncFiles:
+    """Files of a sandbox. Paths are absolute, or relative to the sandbox's working directory if the server allows it."""
+
+    def __init__(self, client: AsyncClient, sandbox_id: str) -> None:
+        self._client = client
+        self._id = sandbox_id
+
+    async def _ask(self, method: str, request: Any, **more: Any) -> Any:
+        return await self._client._call(FileServiceStub, method, request, **more)
+
+    async def read(self, path: str, *, offset: int = 0, length: int = 0, user: str = "") -> bytes:
+        """What is in a file; `length` bytes from `offset` on, if that is asked for."""
+        request = pb.ReadRequest(sandbox_id=self._id, path=path, offset=offset, length=length, user=user)
+        try:
+            parts = []
+            async for message in await self._client._open(FileServiceStub, "Read", request):
+                if message.WhichOneof("response") == "data":
+                    parts.append(message.data)
+            return b"".join(parts)
+        except grpc.RpcError as error:
+            raise from_rpc(error) from None
+
+    async def read_text(self, path: str, *, encoding: str = "utf-8", user: str = "") -> str:
+        """What is in a file, as text."""
+        return (await self.read(path, user=user)).decode(encoding)
+
+    async def write(
+        self,
+        path: str,
+        data: str | bytes,
+        *,
+        mode: int | None = None,
+        parents: bool = True,
+        exclusive: bool = False,
+        append: bool = False,
+        if_etag: str = "",
+        user: str = "",
+    ) -> File:
+        """Writes a file, whole or not at all: a reader sees the old one or the new one. Directories above it are made."""
+        content = data.encode() if isinstance(data, str) else bytes(data)
+        opened = pb.WriteOpen(
+            sandbox_id=self._id, path=path, parents=parents, exclusive=exclusive, append=append, if_etag=if_etag, user=user
+        )
+        if mode is not None:
+            opened.mode = mode
+
+        async def pieces() -> Any:
+            yield pb.WriteRequest(open=opened)
+            for start in range(0, len(content), _PIECE):
+                yield pb.WriteRequest(data=content[start : start + _PIECE])
+
+        try:
+            return File._of(await (await self._client._open(FileServiceStub, "Write", pieces())))
+        except grpc.RpcError as error:
+            raise from_rpc(error) from None
+
+    async def stat(self, path: str, *, follow: bool = True, user: str = "") -> File:
+        """What is known of a file."""
+        return File._of(await self._ask("Stat", pb.StatRequest(sandbox_id=self._id, path=path, no_follow=not follow, user=user)))
+
+    async def exists(self, path: str, *, user: str = "") -> bool:
+        """Whether there is such a file."""
+        try:
+            await self.stat(path, user=user)
+            return True
+        except NotFound as error:
+            if "SANDBOX" in error.reason:
+                raise
+            return False
+
+    async def list(self, path: str, *, recursive: bool = False, user: str = "") -> AsyncIterator[File]:
+        """What is in a directory, page by page as it is asked for."""
+        request = pb.ListRequest(sandbox_id=self._id, path=path, recursive=recursive, user=user)
+        while True:
+            page = await self._ask("List", request)
+            for file in page.files:
+                yield File._of(file)
+            request.page_token = page.next_page_token
+            if not request.page_token:
+                return
+
+    async def remove(self, path: str, *, recursive: bool = False, missing_ok: bool = False, user: str = "") -> None:
+        """Removes a file, or a directory with all that is in it."""
+        request = pb.RemoveRequest(sandbox_id=self._id, path=path, recursive=recursive, missing_ok=missing_ok, user=user)
+        await self._ask("Remove", request, once=not missing_ok)
+
+    async def move(self, path: str, new_path: str, *, overwrite: bool = False, parents: bool = False, user: str = "") -> File:
+        """Gives a file another name or place."""
+        request = pb.MoveRequest(
+            sandbox_id=self._id, path=path, new_path=new_path, overwrite=overwrite, parents=parents, user=user
+        )
+        return File._of(await self._ask("Move", request, once=True))
+
+    async def copy(
+        self,
+        path: str,
+        new_path: str,
+        *,
+        recursive: bool = False,
+        overwrite: bool = False,
+        parents: bool = False,
+        user: str = "",
+    ) -> File:
+        """Copies a file, or a directory with all that is in it."""
+        request = pb.CopyRequest(
+            sandbox_id=self._id,
+            path=path,
+            new_path=new_path,
+            recursive=recursive,
+            overwrite=overwrite,
+            parents=parents,
+            user=user,
+        )
+        return File._of(await self._ask("Copy", request, once=True))
+
+    async def make_directory(self, path: str, *, mode: int | None = None, parents: bool = True, user: str = "") -> File:
+        """Makes a directory."""
+        request = pb.MakeDirectoryRequest(sandbox_id=self._id, path=path, parents=parents, user=user)
+        if mode is not None:
+            request.mode = mode
+        return File._of(await self._ask("MakeDirectory", request))
+
+    async def replace(self, path: str, old: str, new: str, *, all: bool = False, if_etag: str = "", user: str = "") -> str:
+        """Replaces a text in a file, which must be there exactly once unless `all`, and returns a unified diff."""
+        request = pb.ReplaceRequest(
+            sandbox_id=self._id, path=path, old=old, new=new, all=all, if_etag=if_etag, user=user
+        )
+        return str((await self._ask("Replace", request, once=True)).diff)
+
+    async def find(self, path: str, globs: Sequence[str] = (), *, ignored: bool = True, user: str = "") -> AsyncIterator[File]:
+        """Files below a directory whose names fit; `ignored=False` leaves out what .gitignore files name."""
+        request = pb.FindRequest(sandbox_id=self._id, path=path, globs=globs, ignored=ignored, user=user)
+        try:
+            async for message in await self._client._open(FileServiceStub, "Find", request):
+                if message.HasField("file"):
+                    yield File._of(message.file)
+        except grpc.RpcError as error:
+            raise from_rpc(error) from None
+
+    async def search(
+        self,
+        path: str,
+        pattern: str,
+        *,
+        literal: bool = False,
+        ignore_case: bool = False,
+        globs: Sequence[str] = (),
+        user: str = "",
+    ) -> AsyncIterator[Match]:
+        """Lines of files below a directory that fit a regular expression."""
+        request = pb.SearchRequest(
+            sandbox_id=self._id, path=path, pattern=pattern, literal=literal, ignore_case=ignore_case, globs=globs, user=user
+        )
+        try:
+            async for message in await self._client._open(FileServiceStub, "Search", request):
+                if message.path:
+                    yield Match(message.path, message.line, message.text, message.column)
+        except grpc.RpcError as error:
+            raise from_rpc(error) from None

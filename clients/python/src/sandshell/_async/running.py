@@ -1,0 +1,104 @@
+"""How commands are started, in a session or without one."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from google.protobuf.duration_pb2 import Duration
+
+from ..errors import CommandFailed
+from ..results import Result, Seconds, seconds
+from ..v1 import session_pb2 as pb
+from ..v1.session_pb2_grpc import SessionServiceStub
+from .client import AsyncClient, new_request_id
+from .command import AsyncCommand
+
+
+def duration(value: Seconds | None) -> Duration | None:
+    """A time as the API has it."""
+    if value is None:
+        return None
+    result = Duration()
+    result.FromNanoseconds(round(seconds(value) * 1e9))
+    return result
+
+
+class AsyncRuns:
+    """Runs commands: a session, or a sandbox without one."""
+
+    _client: AsyncClient
+    _target: dict[str, Any]
+
+    def _exec_start(self, command: str | Sequence[str], **options: Any) -> Any:
+        if isinstance(command, str):
+            what: dict[str, Any] = {"command": command}
+        elif "session_id" in self._target:
+            what = {"command": shlex.join(command)}
+        else:
+            what = {"argv": list(command)}
+        return pb.ExecStart(**self._target, **what, request_id=new_request_id(), **options)
+
+    async def _run(
+        self,
+        command: str | Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        cwd: str = "",
+        user: str = "",
+        stdin: str | bytes = b"",
+        timeout: Seconds | None = None,
+        shell: str = "",
+        check: bool = False,
+    ) -> Result:
+        start = self._exec_start(
+            command, env=dict(env or {}), working_directory=cwd, user=user, timeout=duration(timeout), shell=shell
+        )
+        data = stdin.encode() if isinstance(stdin, str) else bytes(stdin)
+        answer = await self._client._call(SessionServiceStub, "Run", pb.RunRequest(start=start, stdin=data))
+        if answer.stdout_truncated or answer.stderr_truncated or answer.terminal_truncated:
+            # There was more than an answer has room for: all of it is in the command's log.
+            live = AsyncCommand(self._client, None)
+            live.command_id = answer.command_id
+            live._task = live._spawned()
+            result = await live.wait()
+        else:
+            outputs = {"stdout": answer.stdout, "stderr": answer.stderr, "terminal": answer.terminal}
+            result = Result._of(answer.command_id, answer.exited, outputs)
+        if check and not result.ok:
+            raise CommandFailed(result)
+        return result
+
+    async def start(
+        self,
+        command: str | Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        cwd: str = "",
+        user: str = "",
+        stdin: bool = False,
+        pty: tuple[int, int] | bool = False,
+        term: str = "xterm-256color",
+        timeout: Seconds | None = None,
+        merge_stderr: bool = False,
+        max_log_bytes: int = 0,
+    ) -> AsyncCommand:
+        """Starts a command and returns it while it runs. `stdin=True` leaves its input open; `pty` gives it a terminal of so many
+        rows and columns (True: 24 and 80), where stdin is open too."""
+        terminal = None
+        if pty:
+            rows, columns = (24, 80) if pty is True else pty  # type: ignore[misc]
+            terminal = pb.Pty(size=pb.TerminalSize(rows=rows, columns=columns), term=term)
+        start = self._exec_start(
+            command,
+            env=dict(env or {}),
+            working_directory=cwd,
+            user=user,
+            stdin=stdin and not terminal,
+            pty=terminal,
+            timeout=duration(timeout),
+            merge_stderr=merge_stderr,
+            max_log_bytes=max_log_bytes,
+        )
+        return await AsyncCommand(self._client, start)._begin()

@@ -1,0 +1,232 @@
+"""What calls return."""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import dataclass, field
+from typing import Any
+
+Seconds = float | int | datetime.timedelta
+
+
+def seconds(value: Seconds) -> float:
+    """A time as a number of seconds."""
+    return value.total_seconds() if isinstance(value, datetime.timedelta) else float(value)
+
+
+def _time(stamp: Any) -> datetime.datetime:
+    time: datetime.datetime = stamp.ToDatetime(tzinfo=datetime.timezone.utc)
+    return time
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of a command. The texts have U+FFFD for what is not UTF-8; the bytes are as they were."""
+
+    command_id: str
+    stdout_bytes: bytes
+    stderr_bytes: bytes
+    terminal_bytes: bytes
+    exit_code: int
+    signal: int
+    reason: str
+    """`EXITED`, `SIGNALED`, `TIMED_OUT`, `CANCELLED`, `OUT_OF_MEMORY`, `SHELL_EXITED` or `SANDBOX_STOPPED`."""
+    duration: float
+    cwd: str
+    shell_exited: bool
+    """Whether the session's shell ended; the next command finds a new one, with its state."""
+    pipe_status: tuple[int, ...] = ()
+    not_restored: tuple[str, ...] = ()
+    """What of the state of a shell that ended could not be given to the new one."""
+    stdout_truncated: bool = False
+    stderr_truncated: bool = False
+
+    @property
+    def stdout(self) -> str:
+        return self.stdout_bytes.decode("utf-8", "replace")
+
+    @property
+    def stderr(self) -> str:
+        return self.stderr_bytes.decode("utf-8", "replace")
+
+    @property
+    def terminal(self) -> str:
+        return self.terminal_bytes.decode("utf-8", "replace")
+
+    @property
+    def timed_out(self) -> bool:
+        return self.reason == "TIMED_OUT"
+
+    @property
+    def ok(self) -> bool:
+        """Whether it ended by itself, with exit code 0."""
+        return self.exit_code == 0 and self.reason == "EXITED"
+
+    @property
+    def how(self) -> str:
+        """How it ended, in words."""
+        words = {
+            "TIMED_OUT": "ran into its time-out",
+            "CANCELLED": "was cancelled",
+            "OUT_OF_MEMORY": "was ended because the sandbox's memory is used up",
+            "SANDBOX_STOPPED": "ended with its sandbox",
+        }
+        return words.get(self.reason, f"ended with exit code {self.exit_code}")
+
+    @classmethod
+    def _of(cls, command_id: str, exited: Any, outputs: dict[str, bytes], **more: Any) -> Result:
+        reason = type(exited).Reason.Name(exited.reason)
+        return cls(
+            command_id=command_id,
+            stdout_bytes=outputs.get("stdout", b""),
+            stderr_bytes=outputs.get("stderr", b""),
+            terminal_bytes=outputs.get("terminal", b""),
+            exit_code=exited.exit_code,
+            signal=exited.signal,
+            reason=reason.removeprefix("REASON_"),
+            duration=exited.duration.seconds + exited.duration.nanos / 1e9,
+            cwd=exited.working_directory,
+            shell_exited=exited.shell_exited,
+            pipe_status=tuple(exited.pipe_status),
+            not_restored=tuple(exited.not_restored),
+            **more,
+        )
+
+
+@dataclass(frozen=True)
+class Output:
+    """A piece of what a command has printed."""
+
+    stream: str
+    """`stdout`, `stderr` or `terminal`."""
+    data: bytes
+    text: str
+    """The same as text. A character that comes in two pieces is in the second one."""
+
+
+@dataclass(frozen=True)
+class File:
+    """What is known of a file in a sandbox."""
+
+    path: str
+    type: str
+    """`file`, `directory`, `symlink` or `other`."""
+    size: int
+    mode: int
+    owner: str
+    group: str
+    modified: datetime.datetime
+    etag: str
+    link_target: str = ""
+
+    @classmethod
+    def _of(cls, file: Any) -> File:
+        kind = type(file).Type.Name(file.type).removeprefix("TYPE_").lower()
+        return cls(
+            path=file.path,
+            type=kind,
+            size=file.size_bytes,
+            mode=file.mode,
+            owner=file.owner,
+            group=file.group,
+            modified=_time(file.modify_time),
+            etag=file.etag,
+            link_target=file.link_target,
+        )
+
+
+@dataclass(frozen=True)
+class Match:
+    """A line that a search has found."""
+
+    path: str
+    line: int
+    text: str
+    column: int
+
+
+@dataclass(frozen=True)
+class CodeError:
+    """What went wrong in code."""
+
+    name: str
+    message: str
+    traceback: str
+
+
+@dataclass(frozen=True)
+class CodeResult:
+    """What came of a piece of code."""
+
+    stdout: str
+    stderr: str
+    value: str | None
+    """The last expression's value, as the language shows it; None when there is none."""
+    results: tuple[dict[str, Any], ...] = ()
+    """All values that were shown: `text`, and other forms by MIME type, as bytes."""
+    error: CodeError | None = None
+    exit_code: int = 0
+    timed_out: bool = False
+    duration: float = 0.0
+    generation: int = 1
+    """Goes up when a context's interpreter had ended and a new one took its place."""
+
+
+@dataclass(frozen=True)
+class Info:
+    """A sandbox as the server describes it."""
+
+    sandbox_id: str
+    state: str
+    image: str
+    runtime: str
+    labels: dict[str, str]
+    cwd: str
+    created: datetime.datetime
+    expires: datetime.datetime | None
+    idle_timeout: float | None
+    warnings: tuple[str, ...] = ()
+    end_reason: str = ""
+
+    @classmethod
+    def _of(cls, box: Any) -> Info:
+        return cls(
+            sandbox_id=box.sandbox_id,
+            state=type(box).State.Name(box.state).removeprefix("STATE_").lower(),
+            image=box.image,
+            runtime=box.runtime,
+            labels=dict(box.labels),
+            cwd=box.working_directory,
+            created=_time(box.create_time),
+            expires=_time(box.expire_time) if box.HasField("expire_time") else None,
+            idle_timeout=box.idle_timeout.seconds + box.idle_timeout.nanos / 1e9 if box.HasField("idle_timeout") else None,
+            warnings=tuple(box.warnings),
+            end_reason=type(box).EndReason.Name(box.end_reason).removeprefix("END_REASON_").lower() if box.end_reason else "",
+        )
+
+
+@dataclass(frozen=True)
+class Stats:
+    """What a sandbox uses. None is what the host cannot tell."""
+
+    cpu_seconds: float
+    memory_bytes: int | None
+    memory_peak_bytes: int | None
+    processes: int | None
+    disk_bytes: int | None
+    sessions: int
+    running_commands: int
+    commands: int
+
+
+@dataclass
+class _Collected:
+    """Outputs that gather."""
+
+    parts: dict[str, list[bytes]] = field(default_factory=dict)
+
+    def add(self, stream: str, data: bytes) -> None:
+        self.parts.setdefault(stream, []).append(data)
+
+    def all(self) -> dict[str, bytes]:
+        return {stream: b"".join(parts) for stream, parts in self.parts.items()}

@@ -1,0 +1,124 @@
+"""What the tests share: servers, and a network that breaks."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+# Generous: it only ends a hang.
+LIMIT = 120
+
+
+@pytest.fixture(scope="session")
+def server() -> str:
+    """The server that most tests share."""
+    return os.environ["SANDSHELL_TEST_SERVER"]
+
+
+class Server:
+    """A server for one test, which may ill-treat it."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.port = 0
+        self.start()
+
+    def start(self) -> None:
+        arguments = ["serve", "--listen", f"127.0.0.1:{self.port}", "--data-dir", str(self.directory)]
+        self.process = subprocess.Popen(
+            [os.environ["SANDSHELL_PROGRAM"], *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        said = []
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            said.append(line.decode())
+            found = re.search(r"listening on \S+:(\d+)", said[-1])
+            if found:
+                self.port = int(found.group(1))
+                threading.Thread(target=list, args=(self.process.stdout,), daemon=True).start()
+                return
+        raise AssertionError("".join(said))
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self) -> None:
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(LIMIT)
+
+
+@pytest.fixture
+def own_server(tmp_path: Path) -> Iterator[Server]:
+    server = Server(tmp_path / "data")
+    yield server
+    server.stop()
+
+
+class Proxy:
+    """A way to a server that breaks again and again: each connection, after so many bytes have come back by it."""
+
+    def __init__(self, server: str, after: int, times: int) -> None:
+        host, port = server.rsplit("/", 1)[-1].split(":")
+        self.target, self.after, self.left = (host, int(port)), after, times
+        self.cuts = 0
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.address = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                near, _ = self.listener.accept()
+            except OSError:
+                return
+            far = socket.create_connection(self.target)
+            threading.Thread(target=self._there, args=(near, far), daemon=True).start()
+            threading.Thread(target=self._back, args=(far, near), daemon=True).start()
+
+    def _there(self, near: socket.socket, far: socket.socket) -> None:
+        try:
+            while data := near.recv(1 << 16):
+                far.sendall(data)
+        except OSError:
+            pass
+
+    def _back(self, far: socket.socket, near: socket.socket) -> None:
+        came = 0
+        try:
+            while data := far.recv(1 << 16):
+                near.sendall(data)
+                came += len(data)
+                if came > self.after and self.left > 0:
+                    self.left -= 1
+                    self.cuts += 1
+                    break
+        except OSError:
+            pass
+        for side in (near, far):
+            try:
+                side.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+            side.close()
+
+
+@pytest.fixture
+def breaking(server: str) -> Iterator[Proxy]:
+    proxy = Proxy(server, after=3 << 20, times=5)
+    yield proxy
+    proxy.listener.close()
