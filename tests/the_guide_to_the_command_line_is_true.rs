@@ -21,7 +21,7 @@ fn each_line_runs() {
     let out = shell.output().unwrap();
     let said = (String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
     assert!(out.status.success(), "{said:?}");
-    for part in ["/usr\n10\n/usr\nready\nstarted\n", "STATE", "http.server", "CPU_SECONDS", "/usr\n"] {
+    for part in ["/usr\n10\n/usr\nready\nstarted\n", "STATE", "COMMAND_ID", "CPU_SECONDS", "/usr\n"] {
         assert!(said.0.contains(part), "{part:?}: {said:?}");
     }
     assert!(here.path().join("sandshell.bash").exists() && here.path().join("man1/sandshell-run.1").exists());

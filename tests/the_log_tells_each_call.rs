@@ -1,7 +1,6 @@
 //! At `info` the server's log has one line for each call that is over, in which its request id can be found.
 
 use crate::kit::{Options, Server, Session, cli::make_key, create_sandbox, raw::keyed, v1, within};
-use std::time::Duration;
 use tonic::{Code, Request};
 
 fn server(level: &str, more: &[&str]) -> Server {
@@ -63,8 +62,10 @@ async fn in_one_line() {
     while stream.message().await.expect("a message").is_some() {}
     expect(&lines(&server, "id-stream").await, &["SessionService/Exec", "code=\"OK\""]);
     // Calls that their clients give up, before they are answered and while they are.
-    let call = clients.sessions.run(named(run("sleep 1000"), "id-given-up"));
-    tokio::time::timeout(Duration::from_millis(200), call).await.expect_err("it takes longer");
+    let (mut sessions, request) = (clients.sessions.clone(), named(run("sleep 1000"), "id-given-up"));
+    let call = tokio::spawn(async move { sessions.run(request).await.map(drop) });
+    within::until("a command that runs", async || !s.get().await.running_command_id.is_empty()).await;
+    call.abort();
     expect(&lines(&server, "id-given-up").await, &["code=\"CANCELLED\""]);
     let watch = v1::WatchSandboxRequest { sandbox_id: s.sandbox.id.clone() };
     let mut stream = clients.sandboxes.watch_sandbox(named(watch, "id-left")).await.expect("it is there").into_inner();
