@@ -27,12 +27,17 @@ use tokio::{
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{
-    Code,
+    Code, Status,
     transport::{self, Endpoint},
 };
+use tonic_types::StatusExt;
 use tower::service_fn;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How often a deletion is tried again that the server had no time for, and how long that is waited for at most.
+const MOST_DELETIONS: u32 = 5;
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 /// Which server, which image.
 #[derive(Debug, clap::Args)]
@@ -154,6 +159,11 @@ impl Prepared {
     }
 }
 
+/// After which time a call may be sent again, if its failure says so.
+fn retry_after(status: &Status) -> Option<Duration> {
+    status.get_details_retry_info()?.retry_delay
+}
+
 impl Client {
     fn new(channel: transport::Channel, bearer: Bearer) -> Self {
         Self {
@@ -168,7 +178,14 @@ impl Client {
     /// Deletes a sandbox. A failure is told and no more: the commands have run, and their exit code is what counts.
     pub(super) async fn delete(&mut self, sandbox_id: String) {
         let request = DeleteSandboxRequest { sandbox_id: sandbox_id.clone() };
-        match self.sandboxes.delete_sandbox(request).await {
+        let mut answer = self.sandboxes.delete_sandbox(request.clone()).await;
+        for _ in 0..MOST_DELETIONS {
+            // Left there, it would take room from the sandboxes that its tenant may have.
+            let Some(wait) = answer.as_ref().err().and_then(retry_after) else { break };
+            tokio::time::sleep(wait.min(LONGEST_WAIT)).await;
+            answer = self.sandboxes.delete_sandbox(request.clone()).await;
+        }
+        match answer {
             Ok(_) => {}
             Err(status) if status.code() == Code::NotFound => {}
             // The server is gone; one that stops takes its sandboxes along.

@@ -127,7 +127,7 @@ impl Options {
             return work(Work { client, signals, sandbox_id, how, closes: !keep }).await;
         }
         let sandbox_id = tokio::select! {
-            sandbox = creation::create(&mut client.sandboxes, self.request()) => sandbox?.sandbox_id,
+            sandbox = creation::create(&mut client.sandboxes, self.request(how.user.clone())) => sandbox?.sandbox_id,
             // The server removes what nobody waits for any more.
             code = signals.next() => return Ok(code),
         };
@@ -140,7 +140,7 @@ impl Options {
         outcome
     }
 
-    fn request(self) -> CreateSandboxRequest {
+    fn request(self, user: String) -> CreateSandboxRequest {
         let limits = Resources {
             memory_bytes: self.memory,
             cpu_millis: self.cpus,
@@ -158,6 +158,8 @@ impl Options {
             resources: (limits != Resources::default()).then_some(limits),
             lifetime: ttl.map(|ttl| Lifetime { ttl: Some(ttl), ..Lifetime::default() }),
             network: mode.map(|mode| Network { mode: mode.into() }),
+            // Whose files there are is theirs too.
+            user,
             ..CreateSandboxRequest::default()
         }
     }

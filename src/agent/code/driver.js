@@ -61,15 +61,48 @@
     }
   };
 
+  // Text with `await` at the top is evaluated as the debugger's console does: it has a value, and its names stay.
+  const session = new (require("inspector").Session)();
+  let evaluation = null;
+  let handed = null;
+  Object.defineProperty(globalThis, Symbol.for("sandshell.evaluation"), { value: () => evaluation() });
+  Object.defineProperty(globalThis, Symbol.for("sandshell.hand"), { value: (value) => (handed = value) });
+
+  const post = (method, params) =>
+    new Promise((done, failed) => session.post(method, params, (error, answer) => (error ? failed(error) : done(answer))));
+
+  const value = async ({ objectId, value, unserializableValue }) => {
+    const { result } = await post("Runtime.evaluate", { expression: "globalThis" });
+    const functionDeclaration = "function (value) { this[Symbol.for('sandshell.hand')](value); }";
+    const argument = objectId ? { objectId } : unserializableValue ? { unserializableValue } : { value };
+    await post("Runtime.callFunctionOn", { objectId: result.objectId, functionDeclaration, arguments: [argument] });
+    const got = handed;
+    handed = null;
+    return got;
+  };
+
+  const evaluate = async (text) => {
+    session.connect();
+    try {
+      const options = { expression: text, replMode: true, awaitPromise: true };
+      const { result, exceptionDetails } = await post("Runtime.evaluate", options);
+      if (exceptionDetails) throw await value(exceptionDetails.exception ?? { value: exceptionDetails.text });
+      return result.type === "undefined" ? undefined : await value(result);
+    } finally {
+      session.disconnect();
+    }
+  };
+
   const execute = (text) => {
     const filename = `code-${(number += 1)}.js`;
     const options = { filename, breakOnSigint: true };
+    const loader = vm.constants && vm.constants.USE_MAIN_CONTEXT_DEFAULT_LOADER;
+    if (loader) options.importModuleDynamically = loader;
     const error = syntaxError(text);
-    if (error !== null && /\bawait\b/.test(text)) {
-      // Only inside a function is `await` allowed. As an expression it has a value.
-      const expression = `(async () => (${text}\n))()`;
-      const whole = syntaxError(expression) === null ? expression : `(async () => {${text}\n})()`;
-      return vm.runInThisContext(whole, options);
+    // `await (…)` is a call outside of functions, of something that nobody has.
+    if (error !== null ? /\bawait\b/.test(text) : /\bawait\s*\(/.test(text)) {
+      evaluation = () => evaluate(text);
+      return vm.runInThisContext("globalThis[Symbol.for('sandshell.evaluation')]()", { breakOnSigint: true });
     }
     // An object literal is a value, as a person means it who writes nothing else.
     if (/^\s*\{/.test(text) && !/;\s*$/.test(text) && syntaxError(`(${text}\n)`) === null) {
@@ -77,6 +110,18 @@
     }
     return vm.runInThisContext(text, options);
   };
+
+  // What was printed and has not gone yet. A stream that is broken or closed has nothing more to say.
+  const flushed = (stream) =>
+    new Promise((done) => {
+      if (stream.writable === false || stream.destroyed) return done();
+      const end = () => {
+        stream.off("error", end);
+        done();
+      };
+      stream.once("error", end);
+      stream.write("", end);
+    });
 
   const take = async (text) => {
     try {
@@ -95,6 +140,7 @@
       await tellError(error);
     }
     abandon = null;
+    await Promise.all([process.stdout, process.stderr].map(flushed));
     await say({ done: true });
   };
 

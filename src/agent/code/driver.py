@@ -27,7 +27,7 @@ def main():
         stream.reconfigure(line_buffering=True, errors="backslashreplace")
 
     most_of_one = 2 << 20
-    state = {"running": False, "loop": None, "number": 0}
+    state = {"running": False, "loop": None, "number": 0, "is_child": False}
     module = types.ModuleType("__main__")
     module.__builtins__ = __builtins__
     sys.modules["__main__"] = module
@@ -42,7 +42,16 @@ def main():
 
     signal.signal(signal.SIGINT, interrupted)
 
+    def in_child():
+        # A fork of the code's own: it goes on to the end of the piece, and is then no interpreter of ours.
+        state["is_child"] = True
+        channel.close()
+
+    os.register_at_fork(after_in_child=in_child)
+
     def say(message):
+        if state["is_child"]:
+            return
         data = json.dumps(message, ensure_ascii=False).encode() + b"\n"
         while data:
             try:
@@ -207,6 +216,8 @@ def main():
             continue
         pending = rest
         take(json.loads(line)["code"])
+        if state["is_child"]:
+            os._exit(0)
         say({"done": True})
 
 

@@ -40,7 +40,9 @@ const NEW_DIRECTORY: u32 = 0o755;
 
 /// Removes what a path names.
 pub(super) fn remove(path: &Path, recursive: bool, missing_ok: bool) -> Result<()> {
-    parent_and_name(path).ok_or_else(|| no_name(path))?;
+    let (parent, name) = parent_and_name(path).ok_or_else(|| no_name(path))?;
+    // Without a slash behind it, by which a link would be where it leads to.
+    let path = &parent.join(name);
     let removed = match fs::symlink_metadata(path) {
         Ok(found) if found.is_dir() && recursive => fs::remove_dir_all(path),
         Ok(found) if found.is_dir() => fs::remove_dir(path),
