@@ -118,6 +118,36 @@ async fn a_context_keeps_its_variables(on: Runtime) {
             in_context(&sandbox, "j", "js", "await new Promise(r => setTimeout(() => r('late'), 5))").await.value(),
             "late"
         );
+        for (text, value) in [
+            ("const a = await 5; a + 1", "6"),
+            ("a", "5"),
+            ("let s = 1; await 0; s", "1"),
+            ("await (async () => [s])()", "[ 1 ]"),
+            ("await 1; undefined", ""),
+        ] {
+            assert_eq!(in_context(&sandbox, "j", "js", text).await.value(), value, "{text}");
+        }
+    }
+    // A process that the code forks is no second interpreter.
+    in_context(
+        &sandbox,
+        "p",
+        "python",
+        "import os
+v = 0
+child = os.fork()",
+    )
+    .await;
+    for round in 1..10 {
+        let outcome = in_context(
+            &sandbox,
+            "p",
+            "python",
+            "v += 1
+(v, child > 0)",
+        )
+        .await;
+        assert_eq!(outcome.value(), format!("({round}, True)"));
     }
     // Many calls at one time have their turns.
     in_context(&sandbox, "p", "python", "n = 0").await;
@@ -222,6 +252,12 @@ async fn what_is_printed_comes_before_the_end(on: Runtime) {
         let outcome = in_context(&sandbox, "p", "python", &text).await;
         let stdout = String::from_utf8_lossy(&outcome.stdout).into_owned();
         assert_eq!((stdout, outcome.stderr.as_slice()), (format!("{round}\nsub\n"), &b"e\n"[..]), "{outcome:?}");
+    }
+    if has_node(on) {
+        for _ in 0..5 {
+            let outcome = run(&sandbox, code(&sandbox, "js", "console.log('a'.repeat(1_000_000))")).await;
+            assert_eq!((outcome.stdout.len(), outcome.done.exit_code), (1_000_001, 0));
+        }
     }
     // As it is printed.
     let mut clients = client(&sandbox.clients);
