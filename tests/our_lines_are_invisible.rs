@@ -14,6 +14,7 @@ crate::in_every_shell!(
     a_simple_command_may_be_more_than_it_looks,
     a_debug_trap_runs_for_the_users_commands,
     an_error_trap_runs_once_for_each_error,
+    an_error_trap_that_ends_the_shell_meets_no_line_of_ours,
     a_return_at_the_top_ends_nothing_else,
     what_is_not_whole_gets_no_line_of_ours,
     variables_of_ours_stay_small,
@@ -275,6 +276,21 @@ async fn an_error_trap_runs_once_for_each_error(at: At) {
     s.run("false").await.expect("E\n", "", 1);
     s.run("true").await.expect("", "", 0);
     s.run("cat /tmp/errors").await.expect("E\n", "", 0);
+}
+
+async fn an_error_trap_that_ends_the_shell_meets_no_line_of_ours(at: At) {
+    let s = at.session().await;
+    if s.run("trap 'exit 8' ERR").await.exit_code() != 0 {
+        // dash has no such trap.
+        assert_eq!(at.shell, Shell::Dash);
+        return;
+    }
+    for _ in 0..3 {
+        let got = s.run("false").await;
+        assert_eq!((got.exit_code(), got.exited.shell_exited), (8, true), "{got:?}");
+        // The next shell has the trap too, and the status of the one before.
+        s.run("echo $?; trap | grep -c 'exit 8'").await.expect("8\n1\n", "", 0);
+    }
 }
 
 async fn a_return_at_the_top_ends_nothing_else(at: At) {

@@ -1,13 +1,14 @@
 //! The end of a command is what the shell reports of it. When its report is lost, nobody knows whether the command ran, and nobody
 //! is told that it succeeded.
 
-use crate::kit::At;
+use crate::kit::{At, Dice, Shell};
 use sandshell::api::v1::exited::Reason;
 
 crate::in_every_shell!(
     a_program_that_reads_our_lines_makes_no_command_succeed,
     a_program_that_takes_the_report_makes_no_command_succeed,
     an_interrupt_from_inside_is_an_interrupt,
+    a_shell_that_has_just_ended_makes_no_command_succeed,
 );
 
 async fn a_program_that_reads_our_lines_makes_no_command_succeed(at: At) {
@@ -54,4 +55,24 @@ async fn an_interrupt_from_inside_is_an_interrupt(at: At) {
         assert!(!got.exited.shell_exited, "the shell has lost nothing: {got:?}");
         s.run("echo $A").await.expect("kept\n", "", 0);
     }
+}
+
+/// Its end may come before the next command, while that is given to it, and while it runs.
+async fn a_shell_that_has_just_ended_makes_no_command_succeed(at: At) {
+    let s = at.session().await;
+    let mut dice = Dice::new();
+    for round in 0..20 {
+        // bash ends by itself a moment after this, because it has no terminal to edit a line on.
+        let ends_late = if at.shell == Shell::Bash && round % 2 == 0 { "set -o vi; set +o vi; " } else { "" };
+        let delay = dice.below(20);
+        s.run(format!("(sleep 0.0{delay:02}; kill -9 $$) >/dev/null 2>&1 & {ends_late}echo in")).await;
+        for command in 0..3 {
+            let word = format!("{round}-{command}");
+            let got = s.run(format!("echo {word}")).await;
+            let ran = got.out() == format!("{word}\n");
+            assert!(ran || got.exit_code() != 0, "{word} has not run, and that is a success: {got:?}");
+            assert!(!got.err().contains("Broken pipe"), "{got:?}");
+        }
+    }
+    s.alive().await;
 }

@@ -140,6 +140,10 @@ impl Driver {
             // Cancelled while it waited.
             return Turn::Next;
         }
+        if self.shell.takes_no_lines() && !self.take_another_shell(stop).await {
+            command.set_over(self.session.known().never_ran(Reason::ShellExited));
+            return Turn::Closed(Reason::Cancelled);
+        }
         self.session.update(|known| {
             known.queued -= 1;
             known.state = State::Busy;
@@ -226,6 +230,7 @@ impl Driver {
         }
         let shell_ended = verdict.shell_end.is_some();
         if shell_ended {
+            self.note_unread(&running, &mut verdict);
             running.take_last_words(&self.shell);
         }
         if let Some(saved) = self.shell.keeper.take() {

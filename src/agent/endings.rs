@@ -27,13 +27,26 @@ impl Driver {
         Turn::Next
     }
 
+    /// A command that the shell has not even begun to read, because it ended first, is no success.
+    pub(super) fn note_unread(&self, running: &Running, verdict: &mut Verdict) {
+        if verdict.reason.is_none() && self.shell.has_read_nothing() {
+            verdict.status = 126;
+            running.complain("sandshell: the session's shell ended before it could run the command\n");
+        }
+    }
+
+    /// Starts another shell in the place of one that has ended between two commands. False when the session ends with it.
+    pub(super) async fn take_another_shell(&mut self, stop: &mut watch::Receiver<Option<Reason>>) -> bool {
+        self.session.about.on_shell_exit != OnShellExit::Close && self.restart(stop).await
+    }
+
     /// As [`Self::not_started`], when the shell ended before the command was given to it.
     pub(super) async fn not_started_by_ended_shell(
         &mut self,
         command: &Arc<Command>,
         stop: &mut watch::Receiver<Option<Reason>>,
     ) -> Turn {
-        let goes_on = self.session.about.on_shell_exit != OnShellExit::Close && self.restart(stop).await;
+        let goes_on = self.take_another_shell(stop).await;
         let turn = self.not_started(command, &"the session's shell ended before it");
         if goes_on {
             return turn;

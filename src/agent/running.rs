@@ -135,6 +135,11 @@ impl Running {
         })
     }
 
+    /// Says something on its standard error.
+    pub(super) fn complain(&self, text: &'static str) {
+        self.command.complain(text);
+    }
+
     /// Runs it to its end.
     pub(super) async fn drive(&mut self, shell: &mut Shell, holder: &mut Holder, saved: &mut Option<Saved>) -> Verdict {
         let mut escalation: Option<Escalation> = None;

@@ -235,6 +235,7 @@ impl Launch {
             dialect: self.dialect,
             directory,
             control,
+            given: 0,
             text: TextFile::default(),
             reports: Reports::new(status),
             keeper: Keeper::new(saved, self.dialect, &self.budget),

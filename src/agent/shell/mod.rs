@@ -91,6 +91,8 @@ pub(crate) struct Shell {
     dialect: Dialect,
     directory: Arc<Directory>,
     control: OwnedFd,
+    /// Bytes of the lines that run the last command.
+    given: u64,
     text: TextFile,
     /// What it reports.
     pub(crate) reports: Reports,
@@ -184,8 +186,9 @@ impl Shell {
             let script = self.dialect.return_script(call.last_status, call.taken);
             self.directory.write(RETURN, script.as_bytes())?;
         }
-        let lines = self.dialect.run(&call, tag, directory);
-        self.say(&lines)?;
+        let lines = self.worded(&self.dialect.run(&call, tag, directory));
+        self.given = lines.len() as u64;
+        self.tell(&lines)?;
         self.keeper.given_a_command();
         Ok(tag)
     }
@@ -368,8 +371,15 @@ impl Shell {
 
     /// Gives it lines, all or none of them. They are short, and it has read all those before.
     fn say(&self, lines: &str) -> io::Result<()> {
-        let lines = self.dialect.reworded(lines, self.taken);
-        let lines = self.dialect.unremembered(&lines);
+        self.tell(&self.worded(lines))
+    }
+
+    /// Lines of ours in words that it takes for what we mean.
+    fn worded(&self, lines: &str) -> String {
+        self.dialect.unremembered(&self.dialect.reworded(lines, self.taken)).into()
+    }
+
+    fn tell(&self, lines: &str) -> io::Result<()> {
         let said = fifo::write_whole(&self.control, lines.as_bytes());
         if said.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WriteZero) {
             // It would take the beginning of a line for all of it.

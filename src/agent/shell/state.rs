@@ -6,6 +6,7 @@ use super::{
     processes::{self, Halt, Handling},
     sys,
 };
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::io;
 
 impl Shell {
@@ -33,6 +34,17 @@ impl Shell {
     pub(crate) fn has_unread_lines(&self) -> bool {
         // An error means that nobody knows.
         !matches!(rustix::io::ioctl_fionread(&self.control), Ok(0) | Err(_))
+    }
+
+    /// Whether nobody reads our lines any more: it has ended, and its holder may not have said so yet.
+    pub(crate) fn takes_no_lines(&self) -> bool {
+        let mut control = [PollFd::new(&self.control, PollFlags::OUT)];
+        matches!(poll(&mut control, Some(&Timespec::default())), Ok(1)) && control[0].revents().contains(PollFlags::ERR)
+    }
+
+    /// Whether it has read nothing of the lines that run the last command.
+    pub(crate) fn has_read_nothing(&self) -> bool {
+        self.given > 0 && rustix::io::ioctl_fionread(&self.control).is_ok_and(|unread| unread >= self.given)
     }
 
     /// Whether the shell is blocked reading its next line, and has reported nothing that is still to be read.

@@ -88,6 +88,8 @@ impl Dialect {
             }
             0 if last.is_empty() => String::new(),
             0 => format!("{word}:{last}; "),
+            // In busybox ash an ERR trap would run for the script that sets it.
+            status if self == Self::Posix && call.asks_traps => format!("({word}exit {status}) || "),
             _ => format!("{word}. {directory}/{RETURN}{last} || "),
         };
         match self {
