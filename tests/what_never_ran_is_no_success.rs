@@ -1,7 +1,7 @@
 //! The end of a command is what the shell reports of it. When its report is lost, nobody knows whether the command ran, and nobody
 //! is told that it succeeded.
 
-use crate::kit::{At, Dice, Shell};
+use crate::kit::{At, Dice, Shell, within::until};
 use sandshell::api::v1::exited::Reason;
 
 crate::in_every_shell!(
@@ -70,9 +70,16 @@ async fn a_shell_that_has_just_ended_makes_no_command_succeed(at: At) {
             let word = format!("{round}-{command}");
             let got = s.run(format!("echo {word}")).await;
             let ran = got.out() == format!("{word}\n");
-            assert!(ran || got.exit_code() != 0, "{word} has not run, and that is a success: {got:?}");
-            assert!(!got.err().contains("Broken pipe"), "{got:?}");
+            // A shell that ends of itself may have read the command, and ends as it likes.
+            let may_be_its_own = got.exited.shell_exited && !ends_late.is_empty();
+            assert!(
+                ran || got.exit_code() != 0 || may_be_its_own,
+                "{word} has not run, and that is a success: {got:?}"
+            );
+            assert!(!got.err().contains("os error"), "{got:?}");
         }
     }
+    // The last of them may come only now.
+    until("the end of the kills", async || s.run("sleep 0.1; echo alive").await.exit_code() == 0).await;
     s.alive().await;
 }

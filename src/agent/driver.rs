@@ -12,7 +12,7 @@ use super::{
     shell::{Before, Event, Holder, Launch, ReadEnd, Report, Saved, Shell},
 };
 use crate::api::v1::{OnShellExit, Stream, exited::Reason, session::State};
-use std::{pin::Pin, sync::Arc, time::Duration};
+use std::{io, pin::Pin, sync::Arc, time::Duration};
 use tokio::{
     sync::watch,
     time::{Instant, Sleep},
@@ -174,6 +174,10 @@ impl Driver {
             Err(error) => {
                 if let Some(before) = &before {
                     self.reclaim(before).await;
+                }
+                // It has ended in this very moment.
+                if error.kind() == io::ErrorKind::BrokenPipe && !self.session.about.direct {
+                    return self.not_started_by_ended_shell(&command, stop).await;
                 }
                 return self.not_started(&command, &error);
             }
