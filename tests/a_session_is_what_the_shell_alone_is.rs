@@ -79,6 +79,11 @@ async fn what_a_sequence_has_made_comes_back(at: At) {
                 typed.push("\\exit 7".to_owned());
             }
             let got = session.run(&typed[typed.len() - 1]).await;
+            // In its POSIX mode bash takes no function whose name is none there, and the answer tells which.
+            let is_posix = at.shell == Shell::Bash && typed.iter().any(|command| command.contains("posix"));
+            if is_posix && got.exited.not_restored.iter().any(|what| what.starts_with("function ")) {
+                break;
+            }
             let after = state(&session, at.shell).await;
             let lost = before.difference(&after).map(|line| format!("- {line}"));
             let changed: Vec<_> = lost.chain(after.difference(&before).map(|line| format!("+ {line}"))).collect();
