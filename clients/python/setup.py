@@ -4,7 +4,6 @@ import pathlib
 import sys
 
 from setuptools import setup
-from setuptools.command.build_py import build_py
 
 HERE = pathlib.Path(__file__).resolve().parent
 
@@ -29,18 +28,7 @@ def generate() -> None:
     make_sync.write()
 
 
-class Build(build_py):
-    def run(self) -> None:
-        generate()
-        super().run()
-
-    def find_package_modules(self, package, package_dir):
-        return super().find_package_modules(package, package_dir)
-
-
-if len(sys.argv) > 1 and sys.argv[1] == "generate":
-    generate()
-else:
-    # Before setuptools looks which packages there are.
-    generate()
-    setup(cmdclass={"build_py": Build})
+# Before setuptools looks which packages there are.
+generate()
+if sys.argv[1:] != ["generate"]:
+    setup()

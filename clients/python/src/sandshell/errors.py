@@ -81,10 +81,6 @@ class Cancelled(SandshellError):
     """The call was cancelled."""
 
 
-class OutputLost(SandshellError):
-    """The command's log no longer has what would come next, because the reader was too far behind."""
-
-
 class CommandFailed(SandshellError):
     """A command with `check=True` did not succeed; `result` is what came of it."""
 

@@ -15,6 +15,7 @@ from conftest import LIMIT, Proxy, Server
 from sandshell import (
     AsyncClient,
     AsyncSandbox,
+    Cancelled,
     CommandFailed,
     FailedPrecondition,
     InvalidArgument,
@@ -110,6 +111,13 @@ async def test_output_comes_while_it_runs_and_input_goes(server: str) -> None:
         assert (await command.wait(30)).exit_code == 0
         with pytest.raises(SandshellError, match="input"):
             await command.send("late")
+        # Whoever goes on reading what is watched no more is told so, again and again.
+        command = await session.start("echo up; sleep 1000")
+        assert await command.read_until("up\n", 30) == "up\n"
+        await command.close()
+        for _ in range(2):
+            with pytest.raises(Cancelled):
+                await command.wait(30)
 
 
 @scenario
@@ -145,7 +153,7 @@ async def test_a_connection_that_breaks_costs_no_byte(breaking: Proxy) -> None:
 
 
 @scenario
-async def test_a_server_that_is_killed_is_waited_for(own_server: Server) -> None:
+async def test_a_server_that_is_killed_is_waited_for(own_server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     client = AsyncClient(own_server.address)
     async with await AsyncSandbox.create(client=client) as sandbox:
         session = await sandbox.session("/bin/bash")
@@ -157,6 +165,14 @@ async def test_a_server_that_is_killed_is_waited_for(own_server: Server) -> None
         assert (await sandbox.run("touch /tmp/go")).exit_code == 0
         result = await command.wait(60)
         assert (result.stdout, result.exit_code) == ("over\n", 0)
+        again.join()
+        # Patience begins when the server is away, and not with the call.
+        monkeypatch.setattr(f"{type(client).__module__}.PATIENCE", 3.0)
+        monkeypatch.setattr(f"{type(client).__module__}.UNDER_WAY", 0.5)
+        death, again = threading.Timer(4, own_server.kill), threading.Timer(4.5, own_server.start)
+        death.start()
+        again.start()
+        assert (await session.exec("sleep 5; echo $$")).stdout == (await session.exec("echo $$")).stdout
         again.join()
     await client.close()
 

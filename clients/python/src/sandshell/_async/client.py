@@ -29,6 +29,9 @@ _OPTIONS: list[tuple[str, Any]] = [
 # How long a call is tried again while the server cannot be reached, if its caller says nothing.
 PATIENCE = 60.0
 
+# A call that fails after this time was under way.
+UNDER_WAY = 3.0
+
 
 def new_request_id() -> str:
     return str(uuid.uuid4())
@@ -126,32 +129,36 @@ class AsyncClient:
         return [("authorization", f"Bearer {self._key}")] if self._key else []
 
     async def _call(
-        self, kind: Any, method: str, request: Any, *, within: float | None = None, gone_is_done: bool = False, once: bool = False
+        self, kind: Any, method: str, request: Any, *, gone_is_done: bool = False, once: bool = False
     ) -> Any:
         """An answer to a request that may be sent again: it changes nothing, or it has a request id.
 
-        `within` bounds all tries together; without it the call itself may take for ever, and a server that is away is waited
-        for for a minute. `gone_is_done` is for removals: what is not there any more was removed by an earlier try.
+        The call itself may take for ever; a server that is away is waited for for a minute. `gone_is_done` is for removals:
+        what is not there any more was removed by an earlier try.
         """
-        deadline, patience, pause = Deadline(within), Deadline(PATIENCE if within is None else within), Pause()
+        patience, pause = Deadline(PATIENCE), Pause()
         tried = False
         while True:
             stub = await self._stub(kind)
+            begun = time.monotonic()
             try:
-                return await getattr(stub, method)(request, timeout=deadline.left(), metadata=self._metadata())
+                return await getattr(stub, method)(request, metadata=self._metadata())
             except grpc.RpcError as error:
                 failure = from_rpc(error)
             if isinstance(failure, NotFound) and tried and gone_is_done:
                 return None
+            if time.monotonic() - begun > UNDER_WAY:
+                # The server had it, and is away only since now.
+                patience, pause = Deadline(PATIENCE), Pause()
             if once or not is_passing(failure) or patience.is_over():
                 raise failure from None
             tried = True
             await _io.sleep(pause.next(failure.retry_after, patience))
 
-    async def _open(self, kind: Any, method: str, request: Any, within: float | None = None) -> Any:
+    async def _open(self, kind: Any, method: str, request: Any) -> Any:
         """A stream of answers, or of both. Its failures are those of gRPC."""
         stub = await self._stub(kind)
-        return getattr(stub, method)(request, timeout=within, metadata=self._metadata())
+        return getattr(stub, method)(request, metadata=self._metadata())
 
 
 def is_passing(failure: SandshellError) -> bool:

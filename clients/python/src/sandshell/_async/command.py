@@ -8,7 +8,7 @@ from typing import Any
 
 import grpc
 
-from ..errors import CommandFailed, SandshellError, Unavailable, from_rpc
+from ..errors import Cancelled, CommandFailed, SandshellError, Unavailable, from_rpc
 from ..results import Output, Result, Seconds, _Collected, seconds
 from ..v1 import session_pb2 as pb
 from ..v1.session_pb2_grpc import SessionServiceStub
@@ -38,6 +38,7 @@ class AsyncCommand:
         self._outgoing: Any = None
         self._stream: Any = None
         self._is_closed = False
+        self._failure: Exception | None = None
         self._has_input = True
         self._offsets = {"stdout": 0, "stderr": 0, "terminal": 0}
         self._cut: set[str] = set()
@@ -56,10 +57,24 @@ class AsyncCommand:
         self._is_closed = True
         if self._stream is not None:
             self._stream.cancel()
+        try:
+            # For who reads at this moment.
+            self._inbox.put_nowait(("failed", self._unwatched()))
+        except Exception:  # It is full, so nobody waits for it.
+            pass
+
+    @staticmethod
+    def _unwatched() -> Cancelled:
+        return Cancelled("the command is watched no more", reason="CLOSED")
 
     async def _begin(self) -> AsyncCommand:
         self._task = self._spawned()
-        kind, value = await _io.get(self._inbox, None)
+        try:
+            kind, value = await _io.get(self._inbox, None)
+        except BaseException:
+            # Nobody would ever close it.
+            await self.close()
+            raise
         if kind == "failed":
             raise value
         return self
@@ -150,8 +165,14 @@ class AsyncCommand:
     async def _next(self, within: float | None) -> Output | None:
         if self.result is not None:
             return None
+        if self._failure is None and self._is_closed and self._inbox.empty():
+            self._failure = self._unwatched()
+        if self._failure is not None:
+            # Nothing comes after it.
+            raise self._failure
         kind, value = await _io.get(self._inbox, within)
         if kind == "failed":
+            self._failure = value
             raise value
         if kind == "exited":
             self.result = Result._of(

@@ -17,7 +17,7 @@ _PIECE = 256 << 10
 
 
 class AsyncFiles:
-    """Files of a sandbox. Paths are absolute, or relative to the sandbox's working directory if the server allows it."""
+    """Files of a sandbox. A path that is not absolute begins at the sandbox's working directory."""
 
     def __init__(self, client: AsyncClient, sandbox_id: str) -> None:
         self._client = client
