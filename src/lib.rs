@@ -13,6 +13,7 @@ mod packet;
 pub mod rpc;
 pub mod runtime;
 pub mod sandbox;
+mod seccomp;
 pub mod server;
 pub mod store;
 mod sync;

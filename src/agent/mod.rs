@@ -90,6 +90,7 @@ pub fn main(handed: Handed) -> ExitCode {
 
 fn serve(handed: Handed) -> Result<(), Failure> {
     shell::protect();
+    shell::bind_this_process()?;
     let mut text = String::new();
     let mut config = handed.config;
     config.read_to_string(&mut text)?;

@@ -1,4 +1,6 @@
-//! The filter of system calls that the agent puts on all its children, whatever the runtime has put on the sandbox.
+//! The filter of system calls that the agent puts on itself, and so on all that it starts, whatever the runtime has put on
+//! the sandbox. It is the agent's own and not each program's, because it takes the kernel 0.2 ms to take a filter in; the
+//! agent never makes a call that names itself by its number.
 //!
 //! Programs have the agent's user, so the kernel lets them signal it, take away its processor time and lower its limits.
 //! Then nobody could end or reach their sandbox any more. The filter refuses just that: calls that name the agent, and
@@ -11,8 +13,12 @@
 //! signals through the directory `/proc/1`, but the kernel drops all that the first process of a sandbox has no handler
 //! for, and the agent has one for SIGCHLD only; for all else the kernel asks for the right to trace the agent.
 
+use crate::seccomp::{
+    ALLOW, AND, ARCHITECTURE, Answer, JUMP, JUMP_IF_EQUAL, KILL, LOAD, NUMBER, REFUSE, RETURN, TooManyRanges,
+    by_number, step,
+};
 use seccompiler::{BpfProgram, sock_filter};
-use std::{io, sync::OnceLock};
+use std::io;
 
 /// A condition on an argument.
 #[derive(Clone, Copy)]
@@ -111,22 +117,11 @@ const SHORT_POINTERS: u32 = 0x4000_0000;
 #[cfg(not(target_arch = "x86_64"))]
 const SHORT_POINTERS: u32 = 0;
 
-/// The program, made once.
-pub(super) fn program() -> &'static BpfProgram {
-    static PROGRAM: OnceLock<BpfProgram> = OnceLock::new();
-    PROGRAM.get_or_init(|| {
-        let agent = rustix::process::getpid().as_raw_nonzero().get() as u32;
-        let group = rustix::process::getpgrp().as_raw_nonzero().get() as u32;
-        build(agent, group)
-    })
-}
-
-/// Binds the calling process and all that it starts. Allocates nothing when it succeeds.
-pub(super) fn apply(program: &BpfProgram) -> io::Result<()> {
-    seccompiler::apply_filter(program).map_err(|error| match error {
-        seccompiler::Error::Prctl(error) | seccompiler::Error::Seccomp(error) => error,
-        other => io::Error::other(other.to_string()),
-    })
+/// Binds the agent and all that it starts from now on. It must have one thread only.
+pub(crate) fn bind_this_process() -> io::Result<()> {
+    let agent = rustix::process::getpid().as_raw_nonzero().get() as u32;
+    let group = rustix::process::getpgrp().as_raw_nonzero().get() as u32;
+    crate::seccomp::apply(&build(agent, group).map_err(io::Error::other)?)
 }
 
 /// What is refused: a call's number, the error, and the tests that must all hold.
@@ -175,38 +170,25 @@ fn naming(numbers: &Numbers, agent: u32, group: u32) -> Vec<(u32, Vec<Vec<Test>>
     calls
 }
 
-const LOAD: u16 = 0x20;
-const AND: u16 = 0x54;
-const JUMP_IF_EQUAL: u16 = 0x15;
-const RETURN: u16 = 0x06;
-const ALLOW: u32 = 0x7fff_0000;
-const REFUSE: u32 = 0x0005_0000;
-const KILL: u32 = 0x8000_0000;
-
-fn step(code: u16, k: u32) -> sock_filter {
-    sock_filter { code, jt: 0, jf: 0, k }
-}
-
 /// `seccompiler` makes filters for one architecture that end a program of any other, and images may have both.
-fn build(agent: u32, group: u32) -> BpfProgram {
-    let mut program = vec![step(LOAD, 4)];
+fn build(agent: u32, group: u32) -> Result<BpfProgram, TooManyRanges> {
+    let mut program = vec![step(LOAD, ARCHITECTURE)];
     for (architecture, numbers) in [Some(NATIVE), OTHER].into_iter().flatten() {
-        let mut calls = vec![step(LOAD, 0), step(AND, !SHORT_POINTERS)];
-        for (number, error, alternatives) in refused(&numbers, agent, group) {
+        let answers = refused(&numbers, agent, group).into_iter().map(|(number, error, alternatives)| {
             let mut call: BpfProgram = alternatives.iter().flat_map(|tests| alternative(tests, error)).collect();
             call.push(step(RETURN, ALLOW));
-            calls.push(sock_filter { code: JUMP_IF_EQUAL, jt: 0, jf: call.len() as u8, k: number });
-            calls.extend(call);
-        }
-        calls.push(step(RETURN, ALLOW));
+            (number, Answer::Look(call))
+        });
+        let mut calls = vec![step(LOAD, NUMBER), step(AND, !SHORT_POINTERS)];
+        calls.extend(by_number(answers.collect(), ALLOW)?);
         // Over a jump without a condition, whose way may be longer than that of one with.
         program.push(sock_filter { code: JUMP_IF_EQUAL, jt: 1, jf: 0, k: architecture });
-        program.push(step(0x05, calls.len() as u32));
+        program.push(step(JUMP, calls.len() as u32));
         program.extend(calls);
     }
     // What the kernel runs besides is not known here.
     program.push(step(RETURN, KILL));
-    program
+    Ok(program)
 }
 
 /// Refuses when all tests hold, else goes on after it.
@@ -227,32 +209,12 @@ fn alternative(tests: &[Test], error: libc::c_int) -> BpfProgram {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 
-    /// What the kernel would do.
-    fn decide(program: &BpfProgram, architecture: u32, number: u32, arguments: [u64; 3]) -> u32 {
-        let load = |offset: u32| match offset {
-            0 => number,
-            4 => architecture,
-            _ => {
-                let argument = arguments[(offset as usize - 16) / 8];
-                if offset.is_multiple_of(8) { argument as u32 } else { (argument >> 32) as u32 }
-            }
-        };
-        let (mut at, mut value) = (0, 0);
-        loop {
-            let step = &program[at];
-            at += 1;
-            match step.code {
-                LOAD => value = load(step.k),
-                AND => value &= step.k,
-                JUMP_IF_EQUAL => at += usize::from(if value == step.k { step.jt } else { step.jf }),
-                0x05 => at += step.k as usize,
-                RETURN => return step.k,
-                other => panic!("{other:#x}"),
-            }
-        }
+    fn decide(program: &BpfProgram, architecture: u32, number: u32, [a, b, c]: [u64; 3]) -> u32 {
+        crate::seccomp::decide(program, architecture, number, [a, b, c, 0, 0, 0])
     }
 
     #[test]
@@ -260,7 +222,7 @@ mod tests {
         const NEW: u64 = 0x7fff_0000_0000;
         let any = 5;
         for (agent, group) in [(1, 1), (70, 69)] {
-            let program = build(agent, group);
+            let program = build(agent, group).unwrap();
             let (a, g) = (u64::from(agent), u64::from(group));
             for (architecture, n) in [Some(NATIVE), OTHER].into_iter().flatten() {
                 const DENY: u32 = REFUSE | libc::EPERM as u32;

@@ -37,6 +37,7 @@ use dialect::{Call, LastArgument, Seen};
 pub(crate) use directories::{Directories, Private, read_file};
 pub(crate) use directory::Directory;
 pub(crate) use fifo::{Fifo, InputFifo, LARGE_READ, Read, ReadEnd, write};
+pub(crate) use guard::bind_this_process;
 pub(crate) use holder::{Event, Holder, HolderName};
 pub(crate) use launch::{Launch, LaunchError, find_program};
 pub(crate) use loan::{Asked, Before, Loan, MOST_KEPT};

@@ -96,7 +96,6 @@ pub(super) fn fork_holder(image: &Image, descriptors: &Descriptors) -> io::Resul
         Some(Fourth::Channel(fd)) => (fd.as_raw_fd(), false),
         None => (NONE, false),
     };
-    let filter = super::guard::program();
     let inherited = Inherited::of_this_process();
     let [input, output, error, events] =
         [&descriptors.input, &descriptors.output, &descriptors.error, &descriptors.events].map(AsRawFd::as_raw_fd);
@@ -108,7 +107,7 @@ pub(super) fn fork_holder(image: &Image, descriptors: &Descriptors) -> io::Resul
         -1 => Err(io::Error::last_os_error()),
         0 => {
             // SAFETY: in the child; all pointers live until it executes or exits.
-            unsafe { holder(image, &arguments, &environment, (fds, is_terminal), filter, &inherited) }
+            unsafe { holder(image, &arguments, &environment, (fds, is_terminal), &inherited) }
         }
         pid => Ok(pid),
     }
@@ -123,7 +122,6 @@ unsafe fn holder(
     arguments: &[*const libc::c_char],
     environment: &[*const libc::c_char],
     (fds, has_terminal): ([RawFd; 5], bool),
-    filter: &seccompiler::BpfProgram,
     inherited: &Inherited,
 ) -> ! {
     const TERMINAL: RawFd = 3;
@@ -150,10 +148,6 @@ unsafe fn holder(
         libc::setsid();
         libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1);
         libc::prctl(libc::PR_SET_NAME, c"sandshell-hold".as_ptr());
-        if let Err(error) = super::guard::apply(filter) {
-            report(EVENTS, UNPREPARED, error.raw_os_error().unwrap_or(libc::EPERM));
-            libc::_exit(126);
-        }
         let mut all: libc::sigset_t = std::mem::zeroed();
         libc::sigfillset(&mut all);
         libc::sigprocmask(libc::SIG_BLOCK, &all, std::ptr::null_mut());

@@ -7,7 +7,7 @@ use super::{
     cgroup::View,
     inside::{self, Devices},
     privileges,
-    seccomp::Filters,
+    seccomp::Filter,
     starter::Plan,
     sys,
     tree::Tree,
@@ -48,7 +48,7 @@ const PATH: &CStr = c"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sb
 pub(super) struct First<'a> {
     pub(super) plan: &'a Plan<'a>,
     pub(super) tree: &'a Tree<'a>,
-    pub(super) filters: &'a Filters,
+    pub(super) filter: &'a Filter,
     pub(super) program: BorrowedFd<'a>,
     pub(super) listener: OwnedFd,
     pub(super) config: BorrowedFd<'a>,
@@ -156,7 +156,7 @@ impl First<'_> {
     fn give_up_rights(&self) -> Result<(), Failure> {
         sys::reset_signals();
         privileges::drop_capabilities()?;
-        self.filters.apply().step("filter system calls")
+        self.filter.apply().step("filter system calls")
     }
 
     /// Returns only on failure.

@@ -10,7 +10,7 @@ use super::{
     privileges,
     process::{ProcessId, state_and_start},
     record::Record,
-    seccomp::Filters,
+    seccomp::Filter,
     slots, sys, tree,
     tree::Tree,
     wire::{Answer, Failure, Hello, Made, Order, Reply, Step},
@@ -38,7 +38,7 @@ const AGENT_NICE: i32 = -10;
 pub(super) struct Shared {
     pub(super) hello: Hello,
     pub(super) layout: Layout,
-    pub(super) filters: Filters,
+    pub(super) filter: Filter,
     /// The agent's program, sealed.
     pub(super) program: OwnedFd,
 }
@@ -143,7 +143,7 @@ fn start(shared: &Shared, prepared: &Prepared, order: &Order, config: OwnedFd) -
     let first = First {
         plan: &plan,
         tree: &tree,
-        filters: &shared.filters,
+        filter: &shared.filter,
         program: shared.program.as_fd(),
         listener: aside(listener)?,
         config: config.as_fd(),

@@ -4,7 +4,7 @@
 use super::{
     home,
     layout::Layout,
-    seccomp::Filters,
+    seccomp::Filter,
     starter::{self, Shared},
     sys,
     wire::{Answer, Failure, Hello, Step, Welcome},
@@ -68,7 +68,7 @@ fn greet(bytes: &[u8]) -> Result<Shared, Failure> {
     Ok(Shared {
         layout: Layout::new(hello.data_dir.clone()),
         hello,
-        filters: Filters::compile().step("compile the system call filter")?,
+        filter: Filter::compile().step("compile the system call filter")?,
         program: sealed_program()
             .step("copy the agent's program to memory (sysctl vm.memfd_noexec must be below 2)")?,
     })
