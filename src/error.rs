@@ -127,6 +127,10 @@ pub enum Kind {
     Tenant,
     /// An API key.
     Key,
+    /// A set of samples.
+    Dataset,
+    /// A sample.
+    Sample,
 }
 
 /// Stable causes that a client can act on: `ErrorInfo.reason`.
@@ -307,6 +311,8 @@ impl fmt::Display for Kind {
             Self::Tenant => "tenant",
             Self::Process => "process",
             Self::Key => "key",
+            Self::Dataset => "dataset",
+            Self::Sample => "sample",
         })
     }
 }
@@ -325,7 +331,13 @@ fn mistaken(kind: Kind, id: &str) -> Option<String> {
         Kind::Sandbox => "that of a sandbox is all before the first \"/\"",
         Kind::Session => "that of a session is SANDBOX/NAME, as CreateSession and ListSessions give it",
         Kind::Command => "that of a command is SANDBOX/NAME/NUMBER, as Run, Exec and ListCommands give it",
-        Kind::Process | Kind::Image | Kind::Tenant | Kind::Key | Kind::Context => return None,
+        Kind::Process
+        | Kind::Image
+        | Kind::Tenant
+        | Kind::Key
+        | Kind::Context
+        | Kind::Dataset
+        | Kind::Sample => return None,
     };
     (given != kind).then(|| format!("; this is the id of a {given}, and {wanted}"))
 }

@@ -53,6 +53,21 @@ const ABSENT: &[(&str, &[&str], &str)] = &[
         "who may is the domain's, and knows neither its edge nor its tools",
     ),
     (
+        "sample",
+        &[
+            "tonic",
+            "clap",
+            "sqlx",
+            "crate::server",
+            "crate::cli",
+            "crate::rpc",
+            "crate::api",
+            "crate::sandbox",
+            "crate::runtime",
+        ],
+        "samples are files of the operator's, and know nobody who uses them",
+    ),
+    (
         "store",
         &["tonic", "clap", "crate::server", "crate::cli", "crate::rpc", "crate::api"],
         "the store keeps rows and knows nobody who asks for them",

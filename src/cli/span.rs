@@ -1,24 +1,12 @@
 //! Lengths of time as people write them, the same for every option.
 
+pub(super) use crate::span::time;
 use serde::Deserialize;
 use std::{str::FromStr, time::Duration};
-
-const UNITS: [(&str, f64); 6] = [("", 1.0), ("ms", 0.001), ("s", 1.0), ("m", 60.0), ("h", 3600.0), ("d", 86_400.0)];
 
 /// The longest time to live, and the shortest.
 const LONGEST: Duration = Duration::from_secs(365 * 86_400);
 const SHORTEST: Duration = Duration::from_secs(1);
-
-/// Reads a number of seconds, or a number with a unit: `90`, `1.5`, `90s`, `5m`, `2h`, `1d`, `500ms`.
-pub(super) fn time(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("{text:?} is not a time: write a number of seconds, or 90s, 5m, 2h or 1d");
-    let end = text.find(|character: char| !character.is_ascii_digit() && character != '.').unwrap_or(text.len());
-    let (number, unit) = text.split_at(end);
-    let number: f64 = number.parse().map_err(|_| wrong())?;
-    let (_, factor) = UNITS.iter().find(|(known, _)| *known == unit).ok_or_else(wrong)?;
-    let time = Duration::try_from_secs_f64(number * factor).map_err(|_| wrong())?;
-    if time < Duration::from_millis(1) { Err(format!("{text:?} must be 1ms or more")) } else { Ok(time) }
-}
 
 /// A time from 1s to 365d, or `none`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]

@@ -199,6 +199,8 @@ fn not_found_reason(kind: Kind) -> &'static str {
         Kind::Image => "IMAGE_NOT_FOUND",
         Kind::Tenant => "TENANT_NOT_FOUND",
         Kind::Key => "KEY_NOT_FOUND",
+        Kind::Dataset => "DATASET_NOT_FOUND",
+        Kind::Sample => "SAMPLE_NOT_FOUND",
     }
 }
 

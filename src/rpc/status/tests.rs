@@ -29,6 +29,8 @@ fn every_error_has_a_code_and_a_reason() {
         (Error::not_found(Kind::Image, "s"), Code::NotFound, "IMAGE_NOT_FOUND"),
         (Error::not_found(Kind::Tenant, "s"), Code::NotFound, "TENANT_NOT_FOUND"),
         (Error::not_found(Kind::Key, "s"), Code::NotFound, "KEY_NOT_FOUND"),
+        (Error::not_found(Kind::Dataset, "s"), Code::NotFound, "DATASET_NOT_FOUND"),
+        (Error::not_found(Kind::Sample, "s"), Code::NotFound, "SAMPLE_NOT_FOUND"),
         (wrong(Reason::SessionClosed), Code::FailedPrecondition, "SESSION_CLOSED"),
         (wrong(Reason::SessionBusy), Code::FailedPrecondition, "SESSION_BUSY"),
         (wrong(Reason::CommandExited), Code::FailedPrecondition, "COMMAND_EXITED"),
