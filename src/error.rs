@@ -331,13 +331,9 @@ fn mistaken(kind: Kind, id: &str) -> Option<String> {
         Kind::Sandbox => "that of a sandbox is all before the first \"/\"",
         Kind::Session => "that of a session is SANDBOX/NAME, as CreateSession and ListSessions give it",
         Kind::Command => "that of a command is SANDBOX/NAME/NUMBER, as Run, Exec and ListCommands give it",
-        Kind::Process
-        | Kind::Image
-        | Kind::Tenant
-        | Kind::Key
-        | Kind::Context
-        | Kind::Dataset
-        | Kind::Sample => return None,
+        Kind::Process | Kind::Image | Kind::Tenant | Kind::Key | Kind::Context | Kind::Dataset | Kind::Sample => {
+            return None;
+        }
     };
     (given != kind).then(|| format!("; this is the id of a {given}, and {wanted}"))
 }

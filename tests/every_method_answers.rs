@@ -1,6 +1,10 @@
 //! What the proto files promise is there: each method is implemented, each element explained, and reflection shows it.
 
-use crate::kit::{Clients, Options, Runtime, Server, v1, within};
+use crate::kit::{
+    Clients, Options, Runtime, Server,
+    samples::{CALCULATOR, write_sample},
+    v1, within,
+};
 use prost::Message;
 use prost_types::FileDescriptorSet;
 use std::{
@@ -63,9 +67,14 @@ crate::in_every_runtime!(each_does_what_it_is_for);
 /// Each method once with what it asks for, in the order of a client's work. An answer counts only when what it says could
 /// not be known without having done the work. A method that is not in here is missing.
 async fn each_does_what_it_is_for(on: Runtime) {
-    let server = Server::start(on.options());
+    let catalogue = tempfile::tempdir().unwrap();
+    write_sample(&catalogue.path().join("set/halves"), CALCULATOR);
+    let mut options = on.options();
+    options.args.extend(["--catalog".to_owned(), catalogue.path().display().to_string()]);
+    let server = Server::start(options);
     let Clients { sandboxes: mut boxes, mut sessions, mut files, channel } = server.connect().await;
-    let mut code = v1::code_service_client::CodeServiceClient::new(channel);
+    let mut code = v1::code_service_client::CodeServiceClient::new(channel.clone());
+    let mut samples = v1::sample_service_client::SampleServiceClient::new(channel);
     let mut done = Vec::new();
     macro_rules! call {
         ($client:ident.$method:ident, $path:literal, $request:expr) => {{
@@ -73,6 +82,16 @@ async fn each_does_what_it_is_for(on: Runtime) {
             within($path, $client.$method($request)).await.unwrap_or_else(|e| panic!("{}: {e:?}", $path)).into_inner()
         }};
     }
+
+    let listed = call!(samples.list_datasets, "SampleService/ListDatasets", v1::ListDatasetsRequest::default());
+    assert_eq!(
+        listed.datasets.iter().map(|set| (set.name.as_str(), set.sample_count)).collect::<Vec<_>>(),
+        [("set", 1)]
+    );
+    let listed = call!(samples.list_samples, "SampleService/ListSamples", v1::ListSamplesRequest::default());
+    assert_eq!((listed.samples[0].sample_id.as_str(), listed.total_size), ("halves", 1));
+    let request = v1::GetSampleRequest { dataset: "set".into(), sample_id: "halves".into() };
+    assert!(call!(samples.get_sample, "SampleService/GetSample", request).description.contains("one and a half"));
 
     let made = call!(boxes.create_sandbox, "SandboxService/CreateSandbox", on.request());
     let sandbox_id = made.sandbox_id.clone();

@@ -60,6 +60,7 @@ fn table(ids: &Ids) -> Vec<(&'static str, Vec<u8>, Asked)> {
         context_id: "c".into(),
         ..Default::default()
     };
+    let get_sample = v1::GetSampleRequest { sample_id: "none".into(), ..Default::default() };
     let delete_context = v1::DeleteContextRequest { sandbox_id: sandbox_id(), context_id: "c".into() };
     // The same bytes in both versions.
     let services = ServerReflectionRequest {
@@ -173,6 +174,10 @@ fn table(ids: &Ids) -> Vec<(&'static str, Vec<u8>, Asked)> {
             NotFound(sandbox),
         ),
         ("/sandshell.v1.CodeService/DeleteContext", delete_context.encode_to_vec(), NotFound(sandbox)),
+        // Samples are the operator's, and the same for all.
+        ("/sandshell.v1.SampleService/ListDatasets", vec![], NoId),
+        ("/sandshell.v1.SampleService/ListSamples", vec![], NoId),
+        ("/sandshell.v1.SampleService/GetSample", get_sample.encode_to_vec(), NoId),
         ("/sandshell.v1.FileService/Changes", changes.encode_to_vec(), NotFound(sandbox)),
         ("/sandshell.v1.FileService/Watch", watch.encode_to_vec(), NotFound(sandbox)),
         (
@@ -217,6 +222,7 @@ fn expect_known(path: &str, answer: Result<Bytes, Status>) {
         Some("SignalCommand") => (Code::FailedPrecondition, "COMMAND_EXITED"),
         Some("SignalProcess") => (Code::NotFound, "PROCESS_NOT_FOUND"),
         Some("Import") => (Code::InvalidArgument, "INVALID_ARGUMENT"),
+        Some("GetSample") => (Code::NotFound, "SAMPLE_NOT_FOUND"),
         Some("Replace") => (Code::FailedPrecondition, "TEXT_NOT_FOUND"),
         _ => panic!("{path}: {status:?}"),
     };

@@ -40,6 +40,8 @@ pub(super) struct Config {
     pub(super) database: Option<String>,
     pub(super) at_stop: AtStop,
     pub(super) policy: Policy,
+    /// Directories of samples.
+    pub(super) catalog: Vec<PathBuf>,
     /// Of commands whose client says nothing of one.
     pub(super) command_timeout: Option<Duration>,
     /// None for as many as usual.
@@ -58,6 +60,7 @@ struct File {
     runtime_option: Option<BTreeMap<String, String>>,
     allow_image: Option<Vec<String>>,
     image_root: Option<Vec<PathBuf>>,
+    catalog: Option<Vec<PathBuf>>,
     allow_host_network: Option<bool>,
     insecure: Option<bool>,
     tls_cert: Option<PathBuf>,
@@ -92,6 +95,12 @@ impl Config {
         );
         let roots = if args.image_root.is_empty() { file.image_root.unwrap_or_default() } else { args.image_root };
         let image_roots = roots.iter().filter_map(|root| image_root(root, &mut mistakes)).collect();
+        let catalog = if args.catalog.is_empty() { file.catalog.unwrap_or_default() } else { args.catalog };
+        for directory in &catalog {
+            if let Err(error) = directory.read_dir() {
+                mistakes.push(format!("--catalog {}: {error}", directory.display()));
+            }
+        }
         let data_dir = args.data_dir.or(file.data_dir).or_else(default_data_dir);
         if data_dir.is_none() {
             mistakes.push("there is no HOME to keep data in; name a directory with --data-dir".to_owned());
@@ -146,6 +155,7 @@ impl Config {
                 },
                 allow_host_network: args.allow_host_network || file.allow_host_network.unwrap_or(false),
             },
+            catalog,
             command_timeout,
             max_connections,
             max_connections_per_address: per_address.unwrap_or(Most::default().per_address),
@@ -176,6 +186,7 @@ impl File {
             runtime_option: take(&mut table, "runtime_option", path, mistakes),
             allow_image: take(&mut table, "allow_image", path, mistakes),
             image_root: take(&mut table, "image_root", path, mistakes),
+            catalog: take(&mut table, "catalog", path, mistakes),
             allow_host_network: take(&mut table, "allow_host_network", path, mistakes),
             insecure: take(&mut table, "insecure", path, mistakes),
             tls_cert: take(&mut table, "tls_cert", path, mistakes),

@@ -30,6 +30,7 @@ mod processes;
 mod progress;
 mod rm;
 mod run;
+mod sample;
 mod sandbox;
 mod serve;
 mod shell;
@@ -105,6 +106,8 @@ enum Public {
     Watch(watch::Args),
     /// Say what a sandbox has added, modified and removed, compared with its image.
     Changes(changes::Args),
+    /// List, show, check and import samples: code bases with a task and its verification.
+    Sample(sample::Args),
     /// Make, list and revoke API keys.
     Key(key::Args),
     /// List tenants and set their limits.
@@ -182,6 +185,7 @@ impl Public {
             Self::Edit(args) => edit::main(&args).map(|()| ExitCode::SUCCESS),
             Self::Watch(args) => watch::main(&args).map(|()| ExitCode::SUCCESS),
             Self::Changes(args) => changes::main(&args).map(|()| ExitCode::SUCCESS),
+            Self::Sample(args) => sample::main(&args),
             Self::Doctor(args) => doctor::main(&args),
             Self::Key(args) => key::main(args).map(|()| ExitCode::SUCCESS),
             Self::Tenant(args) => tenant::main(args).map(|()| ExitCode::SUCCESS),

@@ -11,6 +11,7 @@ use super::{
 use crate::{
     descriptors,
     runtime::Runtime,
+    sample::Samples,
     sandbox::{Recovered, Sandboxes},
     server::{Budget, DataDir, Most, Server},
     store::{Durability, Store},
@@ -43,6 +44,9 @@ pub(super) struct Args {
     /// Image that clients may name where images come from registries, `*` for any part; may be repeated [default: all]
     #[arg(long, value_name = "NAME")]
     pub(super) allow_image: Vec<String>,
+    /// Directory of samples: a dataset, or a directory of datasets; may be repeated
+    #[arg(long, value_name = "DIR")]
+    pub(super) catalog: Vec<PathBuf>,
     /// Let clients give sandboxes the host's network
     #[arg(long)]
     pub(super) allow_host_network: bool,
@@ -115,10 +119,17 @@ pub(super) fn main(args: Args) -> Result<(), CliError> {
     for warning in runtime.warnings() {
         tracing::warn!("{warning}");
     }
-    super::block_on(serve(config, budget, &data_dir, runtime))
+    let samples = Samples::open(config.catalog.clone());
+    super::block_on(serve(config, budget, &data_dir, runtime, samples))
 }
 
-async fn serve(config: Config, budget: Budget, data_dir: &DataDir, runtime: Arc<dyn Runtime>) -> Result<(), CliError> {
+async fn serve(
+    config: Config,
+    budget: Budget,
+    data_dir: &DataDir,
+    runtime: Arc<dyn Runtime>,
+    samples: Samples,
+) -> Result<(), CliError> {
     // Before anything can be listened to, so that a signal is never missed.
     let shutdown = stop_signal()?;
     let store = match &config.database {
@@ -142,6 +153,7 @@ async fn serve(config: Config, budget: Budget, data_dir: &DataDir, runtime: Arc<
     let most = Most { in_all: connections, per_address: config.max_connections_per_address };
     let server = Server::new(sandboxes, config.at_stop)
         .with_tenants(tenants)
+        .with_samples(samples)
         .with_tls(config.tls)
         .with_most_connections(most)
         .with_command_timeout(config.command_timeout);

@@ -1,7 +1,7 @@
 //! All samples of the directories that an operator has named, as they were at one moment.
 
 use super::{
-    Sample,
+    PageToken, Sample,
     document::{self, Mistakes},
     places,
     problem::Problem,
@@ -92,6 +92,11 @@ impl Catalogue {
         self.datasets.values()
     }
 
+    /// One of them.
+    pub fn dataset(&self, name: &str) -> Result<&Dataset> {
+        self.datasets.get(name).ok_or_else(|| Error::not_found(Kind::Dataset, name))
+    }
+
     /// All mistakes, by file and line.
     pub fn problems(&self) -> &[Problem] {
         &self.problems
@@ -105,8 +110,7 @@ impl Catalogue {
     /// The same, with what a client is told when there is none.
     pub fn find(&self, dataset: &str, id: &str) -> Result<Arc<Sample>> {
         if !dataset.is_empty() {
-            let found = self.datasets.get(dataset).ok_or_else(|| Error::not_found(Kind::Dataset, dataset))?;
-            let sample = found.samples.get(id).cloned();
+            let sample = self.dataset(dataset)?.samples.get(id).cloned();
             return sample.ok_or_else(|| Error::not_found(Kind::Sample, format!("{dataset}/{id}")));
         }
         let mut found = self.datasets.values().filter_map(|dataset| dataset.samples.get(id));
@@ -123,8 +127,8 @@ impl Catalogue {
         }
     }
 
-    /// Samples that match, at most so many, behind the one of this dataset and id.
-    pub fn list(&self, filter: &Filter, most: usize, after: Option<(&str, &str)>) -> Listing {
+    /// Samples that match, at most so many, behind the last of the page before.
+    pub fn list(&self, filter: &Filter, most: usize, after: Option<&PageToken>) -> Listing {
         let (mut samples, mut more, mut total) = (Vec::new(), false, 0);
         let text = filter.text.to_lowercase();
         for sample in self.datasets.values().flat_map(|dataset| dataset.samples.values()) {
@@ -132,7 +136,7 @@ impl Catalogue {
                 continue;
             }
             total += 1;
-            if after.is_some_and(|after| (sample.dataset.as_str(), sample.id.as_str()) <= after) {
+            if after.is_some_and(|after| (&sample.dataset, &sample.id) <= (&after.dataset, &after.id)) {
                 continue;
             }
             if samples.len() < most { samples.push(Arc::clone(sample)) } else { more = true }

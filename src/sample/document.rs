@@ -113,7 +113,8 @@ impl<'a> Section<'a> {
         match value.into_inner() {
             DeValue::Table(entries) => Some(Section { name: format!("{}{key}.", self.name), entries, start }),
             other => {
-                mistakes.add(start, format!("{}{key}: must be a table, and is a value ({})", self.name, other.type_str()));
+                mistakes
+                    .add(start, format!("{}{key}: must be a table, and is a value ({})", self.name, other.type_str()));
                 None
             }
         }

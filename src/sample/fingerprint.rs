@@ -24,10 +24,7 @@ pub(super) enum FingerprintError {
     #[error("has more than {MOST_ENTRIES} files and directories; keep the code base in a git repository or an archive")]
     TooMany,
     #[error("{}: {source}", .path.display())]
-    Io {
-        path: PathBuf,
-        source: io::Error,
-    },
+    Io { path: PathBuf, source: io::Error },
 }
 
 /// Hashes all that is in a directory, apart from what is in these: repositories of which the sample names a commit.

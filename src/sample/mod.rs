@@ -8,6 +8,7 @@ mod catalogue;
 mod document;
 mod fingerprint;
 mod live;
+mod page;
 mod places;
 mod problem;
 mod read;
@@ -17,6 +18,7 @@ mod watch;
 
 pub use catalogue::{Catalogue, Dataset, Filter, Listing};
 pub use live::Samples;
+pub use page::PageToken;
 pub use problem::Problem;
 
 use std::{path::PathBuf, time::Duration};

@@ -156,9 +156,8 @@ fn read(mut top: Section<'_>, place: &Place<'_>, mistakes: &mut Mistakes<'_>) ->
 fn description(top: &mut Section<'_>, place: &Place<'_>, mistakes: &mut Mistakes<'_>) -> Option<String> {
     let named = top.need::<String>("description", "the Markdown file that describes the task", mistakes)?;
     let file = places::below(place.directory, place.directory, &named.value, Form::File);
-    let text = file.and_then(|file| {
-        places::text(&file, MOST_DESCRIPTION).map_err(|wrong| format!("{} {wrong}", named.value))
-    });
+    let text =
+        file.and_then(|file| places::text(&file, MOST_DESCRIPTION).map_err(|wrong| format!("{} {wrong}", named.value)));
     text.map_err(|wrong| mistakes.add(named.at, format!("description: {wrong}"))).ok()
 }
 
@@ -216,7 +215,8 @@ fn verification(mut section: Section<'_>, place: &Place<'_>, mistakes: &mut Mist
     }
     let report = report?;
     if report.format == ReportFormat::ExitCode && !(fail_to_pass.is_empty() && pass_to_pass.is_empty()) {
-        let message = "verification: fail_to_pass and pass_to_pass need a report that names tests, and its format is exit_code";
+        let message =
+            "verification: fail_to_pass and pass_to_pass need a report that names tests, and its format is exit_code";
         mistakes.add(start, message);
     }
     let command = command?.value;
@@ -327,5 +327,9 @@ pub(super) fn is_name(name: &str) -> Result<(), &'static str> {
     let fits = (1..=MOST_WORD).contains(&name.len())
         && name.starts_with(|first: char| first.is_ascii_alphanumeric())
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._+-".contains(&byte));
-    if fits { Ok(()) } else { Err("must begin with a letter or digit, and have only letters, digits and ._+- (at most 200)") }
+    if fits {
+        Ok(())
+    } else {
+        Err("must begin with a letter or digit, and have only letters, digits and ._+- (at most 200)")
+    }
 }

@@ -72,7 +72,7 @@ fn a_sample_is_read_with_all_that_it_has() {
 #[test]
 fn each_mistake_has_its_line_and_hides_no_other_sample() {
     let here = tempfile::tempdir().unwrap();
-    let top = here.path().canonicalize().unwrap();
+    let top = here.path().canonicalize().unwrap().join("set");
     sample(&top, "good", GOOD);
     let bad = r#"
 id = "no name"
@@ -109,7 +109,7 @@ protected = ["[z-a]"]
         (13, "verification.protected: "),
     ] {
         let start = format!("{}/bad/sample.toml:{line}: ", top.display());
-        let told = all.lines().any(|each| each.starts_with(&start) && each.contains(told)) .then_some(told);
+        let told = all.lines().any(|each| each.starts_with(&start) && each.contains(told)).then_some(told);
         assert!(told.is_some(), "line {line}: {all}");
     }
     assert_eq!(all.matches("/bad/sample.toml:").count(), 10, "{all}");
@@ -157,7 +157,11 @@ fn of_two_with_one_name_the_first_counts() {
     assert!(catalogue.find("none", "same").unwrap_err().to_string().contains("dataset \"none\" was not found"));
     assert!(catalogue.find("set", "none").unwrap_err().to_string().contains("sample \"set/none\" was not found"));
     let all = messages(&catalogue).join("\n");
-    for told in ["set/b/sample.toml:1: id: \"same\" is the id of", "dataset.toml:2: size is not a key", "third: this dataset is called \"set\""] {
+    for told in [
+        "set/b/sample.toml:1: id: \"same\" is the id of",
+        "dataset.toml:2: size is not a key",
+        "third: this dataset is called \"set\"",
+    ] {
         assert!(all.contains(told), "{told}: {all}");
     }
 }
@@ -165,12 +169,14 @@ fn of_two_with_one_name_the_first_counts() {
 #[test]
 fn a_fingerprint_changes_with_every_file() {
     let here = tempfile::tempdir().unwrap();
-    let top = here.path().canonicalize().unwrap();
+    let top = here.path().canonicalize().unwrap().join("set");
     let fingerprint = || Catalogue::load(&[&top]).find("", "one").unwrap().fingerprint().to_owned();
     sample(&top, "one", GOOD);
     let mut seen = vec![fingerprint()];
     assert_eq!(seen[0], fingerprint(), "it does not depend on chance");
-    for (name, content) in [("reference.patch", "another"), ("code/calc.py", "2 / 0"), ("code/new", ""), ("task.md", "x")] {
+    for (name, content) in
+        [("reference.patch", "another"), ("code/calc.py", "2 / 0"), ("code/new", ""), ("task.md", "x")]
+    {
         fs::write(top.join("one").join(name), content).unwrap();
         seen.push(fingerprint());
     }
@@ -197,7 +203,7 @@ fn pages_and_filters_go_through_all_samples() {
     let first = catalogue.list(&Filter::default(), 2, None);
     assert_eq!((first.more, first.total), (true, 4));
     assert_eq!(names(first), ["a/one", "a/two"]);
-    let second = catalogue.list(&Filter::default(), 2, Some(("a", "two")));
+    let second = catalogue.list(&Filter::default(), 2, Some(&PageToken { dataset: "a".into(), id: "two".into() }));
     assert_eq!((second.more, second.total), (false, 4));
     assert_eq!(names(second), ["b/one", "b/other"]);
     let with = |filter: Filter| names(catalogue.list(&filter, 100, None));

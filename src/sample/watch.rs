@@ -48,10 +48,7 @@ pub(super) struct Watcher {
 
 impl Watcher {
     /// Reads the catalogue and gives it to `take`, now and after each change. None if there can be no thread: then it stays as it is.
-    pub(super) fn start(
-        directories: Vec<PathBuf>,
-        mut take: impl FnMut(Catalogue) + Send + 'static,
-    ) -> Option<Self> {
+    pub(super) fn start(directories: Vec<PathBuf>, mut take: impl FnMut(Catalogue) + Send + 'static) -> Option<Self> {
         let watches = Watches::new(&directories);
         take(Catalogue::load(&directories));
         let (closed, open) = match pipe_with(PipeFlags::CLOEXEC) {

@@ -24,6 +24,7 @@ mod places;
 mod refusal;
 mod relay;
 mod request_id;
+mod sample_service;
 mod sandbox_service;
 mod session_service;
 mod stdin;

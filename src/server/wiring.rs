@@ -8,7 +8,7 @@ use super::{
     file_service, listening,
     places::{Most, Places},
     request_id::RequestIdLayer,
-    sandbox_service, session_service,
+    sample_service, sandbox_service, session_service,
     stopping::{Stopping, StoppingLayer},
     strangers::Strangers,
     streams::Streams,
@@ -21,10 +21,12 @@ use crate::{
         FILE_DESCRIPTOR_SET,
         v1::{
             code_service_server::CodeServiceServer, file_service_server::FileServiceServer,
-            sandbox_service_server::SandboxServiceServer, session_service_server::SessionServiceServer,
+            sample_service_server::SampleServiceServer, sandbox_service_server::SandboxServiceServer,
+            session_service_server::SessionServiceServer,
         },
     },
     rpc::transport::MAX_MESSAGE_BYTES,
+    sample::Samples,
     sandbox::Sandboxes,
     tenant::Tenants,
 };
@@ -47,17 +49,19 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 const REMOVE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Names that `grpc.health.v1.Health` knows.
-const HEALTH_NAMES: [&str; 5] = [
+const HEALTH_NAMES: [&str; 6] = [
     "",
     "sandshell.v1.SandboxService",
     "sandshell.v1.SessionService",
     "sandshell.v1.FileService",
     "sandshell.v1.CodeService",
+    "sandshell.v1.SampleService",
 ];
 
 /// The gRPC server.
 pub struct Server {
     sandboxes: Sandboxes,
+    samples: Samples,
     at_stop: AtStop,
     access: Access,
     tls: Option<Tls>,
@@ -93,12 +97,25 @@ pub enum ServerError {
 impl Server {
     /// A server of these sandboxes, for whoever can reach it.
     pub fn new(sandboxes: Sandboxes, at_stop: AtStop) -> Self {
-        Self { sandboxes, at_stop, access: Access::Anyone, tls: None, most: Most::default(), command_timeout: None }
+        Self {
+            sandboxes,
+            samples: Samples::default(),
+            at_stop,
+            access: Access::Anyone,
+            tls: None,
+            most: Most::default(),
+            command_timeout: None,
+        }
     }
 
     /// Lets in only whom a key of these tenants names, or anybody while there are no keys.
     pub fn with_tenants(self, tenants: Tenants) -> Self {
         Self { access: Access::Tenants(tenants, Strangers::default()), ..self }
+    }
+
+    /// Tells of these samples.
+    pub fn with_samples(self, samples: Samples) -> Self {
+        Self { samples, ..self }
     }
 
     /// Speaks TLS, and nothing else.
@@ -184,6 +201,8 @@ impl Server {
             .max_decoding_message_size(MAX_MESSAGE_BYTES);
         let code = CodeServiceServer::new(code_service::Service(self.sandboxes.clone(), streams))
             .max_decoding_message_size(MAX_MESSAGE_BYTES);
+        let samples = SampleServiceServer::new(sample_service::Service(self.samples.clone()))
+            .max_decoding_message_size(MAX_MESSAGE_BYTES);
         let reflection = || {
             tonic_reflection::server::Builder::configure()
                 .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
@@ -193,6 +212,7 @@ impl Server {
             .add_service(sessions)
             .add_service(files)
             .add_service(code)
+            .add_service(samples)
             .add_service(HealthServer::new(HealthService::from_health_reporter(health.clone())))
             .add_service(reflection().build_v1()?)
             .add_service(reflection().build_v1alpha()?))

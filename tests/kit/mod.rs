@@ -15,6 +15,7 @@ pub mod python;
 pub mod raw;
 pub mod registry;
 pub mod running;
+pub mod samples;
 pub mod sandbox;
 pub mod sequences;
 pub mod server;
