@@ -65,17 +65,23 @@ def test_a_client_is_not_used_after_a_fork(server: str) -> None:
 
 
 def test_many_sessions_at_once_mix_nothing(server: str) -> None:
-    async def one(sandbox: AsyncSandbox, number: int) -> None:
+    async def one(sandbox: AsyncSandbox, number: int) -> int:
         session = await sandbox.session("/bin/dash")
         await session.exec(f"n={number}")
-        for round_ in range(10):
-            assert (await session.exec(f"echo $n {round_}")).stdout == f"{number} {round_}\n"
+        right = 0
+        for round_ in range(19):
+            right += (await session.exec(f"echo $n {round_}")).stdout == f"{number} {round_}\n"
+        return right
 
-    async def all_of_them() -> None:
-        async with AsyncClient(server) as client, await AsyncSandbox.create(client=client) as sandbox:
-            await asyncio.gather(*(one(sandbox, number) for number in range(40)))
+    async def all_of_them() -> list[int]:
+        async with AsyncClient(server) as client:
+            sandboxes = await asyncio.gather(*(AsyncSandbox.create(client=client) for _ in range(5)))
+            try:
+                return await asyncio.gather(*(one(sandboxes[number % 5], number) for number in range(200)))
+            finally:
+                await asyncio.gather(*(sandbox.delete() for sandbox in sandboxes))
 
-    asyncio.run(asyncio.wait_for(all_of_them(), LIMIT))
+    assert asyncio.run(asyncio.wait_for(all_of_them(), LIMIT)) == [19] * 200
 
 
 def test_a_sync_client_is_safe_across_threads(server: str) -> None:
@@ -95,8 +101,15 @@ def test_its_examples_are_true(server: str, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("SANDSHELL_SERVER", server)
     tried = doctest.testmod(sandshell)
     assert tried.attempted >= 2 and tried.failed == 0
-    readme = doctest.testfile(str(HERE / "README.md"), module_relative=False)
-    assert readme.attempted >= 15 and readme.failed == 0
+    for guide, examples in (("README.md", 20), ("../../docs/python.md", 40)):
+        tried = doctest.testfile(str(HERE / guide), module_relative=False)
+        assert tried.attempted >= examples and tried.failed == 0, guide
+
+
+def test_the_reference_is_what_the_docstrings_say() -> None:
+    import make_reference
+
+    assert make_reference.TARGET.read_text() == make_reference.text(), "run clients/python/make_reference.py"
 
 
 def test_the_five_lines_of_the_main_readme(
@@ -118,13 +131,11 @@ def test_no_server_is_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_types_are_right() -> None:
-    checked = subprocess.run(
-        [sys.executable, "-m", "mypy", "--strict", "src/sandshell", "--exclude", "/v1/"],
-        cwd=HERE,
-        capture_output=True,
-        text=True,
-    )
-    assert checked.returncode == 0, checked.stdout + checked.stderr
+    mypy = [sys.executable, "-m", "mypy", "--strict", "--explicit-package-bases"]
+    env = {**os.environ, "MYPYPATH": "src:examples"}
+    for what, exclude in (("src/sandshell", "/v1/"), ("examples", "/project/")):
+        checked = subprocess.run([*mypy, what, "--exclude", exclude], cwd=HERE, env=env, capture_output=True, text=True)
+        assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
 def test_the_style_is_right() -> None:

@@ -14,12 +14,18 @@ from ._async.client import AsyncClient
 from ._async.code import AsyncCode
 from ._async.command import AsyncCommand
 from ._async.files import AsyncFiles
-from ._async.sandbox import AsyncSandbox, AsyncSession
+from ._async.listing import AsyncListing
+from ._async.sandbox import AsyncSandbox
+from ._async.session import AsyncSession
+from ._async.watch import AsyncWatch
 from ._sync.client import Client
 from ._sync.code import Code
 from ._sync.command import Command
 from ._sync.files import Files
-from ._sync.sandbox import Sandbox, Session
+from ._sync.listing import Listing
+from ._sync.sandbox import Sandbox
+from ._sync.session import Session
+from ._sync.watch import Watch
 from .errors import (
     AlreadyExists,
     Cancelled,
@@ -34,7 +40,22 @@ from .errors import (
     Unauthenticated,
     Unavailable,
 )
-from .results import CodeError, CodeResult, File, Info, Match, Output, Result, Stats
+from .results import (
+    CodeError,
+    CodeResult,
+    Downloaded,
+    File,
+    FileChange,
+    FileEvent,
+    Info,
+    Match,
+    Output,
+    Page,
+    Progress,
+    Result,
+    Stats,
+    Uploaded,
+)
 
 __all__ = [
     "AlreadyExists",
@@ -42,8 +63,10 @@ __all__ = [
     "AsyncCode",
     "AsyncCommand",
     "AsyncFiles",
+    "AsyncListing",
     "AsyncSandbox",
     "AsyncSession",
+    "AsyncWatch",
     "Cancelled",
     "Client",
     "Code",
@@ -52,15 +75,21 @@ __all__ = [
     "Command",
     "CommandFailed",
     "DeadlineExceeded",
+    "Downloaded",
     "FailedPrecondition",
     "File",
+    "FileChange",
+    "FileEvent",
     "Files",
     "Info",
     "InvalidArgument",
+    "Listing",
     "Match",
     "NotFound",
     "Output",
+    "Page",
     "PermissionDenied",
+    "Progress",
     "ResourceExhausted",
     "Result",
     "Sandbox",
@@ -69,4 +98,6 @@ __all__ = [
     "Stats",
     "Unauthenticated",
     "Unavailable",
+    "Uploaded",
+    "Watch",
 ]

@@ -146,6 +146,59 @@ class Match:
 
 
 @dataclass(frozen=True)
+class FileEvent:
+    """Something that has happened in a directory that is watched."""
+
+    kind: str
+    """`created`, `modified`, `removed`, `renamed`, or `overflow`: then changes were lost, and `list` tells what is there now."""
+    path: str = ""
+    old_path: str = ""
+    """Of what was renamed: the path before."""
+    is_directory: bool = False
+
+
+@dataclass(frozen=True)
+class FileChange:
+    """A difference between a sandbox and its image."""
+
+    kind: str
+    """`added`, `modified` or `removed`."""
+    path: str
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far an upload is. The totals were counted before it began."""
+
+    files: int
+    bytes: int
+    total_files: int
+    total_bytes: int
+
+
+@dataclass(frozen=True)
+class Uploaded:
+    """What an upload has brought into a sandbox."""
+
+    files: int
+    bytes: int
+    directories: int
+    symlinks: int
+    finished: datetime.datetime
+    """When it was done, by the clock of the sandbox. `download` with this as `changed_since` takes out what has changed since."""
+
+
+@dataclass(frozen=True)
+class Downloaded:
+    """What a download has brought here."""
+
+    files: int
+    bytes: int
+    left_out: tuple[tuple[str, str], ...] = ()
+    """What was not made here, each with the reason: symbolic links that lead out of the directory, and their like."""
+
+
+@dataclass(frozen=True)
 class CodeError:
     """What went wrong in code."""
 
@@ -203,6 +256,17 @@ class Info:
             warnings=tuple(box.warnings),
             end_reason=type(box).EndReason.Name(box.end_reason).removeprefix("END_REASON_").lower() if box.end_reason else "",
         )
+
+
+@dataclass(frozen=True)
+class Page:
+    """A part of a list of sandboxes."""
+
+    sandboxes: tuple[Info, ...]
+    total: int
+    """How many there are in all, on all pages."""
+    next_token: str | None
+    """What `list(page_token=…)` takes to go on from here; None on the last page."""
 
 
 @dataclass(frozen=True)

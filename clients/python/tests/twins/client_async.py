@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
+import os
 import re
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,8 +22,19 @@ from sandshell import (
     FailedPrecondition,
     InvalidArgument,
     NotFound,
+    Progress,
+    ResourceExhausted,
     SandshellError,
 )
+
+
+async def _first(items: Any, count: int) -> Any:
+    """The first of what comes; the rest is not waited for."""
+    async for item in items:
+        yield item
+        count -= 1
+        if count == 0:
+            return
 
 
 def scenario(body: Any) -> Any:
@@ -181,16 +194,26 @@ async def test_a_server_that_is_killed_is_waited_for(own_server: Server, monkeyp
 async def test_sandboxes_are_found_by_their_labels(server: str) -> None:
     mark = f"m{id(object())}"
     made = [await AsyncSandbox.create(labels={"test": mark, "n": str(n)}, server=server) for n in range(3)]
-    listed = [info async for info in AsyncSandbox.list({"test": mark}, page_size=1, server=server)]
-    assert sorted(info.labels["n"] for info in listed) == ["0", "1", "2"]
-    assert await AsyncSandbox.count({"test": mark}, server=server) == 3
-    assert [info async for info in AsyncSandbox.list({"test": mark, "n": "9"}, server=server)] == []
+    listing = AsyncSandbox.list({"test": mark}, page_size=2, server=server)
+    assert sorted([info.labels["n"] async for info in listing]) == ["0", "1", "2"]
+    assert [len(page.sandboxes) async for page in listing.pages()] == [2, 1] and await listing.total() == 3
+    first, second, third = [await listing.page(number) for number in (1, 2, 3)]
+    assert (first.total, second.total, second.next_token) == (3, 3, None) and first.next_token is not None
+    rest = await AsyncSandbox.list({"test": mark}, page_token=first.next_token, server=server).page()
+    ids = [[info.sandbox_id for info in page.sandboxes] for page in (second, rest)]
+    assert ids[0] == ids[1] and (third.sandboxes, third.total) == ((), 3)
+    nobody = AsyncSandbox.list({"test": mark, "n": "9"}, server=server)
+    assert ([info async for info in nobody], await nobody.total()) == ([], 0)
+    with pytest.raises(InvalidArgument):
+        await listing.page(0)
     sandbox = await AsyncSandbox.get(made[0].sandbox_id, server=server)
     info = await sandbox.set_labels({"test": mark, "other": "x"})
     assert info.labels == await sandbox.labels() == {"test": mark, "other": "x"}
     before = (await sandbox.info()).expires
     after = (await sandbox.extend(30 * 3600)).expires
     assert after is not None and (before is None or after > before)
+    states = [info.state async for info in _first(sandbox.watch(), 1)]
+    assert states == ["running"]
     stats = await sandbox.stats()
     assert stats.sessions == 0 and (stats.memory_bytes is None or stats.memory_bytes > 0)
     for sandbox in made:
@@ -203,8 +226,10 @@ async def test_sandboxes_are_found_by_their_labels(server: str) -> None:
 
 @scenario
 async def test_mistakes_name_the_field(server: str) -> None:
-    with pytest.raises(TypeError, match=r"labels\['a'\]"):
-        await AsyncSandbox.create(labels={"a": 1}, server=server)  # type: ignore[dict-item]
+    bad = {"": "empty-key", "project": "", "team": None, 7: "number"}
+    with pytest.raises(InvalidArgument) as wrong:
+        await AsyncSandbox.create(labels=bad, server=server)  # type: ignore[arg-type]
+    assert [field for field, _ in wrong.value.violations] == ["labels['']", "labels['project']", "labels['team']", "labels[7]"]
     with pytest.raises(InvalidArgument) as wrong:
         await AsyncSandbox.create(labels={"": "x"}, ttl=-1, server=server)
     assert {field.split("[")[0] for field, _ in wrong.value.violations} == {"labels", "lifetime.ttl"}
@@ -237,6 +262,7 @@ async def test_files_go_in_and_out(server: str) -> None:
         assert [file.path async for file in files.find("/workspace", ["**/*.bin"])] == ["/workspace/a/b.bin"]
         found = [(match.path, match.line, match.text) async for match in files.search("/workspace", "^o.e")]
         assert sorted(found) == [("/workspace/a/u.txt", 1, "one"), ("/workspace/a/v.txt", 1, "one")]
+        assert (await files.set_attributes("/workspace/a/v.txt", mode=0o600, owner="1")).mode & 0o777 == 0o600
         await files.make_directory("/workspace/d/e")
         assert (await files.stat("/workspace/d")).type == "directory" and not await files.exists("/workspace/d/f")
         await files.remove("/workspace/a", recursive=True)
@@ -258,3 +284,112 @@ async def test_code_keeps_its_variables(server: str) -> None:
         assert await sandbox.code.contexts() == ["c"] and "python" in await sandbox.code.languages()
         await sandbox.code.delete_context("c")
         assert await sandbox.code.contexts() == []
+
+
+def _project(at: Path) -> Path:
+    for name, text in {
+        "app.py": "print('app')\n",
+        ".gitignore": "*.log\n/build/\n!keep.log\n",
+        "a.log": "log",
+        "keep.log": "kept",
+        "build/out": "built",
+        "src/build/in": "not at the top",
+        "src/.gitignore": "secret\n!a.log\n",
+        "src/secret": "s",
+        "src/a.log": "wanted here",
+        "data/big": "x" * 3_000_000,
+        "data/skip.tmp": "left out by who asks",
+    }.items():
+        (at / name).parent.mkdir(parents=True, exist_ok=True)
+        (at / name).write_text(text)
+    (at / "app.py").chmod(0o755)
+    (at / "link").symlink_to("src/secret")
+    (at / "empty").mkdir()
+    (at / "twin").hardlink_to(at / "app.py")
+    os.mkfifo(at / "fifo")
+    return at
+
+
+@scenario
+async def test_a_project_goes_in_and_its_changes_come_out(server: str, tmp_path: Path) -> None:
+    project, told = _project(tmp_path / "project"), list[Progress]()
+    sandbox = await AsyncSandbox.from_local(project, ignore=["*.tmp"], progress=told.append, server=server)
+    async with sandbox:
+        files = {file.path.removeprefix("/workspace/") async for file in sandbox.files.list("/workspace", recursive=True)}
+        assert files == {
+            *(".gitignore", "app.py", "twin", "keep.log", "link", "empty", "data", "data/big"),
+            *("src", "src/.gitignore", "src/a.log", "src/build", "src/build/in"),
+        }
+        assert (await sandbox.files.stat("app.py")).mode == 0o755
+        assert (await sandbox.files.stat("link", follow=False)).link_target == "src/secret"
+        assert (await sandbox.run("stat -c %h twin; stat -c %a empty")).stdout == "2\n755\n"
+        uploaded = sandbox.uploaded
+        assert uploaded is not None and (uploaded.files, uploaded.symlinks) == (8, 1)
+        assert len(told) > 3 and told == sorted(told, key=lambda at: (at.files, at.bytes))
+        assert (told[-1].files, told[-1].bytes) == (8, told[-1].total_bytes - (project / "app.py").stat().st_size)
+        # Out again: all of it, and what has changed.
+        out = tmp_path / "out"
+        await sandbox.files.download("/workspace", out)
+        assert {str(path.relative_to(out)) for path in out.rglob("*")} == files
+        assert (out / "data/big").read_bytes() == (project / "data/big").read_bytes()
+        assert (out / "app.py").stat().st_mode & 0o777 == 0o755
+        assert (out / "app.py").stat().st_mtime_ns // 10_000 == (project / "app.py").stat().st_mtime_ns // 10_000
+        await sandbox.run("echo new >src/new; echo log >src/x.log; ln -s /etc/passwd away; mkdir d; rm keep.log")
+        changed = tmp_path / "changed"
+        done = await sandbox.files.download(".", changed, gitignore=True, changed_since=uploaded.finished)
+        assert sorted(path.name for path in changed.rglob("*") if path.is_file()) == ["new"]
+        assert [name for name, _ in done.left_out] == ["./away"] or [name for name, _ in done.left_out] == ["away"]
+        changes = {change.path: change.kind async for change in sandbox.files.changes()}
+        assert changes["/workspace/src/new"] == "added" and "/workspace/keep.log" not in changes
+        with pytest.raises(ResourceExhausted):
+            await sandbox.files.download(".", tmp_path / "much", max_bytes=1_000_000)
+        # One file, and what cannot be read.
+        await sandbox.files.upload_file(project / "data/big", "/tmp/deep/big")
+        assert await sandbox.files.download_file("/tmp/deep/big", tmp_path / "big") == 3_000_000
+        assert (tmp_path / "big").read_bytes() == (project / "data/big").read_bytes()
+        with pytest.raises(NotFound):
+            await sandbox.files.download_file("/tmp/none", tmp_path / "none")
+        with pytest.raises(FileNotFoundError):
+            await sandbox.files.upload(project / "none", "/tmp")
+        assert not [path for path in tmp_path.rglob(".sandshell-*")]
+
+
+@scenario
+async def test_an_upload_that_cannot_go_on_is_no_upload(server: str, tmp_path: Path) -> None:
+    async with await AsyncSandbox.create(server=server) as sandbox:
+        (tmp_path / "a").mkdir()
+        (tmp_path / "a/first").write_bytes(b"1" * 4_000_000)
+        (tmp_path / "a/second").write_bytes(b"2" * 4_000_000)
+
+        def cut(at: Progress) -> None:
+            if at.bytes > 4_500_000:
+                os.truncate(tmp_path / "a/second", 5)
+
+        with pytest.raises(OSError, match="second became shorter"):
+            await sandbox.files.upload(tmp_path / "a", "/tmp/a", progress=cut)
+        # A file that cannot be read to its end leaves the old one as it was.
+        await sandbox.files.write("/tmp/file", "old")
+        with pytest.raises(IsADirectoryError):
+            await sandbox.files.upload_file(tmp_path / "a", "/tmp/file")
+        assert await sandbox.files.read_text("/tmp/file") == "old"
+
+
+@scenario
+async def test_changes_of_a_directory_are_told(server: str) -> None:
+    async with await AsyncSandbox.create(server=server) as sandbox:
+        async with await sandbox.files.watch("/workspace", recursive=True) as changes:
+            await sandbox.run("mkdir d; echo x >d/f; mv d/f d/g; rm d/g; rmdir d")
+            told = [(event.kind, event.path) async for event in _until(changes, "removed", "/workspace/d")]
+        assert told[0] == ("created", "/workspace/d") and ("removed", "/workspace/d/g") in told
+        with pytest.raises(NotFound):
+            await sandbox.files.watch("/none")
+        changes = await sandbox.files.watch("/workspace")
+        await changes.close()
+        assert [event async for event in changes] == []
+
+
+async def _until(events: Any, kind: str, path: str) -> Any:
+    async for event in events:
+        yield event
+        if (event.kind, event.path) == (kind, path):
+            return

@@ -10,6 +10,9 @@ import grpc
 Queue = asyncio.Queue
 sleep = asyncio.sleep
 
+# How a call may end that was cancelled here: by close(), or because what it was to send could not be read.
+CALL_ENDS: tuple[type[BaseException], ...] = (grpc.RpcError, asyncio.CancelledError)
+
 
 def open_channel(address: str, credentials: grpc.ChannelCredentials | None, options: list[tuple[str, Any]]) -> grpc.aio.Channel:
     """A connection."""

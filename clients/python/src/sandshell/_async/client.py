@@ -128,10 +128,8 @@ class AsyncClient:
     def _metadata(self) -> list[tuple[str, str]]:
         return [("authorization", f"Bearer {self._key}")] if self._key else []
 
-    async def _call(
-        self, kind: Any, method: str, request: Any, *, gone_is_done: bool = False, once: bool = False
-    ) -> Any:
-        """An answer to a request that may be sent again: it changes nothing, or it has a request id.
+    async def _again(self, attempt: Any, *, gone_is_done: bool = False, once: bool = False) -> Any:
+        """What comes of a call that may be made again: it changes nothing, or it has a request id.
 
         The call itself may take for ever; a server that is away is waited for for a minute. `gone_is_done` is for removals:
         what is not there any more was removed by an earlier try.
@@ -139,10 +137,9 @@ class AsyncClient:
         patience, pause = Deadline(PATIENCE), Pause()
         tried = False
         while True:
-            stub = await self._stub(kind)
             begun = time.monotonic()
             try:
-                return await getattr(stub, method)(request, metadata=self._metadata())
+                return await attempt()
             except grpc.RpcError as error:
                 failure = from_rpc(error)
             if isinstance(failure, NotFound) and tried and gone_is_done:
@@ -154,6 +151,49 @@ class AsyncClient:
                 raise failure from None
             tried = True
             await _io.sleep(pause.next(failure.retry_after, patience))
+
+    async def _call(self, kind: Any, method: str, request: Any, **how: bool) -> Any:
+        """The answer to a request."""
+
+        async def attempt() -> Any:
+            stub = await self._stub(kind)
+            return await getattr(stub, method)(request, metadata=self._metadata())
+
+        return await self._again(attempt, **how)
+
+    async def _collect(self, kind: Any, method: str, request: Any) -> list[Any]:
+        """All answers to a request. When they break off, they are asked for again from the beginning."""
+
+        async def attempt() -> list[Any]:
+            return [answer async for answer in await self._open(kind, method, request)]
+
+        found: list[Any] = await self._again(attempt)
+        return found
+
+    async def _send(self, kind: Any, method: str, requests: Any, *, once: bool) -> Any:
+        """The answer to a stream of requests, which `requests` makes from the beginning each time.
+
+        What cannot be read here ends the call, so that the server never takes a part for the whole, and is raised.
+        """
+        broken: list[Exception] = []
+
+        async def watched() -> Any:
+            try:
+                async for request in requests():
+                    yield request
+            except Exception as error:
+                broken.append(error)
+                raise
+
+        async def attempt() -> Any:
+            try:
+                return await (await self._open(kind, method, watched()))
+            except _io.CALL_ENDS:
+                if broken:
+                    raise broken[0] from None
+                raise
+
+        return await self._again(attempt, once=once)
 
     async def _open(self, kind: Any, method: str, request: Any) -> Any:
         """A stream of answers, or of both. Its failures are those of gRPC."""

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import grpc
 
 from ..errors import NotFound, from_rpc
-from ..results import File, Match
+from ..results import File, FileChange, Match
 from ..v1 import file_pb2 as pb
 from ..v1.file_pb2_grpc import FileServiceStub
 from .client import AsyncClient
+from .trees import AsyncTrees
+from .watch import AsyncWatch
 
 _PIECE = 256 << 10
 
 
-class AsyncFiles:
-    """Files of a sandbox. A path that is not absolute begins at the sandbox's working directory."""
+class AsyncFiles(AsyncTrees):
+    """Files of a sandbox. A path that is not absolute begins at the sandbox's working directory; `user` is as whom it is done."""
 
     def __init__(self, client: AsyncClient, sandbox_id: str) -> None:
         self._client = client
@@ -29,14 +32,7 @@ class AsyncFiles:
     async def read(self, path: str, *, offset: int = 0, length: int = 0, user: str = "") -> bytes:
         """What is in a file; `length` bytes from `offset` on, if that is asked for."""
         request = pb.ReadRequest(sandbox_id=self._id, path=path, offset=offset, length=length, user=user)
-        try:
-            parts = []
-            async for message in await self._client._open(FileServiceStub, "Read", request):
-                if message.WhichOneof("response") == "data":
-                    parts.append(message.data)
-            return b"".join(parts)
-        except grpc.RpcError as error:
-            raise from_rpc(error) from None
+        return b"".join([message.data for message in await self._client._collect(FileServiceStub, "Read", request)])
 
     async def read_text(self, path: str, *, encoding: str = "utf-8", user: str = "") -> str:
         """What is in a file, as text."""
@@ -62,15 +58,14 @@ class AsyncFiles:
         if mode is not None:
             opened.mode = mode
 
-        async def pieces() -> Any:
+        async def requests() -> Any:
             yield pb.WriteRequest(open=opened)
             for start in range(0, len(content), _PIECE):
                 yield pb.WriteRequest(data=content[start : start + _PIECE])
 
-        try:
-            return File._of(await (await self._client._open(FileServiceStub, "Write", pieces())))
-        except grpc.RpcError as error:
-            raise from_rpc(error) from None
+        # A second time it would find its own first one.
+        once = append or exclusive or bool(if_etag)
+        return File._of(await self._client._send(FileServiceStub, "Write", requests, once=once))
 
     async def stat(self, path: str, *, follow: bool = True, user: str = "") -> File:
         """What is known of a file."""
@@ -138,6 +133,27 @@ class AsyncFiles:
             request.mode = mode
         return File._of(await self._ask("MakeDirectory", request))
 
+    async def set_attributes(
+        self,
+        path: str,
+        *,
+        mode: int | None = None,
+        owner: str = "",
+        group: str = "",
+        modified: datetime.datetime | None = None,
+        recursive: bool = False,
+        user: str = "",
+    ) -> File:
+        """Changes mode, owner, group or time of a file, and with `recursive` of all that is in a directory."""
+        request = pb.SetAttributesRequest(
+            sandbox_id=self._id, path=path, owner=owner, group=group, recursive=recursive, user=user
+        )
+        if mode is not None:
+            request.mode = mode
+        if modified is not None:
+            request.modify_time.FromDatetime(modified)
+        return File._of(await self._ask("SetAttributes", request))
+
     async def replace(self, path: str, old: str, new: str, *, all: bool = False, if_etag: str = "", user: str = "") -> str:
         """Replaces a text in a file, which must be there exactly once unless `all`, and returns a unified diff."""
         request = pb.ReplaceRequest(
@@ -175,3 +191,19 @@ class AsyncFiles:
                     yield Match(message.path, message.line, message.text, message.column)
         except grpc.RpcError as error:
             raise from_rpc(error) from None
+
+    async def changes(self) -> AsyncIterator[FileChange]:
+        """How the files of the sandbox differ from its image, page by page as it is asked for."""
+        request = pb.ChangesRequest(sandbox_id=self._id)
+        while True:
+            page = await self._ask("Changes", request)
+            for change in page.changes:
+                yield FileChange(type(change).Kind.Name(change.kind).removeprefix("KIND_").lower(), change.path)
+            request.page_token = page.next_page_token
+            if not request.page_token:
+                return
+
+    async def watch(self, path: str, *, recursive: bool = False, user: str = "") -> AsyncWatch:
+        """Watches a directory, and with `recursive` those below it: iterate what is returned for each change from now on."""
+        request = pb.WatchRequest(sandbox_id=self._id, path=path, recursive=recursive, user=user)
+        return await AsyncWatch(await self._client._open(FileServiceStub, "Watch", request))._armed()

@@ -14,6 +14,7 @@ from ..v1 import session_pb2 as pb
 from ..v1.session_pb2_grpc import SessionServiceStub
 from .client import AsyncClient, new_request_id
 from .command import AsyncCommand
+from .listing import texts
 
 
 def duration(value: Seconds | None) -> Duration | None:
@@ -40,7 +41,7 @@ class AsyncRuns:
             what = {"argv": list(command)}
         return pb.ExecStart(**self._target, **what, request_id=new_request_id(), **options)
 
-    async def _run(
+    async def _execute(
         self,
         command: str | Sequence[str],
         *,
@@ -50,10 +51,26 @@ class AsyncRuns:
         stdin: str | bytes = b"",
         timeout: Seconds | None = None,
         shell: str = "",
+        merge_stderr: bool = False,
         check: bool = False,
     ) -> Result:
+        """Runs a command and returns what came of it.
+
+        A text is shell text. In a session its shell runs it; without one a fresh shell does (`shell`, default `/bin/sh`), of
+        which nothing stays. A list is one program and its arguments, exactly as given. `env` and `cwd` are for this command
+        alone, and so is `user`, a name or a number. `stdin` is all that it can read. A command that runs into its `timeout`
+        (seconds or timedelta) is ended, the session goes on, and `timed_out` of the result says so. With `merge_stderr` both
+        outputs come as `stdout`, in the order in which they were written. An exit code other than 0 is a result as any, and
+        raises CommandFailed only with `check=True`.
+        """
         start = self._exec_start(
-            command, env=dict(env or {}), working_directory=cwd, user=user, timeout=duration(timeout), shell=shell
+            command,
+            env=texts("env", env),
+            working_directory=cwd,
+            user=user,
+            timeout=duration(timeout),
+            shell=shell,
+            merge_stderr=merge_stderr,
         )
         data = stdin.encode() if isinstance(stdin, str) else bytes(stdin)
         answer = await self._client._call(SessionServiceStub, "Run", pb.RunRequest(start=start, stdin=data))
@@ -84,15 +101,19 @@ class AsyncRuns:
         merge_stderr: bool = False,
         max_log_bytes: int = 0,
     ) -> AsyncCommand:
-        """Starts a command and returns it while it runs. `stdin=True` leaves its input open; `pty` gives it a terminal of so many
-        rows and columns (True: 24 and 80), where stdin is open too."""
+        """Starts a command and returns it while it runs.
+
+        `stdin=True` leaves its input open. `pty` gives it a terminal of so many rows and columns (True: 24 and 80), of the kind
+        `term`, where its input is open too. `max_log_bytes` is how much of its output is kept for a reader that lags or was cut
+        off (default 32 MiB). The other options are those of a command that is waited for.
+        """
         terminal = None
         if pty:
             rows, columns = (24, 80) if pty is True else pty  # type: ignore[misc]
             terminal = pb.Pty(size=pb.TerminalSize(rows=rows, columns=columns), term=term)
         start = self._exec_start(
             command,
-            env=dict(env or {}),
+            env=texts("env", env),
             working_directory=cwd,
             user=user,
             stdin=stdin and not terminal,

@@ -1,14 +1,15 @@
-"""Sandboxes, and sessions in them."""
+"""Sandboxes."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+import os
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import grpc
 
 from ..errors import from_rpc
-from ..results import Info, Result, Seconds, Stats
+from ..results import Info, Progress, Seconds, Stats, Uploaded
 from ..v1 import sandbox_pb2 as box
 from ..v1 import session_pb2 as pb
 from ..v1.sandbox_pb2_grpc import SandboxServiceStub
@@ -16,7 +17,9 @@ from ..v1.session_pb2_grpc import SessionServiceStub
 from .client import AsyncClient, new_request_id
 from .code import AsyncCode
 from .files import AsyncFiles
+from .listing import AsyncListing, texts
 from .running import AsyncRuns, duration
+from .session import AsyncSession
 
 _shared: AsyncClient | None = None
 
@@ -33,60 +36,6 @@ def _client(client: AsyncClient | None, server: str | None, key: str | None) -> 
     return _shared
 
 
-class AsyncSession(AsyncRuns):
-    """A shell that stays: directory, variables, functions, aliases and background programs are kept from command to command."""
-
-    def __init__(self, client: AsyncClient, session: Any) -> None:
-        self._client = client
-        self.session_id: str = session.session_id
-        self.sandbox_id: str = session.sandbox_id
-        self.shell: str = session.shell
-        self._target = {"session_id": self.session_id}
-
-    async def __aenter__(self) -> AsyncSession:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.close()
-
-    async def exec(
-        self,
-        command: str | Sequence[str],
-        *,
-        env: Mapping[str, str] | None = None,
-        cwd: str = "",
-        user: str = "",
-        stdin: str | bytes = b"",
-        timeout: Seconds | None = None,
-        check: bool = False,
-    ) -> Result:
-        """Runs a command and returns what came of it. A text is shell text; a list is one program and its arguments.
-
-        `env` and `cwd` are for this command alone. A command that runs into its `timeout` is ended and the session goes on, with
-        `result.timed_out`. `check=True` raises CommandFailed for all but exit code 0.
-        """
-        return await self._run(command, env=env, cwd=cwd, user=user, stdin=stdin, timeout=timeout, check=check)
-
-    async def info(self) -> Any:
-        """The session as the server describes it."""
-        return await self._client._call(SessionServiceStub, "GetSession", pb.GetSessionRequest(session_id=self.session_id))
-
-    async def processes(self) -> list[Any]:
-        """The processes that its commands have started and that still run."""
-        request, found = pb.ListProcessesRequest(session_id=self.session_id), []
-        while True:
-            page = await self._client._call(SessionServiceStub, "ListProcesses", request)
-            found.extend(page.processes)
-            request.page_token = page.next_page_token
-            if not request.page_token:
-                return found
-
-    async def close(self) -> None:
-        """Ends the shell and all that it has started."""
-        request = pb.CloseSessionRequest(session_id=self.session_id)
-        await self._client._call(SessionServiceStub, "CloseSession", request, gone_is_done=True)
-
-
 class AsyncSandbox(AsyncRuns):
     """A sandbox. As a context manager it is deleted at the end."""
 
@@ -94,6 +43,7 @@ class AsyncSandbox(AsyncRuns):
         self._client = client
         self.sandbox_id: str = sandbox.sandbox_id
         self._target = {"sandbox_id": self.sandbox_id}
+        self.uploaded: Uploaded | None = None
         self.files = AsyncFiles(client, self.sandbox_id)
         self.code = AsyncCode(client, self.sandbox_id)
 
@@ -122,7 +72,17 @@ class AsyncSandbox(AsyncRuns):
         key: str | None = None,
         client: AsyncClient | None = None,
     ) -> AsyncSandbox:
-        """Makes a sandbox. `memory` and `disk` are bytes; `ttl` and `idle_timeout` seconds or timedelta."""
+        """Makes a sandbox, and returns when commands can run in it.
+
+        `image` is where its files come from; what there is depends on the server, and so does the default. `labels` are pairs
+        to find it by, `env` is the environment of all that runs in it, and `user` is as whom that runs. `memory` and `disk`
+        are bytes, `cpus` a number of processors, `processes` how many there may be at one time. It is released `ttl` after now,
+        and after it has been idle for `idle_timeout`: seconds or timedelta, and 0 for never. `host_network` wants a server that
+        allows it; without it a sandbox has its own loopback and nothing else.
+
+        It is made by the server that is named (`server` as in Client, with `key`), by that of `client`, or else by the one
+        of the environment or a private one, which all sandboxes of this process share.
+        """
         limits = {
             "memory_bytes": memory,
             "cpu_millis": None if cpus is None else round(cpus * 1000),
@@ -131,8 +91,8 @@ class AsyncSandbox(AsyncRuns):
         }
         request = box.CreateSandboxRequest(
             image=image,
-            labels=_texts("labels", labels),
-            env=_texts("env", env),
+            labels=texts("labels", labels),
+            env=texts("env", env),
             user=user,
             resources=box.Resources(**{name: value for name, value in limits.items() if value is not None}),
             lifetime=box.Lifetime(ttl=duration(ttl), idle_timeout=duration(idle_timeout)),
@@ -144,6 +104,32 @@ class AsyncSandbox(AsyncRuns):
         return cls(client, await client._call(SandboxServiceStub, "CreateSandbox", request))
 
     @classmethod
+    async def from_local(
+        cls,
+        directory: str | os.PathLike[str],
+        *,
+        path: str = ".",
+        ignore: Iterable[str] = (),
+        gitignore: bool = True,
+        progress: Callable[[Progress], object] | None = None,
+        **options: Any,
+    ) -> AsyncSandbox:
+        """Makes a sandbox, with all that `create` takes, and copies a directory into its working directory (or to `path`).
+
+        What the `.gitignore` files of the directory name stays here, unless `gitignore` is False, and so does what the patterns
+        of `ignore` name. `sandbox.uploaded` says what was copied, and `sandbox.files.download` takes it out again.
+        """
+        sandbox = await cls.create(**options)
+        try:
+            sandbox.uploaded = await sandbox.files.upload(
+                directory, path, ignore=ignore, gitignore=gitignore, progress=progress
+            )
+        except BaseException:
+            await sandbox.delete()
+            raise
+        return sandbox
+
+    @classmethod
     async def get(
         cls, sandbox_id: str, *, server: str | None = None, key: str | None = None, client: AsyncClient | None = None
     ) -> AsyncSandbox:
@@ -152,54 +138,21 @@ class AsyncSandbox(AsyncRuns):
         return cls(client, await client._call(SandboxServiceStub, "GetSandbox", box.GetSandboxRequest(sandbox_id=sandbox_id)))
 
     @classmethod
-    async def list(
+    def list(
         cls,
         labels: Mapping[str, str] | None = None,
         *,
         page_size: int = 0,
+        page_token: str = "",
         server: str | None = None,
         key: str | None = None,
         client: AsyncClient | None = None,
-    ) -> AsyncIterator[Info]:
-        """All sandboxes that have all of these labels, page by page as they are asked for."""
-        client = _client(client, server, key)
-        request = box.ListSandboxesRequest(labels=_texts("labels", labels), page_size=page_size)
-        while True:
-            page = await client._call(SandboxServiceStub, "ListSandboxes", request)
-            for sandbox in page.sandboxes:
-                yield Info._of(sandbox)
-            request.page_token = page.next_page_token
-            if not request.page_token:
-                return
+    ) -> AsyncListing:
+        """The active sandboxes that have all of these labels, oldest first. Iterate what is returned, or ask it for `total()` or
+        for a `page(number)`; nothing is asked before. `page_size` is 1 to 1000, 100 if none is given."""
+        return AsyncListing(_client(client, server, key), texts("labels", labels), page_size, page_token)
 
-    @classmethod
-    async def count(
-        cls,
-        labels: Mapping[str, str] | None = None,
-        *,
-        server: str | None = None,
-        key: str | None = None,
-        client: AsyncClient | None = None,
-    ) -> int:
-        """How many sandboxes have all of these labels."""
-        request = box.ListSandboxesRequest(labels=_texts("labels", labels), page_size=1)
-        return int((await _client(client, server, key)._call(SandboxServiceStub, "ListSandboxes", request)).total_size)
-
-    async def run(
-        self,
-        command: str | Sequence[str],
-        *,
-        env: Mapping[str, str] | None = None,
-        cwd: str = "",
-        user: str = "",
-        stdin: str | bytes = b"",
-        timeout: Seconds | None = None,
-        shell: str = "",
-        check: bool = False,
-    ) -> Result:
-        """Runs a command without a session: nothing of it stays. A text is run by a shell; a list is a program and its arguments,
-        exactly as given. `check=True` raises CommandFailed for all but exit code 0."""
-        return await self._run(command, env=env, cwd=cwd, user=user, stdin=stdin, timeout=timeout, shell=shell, check=check)
+    run = AsyncRuns._execute
 
     async def session(
         self,
@@ -211,11 +164,16 @@ class AsyncSandbox(AsyncRuns):
         login: bool = False,
         close_on_exit: bool = False,
     ) -> AsyncSession:
-        """Opens a shell that stays. `shell` is a path (default: the sandbox's); `login` reads the user's start-up files."""
+        """Opens a shell that stays.
+
+        `shell` is the path or name of a POSIX shell in the sandbox (default `/bin/sh`), `env` is added to the environment of the
+        sandbox, and `cwd` is where it begins. `login` reads the user's start-up files. When the shell ends, by `exit` say,
+        another one takes its place with its state; with `close_on_exit` the session ends with it.
+        """
         request = pb.CreateSessionRequest(
             sandbox_id=self.sandbox_id,
             shell=shell,
-            env=_texts("env", env),
+            env=texts("env", env),
             working_directory=cwd,
             user=user,
             login=login,
@@ -251,7 +209,7 @@ class AsyncSandbox(AsyncRuns):
 
     async def set_labels(self, labels: Mapping[str, str]) -> Info:
         """Gives it these labels in the place of all that it has."""
-        return await self._update(["labels"], labels=_texts("labels", labels))
+        return await self._update(["labels"], labels=texts("labels", labels))
 
     async def extend(self, ttl: Seconds) -> Info:
         """Lets it live for this long from now on."""
@@ -292,15 +250,10 @@ class AsyncSandbox(AsyncRuns):
                     yield Info._of(message.sandbox)
         except grpc.RpcError as error:
             raise from_rpc(error) from None
+        finally:
+            stream.cancel()
 
     async def delete(self) -> None:
         """Deletes it with all that runs in it. One that is gone already is deleted."""
         request = box.DeleteSandboxRequest(sandbox_id=self.sandbox_id)
         await self._client._call(SandboxServiceStub, "DeleteSandbox", request, gone_is_done=True)
-
-
-def _texts(field: str, values: Mapping[str, str] | None) -> dict[str, str]:
-    for name, value in (values or {}).items():
-        if not isinstance(name, str) or not isinstance(value, str):
-            raise TypeError(f"{field}[{name!r}] is {value!r}: names and values are texts")
-    return dict(values or {})

@@ -12,6 +12,9 @@ import grpc
 Queue = queue.Queue
 sleep = time.sleep
 
+# How a call may end that was cancelled here: by close(), or because what it was to send could not be read.
+CALL_ENDS: tuple[type[BaseException], ...] = (grpc.RpcError,)
+
 
 def open_channel(address: str, credentials: grpc.ChannelCredentials | None, options: list[tuple[str, Any]]) -> grpc.Channel:
     """A connection."""
