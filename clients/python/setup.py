@@ -1,11 +1,24 @@
-"""Makes the stubs of the proto files, and the synchronous twin of what is written once as asynchronous."""
+"""Makes the stubs of the proto files, the synchronous twin of what is written once as asynchronous, and wheels with the program.
 
+`SANDSHELL_BUNDLE=PATH pip wheel --no-deps clients/python` packs the static program at PATH, for whoever installs the wheel to
+have it on the PATH. Without the variable the wheel is Python alone.
+"""
+
+import os
 import pathlib
+import shutil
+import struct
 import sys
 
 from setuptools import setup
+from setuptools.command.bdist_wheel import bdist_wheel
+from setuptools.dist import Distribution
 
 HERE = pathlib.Path(__file__).resolve().parent
+PROGRAM = os.environ.get("SANDSHELL_BUNDLE", "")
+
+# e_machine of an ELF file, and what wheels call that. The program is static, so any C library will do.
+MACHINES = {62: "x86_64", 183: "aarch64"}
 
 
 def generate() -> None:
@@ -28,7 +41,33 @@ def generate() -> None:
     make_sync.write()
 
 
+class PackProgram(Distribution().get_command_class("build_scripts")):
+    """Takes the program as it is: it is no script with a first line."""
+
+    def copy_scripts(self):
+        self.mkpath(self.build_dir)
+        target = pathlib.Path(self.build_dir) / "sandshell"
+        shutil.copyfile(PROGRAM, target)
+        target.chmod(0o755)
+        return [str(target)], [str(target)]
+
+
+class PlatformWheel(bdist_wheel):
+    """A wheel for any Python, but for the processor of the program."""
+
+    def get_tag(self):
+        with open(PROGRAM, "rb") as file:
+            head = file.read(20)
+        machine = MACHINES.get(struct.unpack_from("<H", head, 18)[0]) if head[:5] == b"\x7fELF\x02" else None
+        if machine is None:
+            raise SystemExit(f"{PROGRAM} is no program for one of {', '.join(MACHINES.values())}")
+        return "py3", "none", f"manylinux_2_17_{machine}.musllinux_1_1_{machine}"
+
+
 # Before setuptools looks which packages there are.
 generate()
 if sys.argv[1:] != ["generate"]:
-    setup()
+    if PROGRAM:
+        setup(scripts=["sandshell"], cmdclass={"build_scripts": PackProgram, "bdist_wheel": PlatformWheel})
+    else:
+        setup()

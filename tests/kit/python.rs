@@ -4,6 +4,9 @@ use std::{path::PathBuf, process::Command, sync::LazyLock};
 
 const REQUIREMENTS: &str = include_str!("../python/requirements.txt");
 
+/// As in `clients/python/pyproject.toml`.
+const NEEDED_BY_THE_CLIENT: [&str; 3] = ["grpcio==1.85.1", "googleapis-common-protos==1.76.0", "pathspec==1.1.1"];
+
 /// Runs a script of `tests/python` with these arguments; fails with all it said when it does.
 pub fn run_script(script: &str, arguments: &[&str]) -> String {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
@@ -41,6 +44,11 @@ static ENVIRONMENT: LazyLock<PathBuf> = LazyLock::new(|| {
     let mut pip = Command::new(root.join("bin/pip"));
     pip.args(["install", "--quiet", "--disable-pip-version-check"]).args(REQUIREMENTS.lines());
     run(pip);
+    // What the client needs, as files: its wheel is tried in an environment that has nothing.
+    let mut wheels = Command::new(root.join("bin/pip"));
+    wheels.args(["download", "--quiet", "--disable-pip-version-check", "--only-binary", ":all:", "--dest"]);
+    wheels.arg(root.join("wheels")).args(NEEDED_BY_THE_CLIENT);
+    run(wheels);
     std::fs::write(&installed, REQUIREMENTS).expect("a note of what was installed");
     root
 });

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import importlib.metadata
 import os
 import re
 import shutil
@@ -35,8 +37,7 @@ def program() -> str:
     named = os.environ.get("SANDSHELL_PROGRAM")
     if named:
         return named
-    packaged = os.path.join(os.path.dirname(__file__), "bin", "sandshell")
-    found = packaged if os.access(packaged, os.X_OK) else shutil.which("sandshell")
+    found = _packaged() or shutil.which("sandshell")
     if found is None:
         raise Unavailable(
             "no server is named and there is no program to start one: name a server (server= or SANDSHELL_SERVER), or put"
@@ -44,6 +45,19 @@ def program() -> str:
             reason="NO_SERVER",
         )
     return found
+
+
+def _packaged() -> str | None:
+    """The program that a platform wheel has brought, wherever the installer puts programs."""
+    try:
+        files = importlib.metadata.files("sandshell") or []
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    for file in files:
+        if file.name == "sandshell" and file.parent.name == "bin":
+            path = str(file.locate())
+            return path if os.access(path, os.X_OK) else None
+    return None
 
 
 def private() -> str:
@@ -91,7 +105,5 @@ def _closed_at_exit() -> None:
         except subprocess.TimeoutExpired:
             print("sandshell: the private server takes long to end", file=sys.stderr)
 
-
-import atexit  # noqa: E402
 
 atexit.register(_closed_at_exit)
