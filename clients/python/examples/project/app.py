@@ -1,0 +1,3 @@
+import os
+
+print("debug" if os.environ.get("DEBUG") == "1" else "quiet")

@@ -1,0 +1,3 @@
+const shout = require("shout");
+
+module.exports = () => shout("hello");

@@ -1,0 +1,2 @@
+require("assert").strictEqual(require("..")(), "HELLO!");
+console.log("1 test passed");

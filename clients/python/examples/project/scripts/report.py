@@ -1,0 +1,3 @@
+import pathlib
+
+print(f"{len(list(pathlib.Path(__file__).parent.parent.glob('*.py')))} programs")

@@ -1,0 +1,8 @@
+import unittest
+
+import greet
+
+
+class Greets(unittest.TestCase):
+    def test_greets(self):
+        self.assertEqual(greet.greet("you"), "hello, you")
