@@ -4,8 +4,8 @@ use std::{path::PathBuf, process::Command, sync::LazyLock};
 
 const REQUIREMENTS: &str = include_str!("../python/requirements.txt");
 
-/// As in `clients/python/pyproject.toml`.
-const NEEDED_BY_THE_CLIENT: [&str; 3] = ["grpcio==1.85.1", "googleapis-common-protos==1.76.0", "pathspec==1.1.1"];
+/// What `clients/python/pyproject.toml` names.
+const NEEDED_BY_THE_CLIENT: [&str; 3] = ["grpcio==", "googleapis-common-protos==", "pathspec=="];
 
 /// Runs a script of `tests/python` with these arguments; fails with all it said when it does.
 pub fn run_script(script: &str, arguments: &[&str]) -> String {
@@ -47,7 +47,8 @@ static ENVIRONMENT: LazyLock<PathBuf> = LazyLock::new(|| {
     // What the client needs, as files: its wheel is tried in an environment that has nothing.
     let mut wheels = Command::new(root.join("bin/pip"));
     wheels.args(["download", "--quiet", "--disable-pip-version-check", "--only-binary", ":all:", "--dest"]);
-    wheels.arg(root.join("wheels")).args(NEEDED_BY_THE_CLIENT);
+    wheels.arg(root.join("wheels"));
+    wheels.args(REQUIREMENTS.lines().filter(|line| NEEDED_BY_THE_CLIENT.iter().any(|name| line.starts_with(name))));
     run(wheels);
     std::fs::write(&installed, REQUIREMENTS).expect("a note of what was installed");
     root
