@@ -15,6 +15,7 @@ mod files;
 mod list;
 mod neighbours;
 mod processes;
+mod python;
 mod report;
 mod server;
 mod streaming;
@@ -48,6 +49,9 @@ async fn main() {
     }
     if options.wants("files") {
         files::measure(&server, &options, &mut table).await;
+    }
+    if options.wants("python") {
+        python::measure(&server, &options, &mut table).await;
     }
     if options.wants("neighbours") {
         neighbours::measure(&server, &options, &mut table).await;

@@ -87,6 +87,10 @@ impl Server {
         Client::connect(&self.access).await
     }
 
+    pub(crate) fn url(&self) -> &str {
+        &self.access.url
+    }
+
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
