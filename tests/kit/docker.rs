@@ -51,7 +51,7 @@ pub fn shared_docker() -> &'static Docker {
 
 /// The server with sandboxes on that daemon that most tests share.
 pub fn shared_server() -> &'static Server {
-    static SHARED: LazyLock<Server> = LazyLock::new(|| Server::start(shared_docker().options()));
+    static SHARED: LazyLock<Server> = LazyLock::new(|| Server::start(shared_docker().options()).until_exit());
     &SHARED
 }
 

@@ -12,7 +12,7 @@ use std::{
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
-    sync::{Arc, LazyLock, Mutex, mpsc},
+    sync::{Arc, LazyLock, Mutex, Once, mpsc},
     thread,
 };
 use tonic::transport::{Channel, Endpoint};
@@ -66,13 +66,50 @@ pub struct Clients {
     pub channel: Channel,
 }
 
-/// The server that most tests share. A static is never dropped, so it ends by its parent-death signal.
+/// The server that most tests share.
 pub fn shared() -> &'static Server {
-    static SHARED: LazyLock<Server> = LazyLock::new(|| Server::start(Options::default()));
+    static SHARED: LazyLock<Server> = LazyLock::new(|| Server::start(Options::default()).until_exit());
     &SHARED
 }
 
+/// What a static leaves, which is never dropped: directories that go when this process ends, some with the server in them.
+static LEFT: Mutex<Vec<(Option<u32>, PathBuf)>> = Mutex::new(Vec::new());
+
+/// Has a directory removed at the end of this process, after its server has been told to stop.
+fn remove_at_exit(server: Option<u32>, directory: &Path) {
+    static ONCE: Once = Once::new();
+    // SAFETY: the function takes nothing, returns, and is there as long as this program.
+    ONCE.call_once(|| assert_eq!(unsafe { libc::atexit(clean_up) }, 0));
+    LEFT.lock().unwrap().push((server, directory.to_owned()));
+}
+
+extern "C" fn clean_up() {
+    let Ok(left) = LEFT.lock() else { return };
+    left.iter().filter_map(|(server, _)| *server).for_each(|server| host::signal(server, libc::SIGTERM));
+    for (server, directory) in &*left {
+        let has_ended = server.is_none_or(|server| {
+            let server = rustix::process::Pid::from_raw(server as i32);
+            ask_until(USUAL, || match rustix::process::waitpid(server, rustix::process::WaitOptions::NOHANG) {
+                Ok(None) => None,
+                _ => Some(()),
+            })
+            .is_some()
+        });
+        if has_ended {
+            let _ = std::fs::remove_dir_all(directory);
+        }
+    }
+}
+
 impl Server {
+    /// For a static: ends with this process, and its data too.
+    pub fn until_exit(self) -> Self {
+        if let Some(own) = &self._own {
+            remove_at_exit(Some(self.pid()), own.path());
+        }
+        self
+    }
+
     /// Starts one and waits until it says that it listens.
     pub fn start(options: Options) -> Self {
         match Self::try_start(options) {
@@ -264,6 +301,7 @@ fn binary_for_everyone() -> PathBuf {
     static COPY: LazyLock<tempfile::TempDir> = LazyLock::new(|| {
         use std::os::unix::fs::PermissionsExt;
         let dir = tempfile::Builder::new().permissions(std::fs::Permissions::from_mode(0o755)).tempdir().unwrap();
+        remove_at_exit(None, dir.path());
         std::fs::copy(BINARY, dir.path().join("sandshell")).expect("a copy of the program");
         dir
     });
