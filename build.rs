@@ -14,7 +14,8 @@ const PROTOS: &[&str] = &[
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=proto");
-    let descriptors = protox::compile(PROTOS, ["proto"])?;
+    println!("cargo:rerun-if-changed=proto-agent");
+    let descriptors = protox::compile(PROTOS, ["proto", "proto-agent"])?;
     let out = PathBuf::from(env::var("OUT_DIR")?);
     // Reflection shows only what clients may call: the agent's private service stays out of it.
     let mut public = descriptors.clone();

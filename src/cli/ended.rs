@@ -3,6 +3,7 @@
 use super::{
     error::CliError,
     follow::End,
+    overview::word,
     table,
     terminal::{Collected, Outputs},
 };
@@ -40,7 +41,7 @@ fn as_json(sandbox_id: &str, command_id: &str, exited: Option<&Exited>, printed:
         "command_id": command_id,
         "exit_code": exited.map(|exited| exited.exit_code),
         "signal": exited.map(|exited| exited.signal),
-        "reason": exited.map(|exited| exited.reason().as_str_name().to_ascii_lowercase()),
+        "reason": exited.map(|exited| word(exited.reason().as_str_name(), "REASON_")),
         "duration_seconds": duration.map(|duration| duration.as_secs_f64()),
         "working_directory": exited.map(|exited| exited.working_directory.as_str()),
         "shell_exited": exited.map(|exited| exited.shell_exited),

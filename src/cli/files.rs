@@ -4,6 +4,7 @@ use super::{
     client::{Client, Remote},
     error::CliError,
     log::{self, LogFormat},
+    overview::word,
     progress::Progress,
     table::{self, Table},
     trees::{self, Wanted},
@@ -171,7 +172,7 @@ fn letter(file: &File) -> char {
 }
 
 fn as_json(file: &File) -> Value {
-    let kind = file.r#type().as_str_name().trim_start_matches("TYPE_").to_lowercase();
+    let kind = word(file.r#type().as_str_name(), "TYPE_");
     let modified = file.modify_time.and_then(|time| SystemTime::try_from(time).ok()).map(table::time);
     json!({
         "path": file.path,

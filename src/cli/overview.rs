@@ -88,7 +88,7 @@ fn add(table: &mut Table<4>, Branch { sandbox, sessions }: Branch) {
     if !sandbox.end_message.is_empty() {
         what.push(sandbox.end_message.clone());
     }
-    let state = word(sandbox.state().as_str_name());
+    let state = word(sandbox.state().as_str_name(), "STATE_");
     table.add([sandbox.sandbox_id, state, time(sandbox.create_time), one_line(&what.join("  "))]);
     let sessions = match sessions {
         Ok(sessions) => sessions,
@@ -102,10 +102,10 @@ fn add(table: &mut Table<4>, Branch { sandbox, sessions }: Branch) {
         if session.queued_commands > 0 {
             what += &format!(", {} commands wait", session.queued_commands);
         }
-        let state = word(session.state().as_str_name());
+        let state = word(session.state().as_str_name(), "STATE_");
         table.add([format!("  {}", session.session_id), state, time(session.create_time), one_line(&what)]);
         if let Some(command) = running {
-            let state = word(command.state().as_str_name());
+            let state = word(command.state().as_str_name(), "STATE_");
             let text = one_line(&text(&command));
             table.add([format!("    {}", command.command_id), state, time(command.start_time), text]);
         }
@@ -117,7 +117,7 @@ fn as_json(Branch { sandbox, sessions }: Branch) -> Value {
     let sessions = sessions.ok().map(|sessions| sessions.into_iter().map(leaf_as_json).collect::<Value>());
     json!({
         "sandbox_id": sandbox.sandbox_id,
-        "state": word(sandbox.state().as_str_name()),
+        "state": word(sandbox.state().as_str_name(), "STATE_"),
         "image": sandbox.image,
         "runtime": sandbox.runtime,
         "labels": sandbox.labels,
@@ -133,7 +133,7 @@ fn as_json(Branch { sandbox, sessions }: Branch) -> Value {
 fn leaf_as_json(Leaf { session, running }: Leaf) -> Value {
     json!({
         "session_id": session.session_id,
-        "state": word(session.state().as_str_name()),
+        "state": word(session.state().as_str_name(), "STATE_"),
         "shell": session.shell,
         "working_directory": session.working_directory,
         "generation": session.generation,
@@ -141,7 +141,7 @@ fn leaf_as_json(Leaf { session, running }: Leaf) -> Value {
         "queued_commands": session.queued_commands,
         "running_command": running.map(|command| json!({
             "command_id": command.command_id,
-            "state": word(command.state().as_str_name()),
+            "state": word(command.state().as_str_name(), "STATE_"),
             "command": text(&command),
             "start_time": command.start_time.map(|time| time.to_string()),
         })),
@@ -161,8 +161,9 @@ fn labels(sandbox: &v1::Sandbox) -> Vec<(&String, &String)> {
 }
 
 /// `STATE_RUNNING` as people write it.
-fn word(name: &str) -> String {
-    name.trim_start_matches("STATE_").to_lowercase()
+/// The name of an enum's value as people read it.
+pub(super) fn word(name: &str, prefix: &str) -> String {
+    name.trim_start_matches(prefix).to_lowercase()
 }
 
 fn time(time: Option<prost_types::Timestamp>) -> String {

@@ -1,6 +1,10 @@
 //! Python clients: a virtual environment with grpc, and scripts in `tests/python`.
 
-use std::{path::PathBuf, process::Command, sync::LazyLock};
+use std::{
+    path::PathBuf,
+    process::{Command, Output},
+    sync::LazyLock,
+};
 
 const REQUIREMENTS: &str = include_str!("../python/requirements.txt");
 
@@ -26,6 +30,12 @@ pub fn test_client(server: &str, program: &str) -> String {
     };
     python(&["setup.py", "generate"]);
     python(&["-m", "pytest", "-q", "-p", "no:cacheprovider", "tests"])
+}
+
+/// The program `grpcurl`, which comes as a Python package.
+pub fn grpcurl(arguments: &[String]) -> Output {
+    let mut command = Command::new(ENVIRONMENT.join("bin/grpcurl"));
+    command.args(arguments).output().unwrap_or_else(|e| panic!("cannot start {command:?}: {e}"))
 }
 
 /// Made once, by `./test` or here.

@@ -29,7 +29,7 @@ class Exec:
         self.pb, self.requests = pb, queue.Queue()
         self.send(start=pb.ExecStart(**start))
         self.call = stub.Exec(iter(self.requests.get, None), timeout=60)
-        self.out = {pb.STDOUT: b"", pb.STDERR: b"", pb.TERMINAL: b""}
+        self.out = {pb.STREAM_STDOUT: b"", pb.STREAM_STDERR: b"", pb.STREAM_TERMINAL: b""}
         self.exited = self.command_id = None
 
     def send(self, **request):
@@ -77,39 +77,39 @@ def main(address, sandbox_pb, sandbox_grpc, pb, session_grpc):
 
     # Output comes while the command runs.
     live = Exec(stub, pb, command="echo first; sleep 1; echo second", **target)
-    live.until(lambda: live.out[pb.STDOUT] == b"first\n")
+    live.until(lambda: live.out[pb.STREAM_STDOUT] == b"first\n")
     came = time.monotonic()
     live.finish()
     assert time.monotonic() - came > 0.5, "`first` did not come before `second`"
-    assert live.out[pb.STDOUT] == b"first\nsecond\n"
+    assert live.out[pb.STREAM_STDOUT] == b"first\nsecond\n"
 
     # Input, and a conversation.
     talk = Exec(stub, pb, command="cat", stdin=True, **target)
     for piece in (b"one\n", b"two\n"):
         talk.send(stdin=piece)
-        talk.until(lambda: talk.out[pb.STDOUT].endswith(piece))
+        talk.until(lambda: talk.out[pb.STREAM_STDOUT].endswith(piece))
     talk.send(close_stdin=pb.CloseStdin())
     assert talk.finish().exit_code == 0
 
     # A terminal.
     term = Exec(stub, pb, command="stty size; read x; echo got $x", pty=pb.Pty(size=pb.TerminalSize(rows=30, columns=90)), **target)
-    term.until(lambda: b"30 90" in term.out[pb.TERMINAL])
+    term.until(lambda: b"30 90" in term.out[pb.STREAM_TERMINAL])
     term.send(stdin=b"yes\r")
-    term.until(lambda: b"got yes" in term.out[pb.TERMINAL])
+    term.until(lambda: b"got yes" in term.out[pb.STREAM_TERMINAL])
     assert term.finish().exit_code == 0
 
     # Interrupted, and alive.
     long = Exec(stub, pb, command="echo up; sleep 1000; echo no", **target)
-    long.until(lambda: long.out[pb.STDOUT] == b"up\n")
+    long.until(lambda: long.out[pb.STREAM_STDOUT] == b"up\n")
     long.send(signal=2)
     assert long.finish().reason == Reason.SIGNALED
     assert run("echo alive").stdout == b"alive\n"
 
     # The stream is lost; the command is not.
     lost = Exec(stub, pb, command="seq 1 300000", **target)
-    lost.until(lambda: len(lost.out[pb.STDOUT]) > 100_000)
+    lost.until(lambda: len(lost.out[pb.STREAM_STDOUT]) > 100_000)
     lost.call.cancel()
-    got, exited = lost.out[pb.STDOUT], None
+    got, exited = lost.out[pb.STREAM_STDOUT], None
     for response in stub.Attach(pb.AttachRequest(command_id=lost.command_id, stdout_offset=len(got)), timeout=60):
         if response.WhichOneof("response") == "output":
             got += response.output.data

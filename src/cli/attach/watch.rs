@@ -6,6 +6,7 @@ use super::super::{
     follow::{End, exit_code, follow_from},
     logs,
     overview::text,
+    overview::word,
     terminal::Outputs,
 };
 use crate::api::v1::{
@@ -115,7 +116,7 @@ async fn show(sessions: &mut Sessions, command: Command, json: bool) -> Result<O
             eprintln!("sandshell: {id} has ended with exit code {}", exited.exit_code);
         }
         End::Exited(exited) => {
-            let reason = exited.reason().as_str_name().to_ascii_lowercase().replace('_', " ");
+            let reason = word(exited.reason().as_str_name(), "REASON_").replace('_', " ");
             eprintln!("sandshell: {id} has ended with exit code {} ({reason})", exited.exit_code);
         }
         End::SoFar => {}
