@@ -34,8 +34,8 @@ def text() -> str:
     parts.append("## Running commands\n\nIn a session, or without one in a sandbox.\n")
     parts += method("session.exec, sandbox.run", Runs._execute)
     parts += method("session.start, sandbox.start", Runs.start)
-    for cls in (sandshell.Command, sandshell.Files, sandshell.Watch, sandshell.Code, sandshell.Listing, sandshell.Client):
-        parts += class_of(cls)
+    for name in ("Command", "Files", "Watch", "Code", "Listing", "Samples", "Client"):
+        parts += class_of(getattr(sandshell, name))
     parts.append("## Results\n")
     parts += data_classes(pathlib.Path(results.__file__).read_text())
     parts.append("## Errors\n")
@@ -48,8 +48,8 @@ def text() -> str:
 def class_of(cls: Any, hidden: Any = None) -> Iterator[str]:
     """A class with its public methods."""
     yield f"## {cls.__name__}\n\n{inspect.getdoc(cls)}\n"
-    if "__init__" in vars(cls) and cls.__name__ == "Client":
-        yield from method("Client", cls.__init__)
+    if "__init__" in vars(cls) and cls.__name__ in ("Client", "Samples"):
+        yield from method(cls.__name__, cls.__init__)
     for owner in reversed(cls.__mro__):
         for name, member in vars(owner).items():
             if owner not in (object, hidden) and not name.startswith("_") and getattr(hidden, "_execute", None) is not member:

@@ -26,13 +26,13 @@ def server() -> str:
 class Server:
     """A server for one test, which may ill-treat it."""
 
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
+    def __init__(self, directory: Path, *options: str) -> None:
+        self.directory, self.options = directory, options
         self.port = 0
         self.start()
 
     def start(self) -> None:
-        arguments = ["serve", "--listen", f"127.0.0.1:{self.port}", "--data-dir", str(self.directory)]
+        arguments = ["serve", "--listen", f"127.0.0.1:{self.port}", "--data-dir", str(self.directory), *self.options]
         self.process = subprocess.Popen(
             [os.environ["SANDSHELL_PROGRAM"], *arguments],
             stdout=subprocess.PIPE,
@@ -66,6 +66,15 @@ class Server:
 def own_server(tmp_path: Path) -> Iterator[Server]:
     server = Server(tmp_path / "data")
     yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A server that has the samples of `examples/datasets`."""
+    datasets = Path(__file__).resolve().parent.parent.parent.parent / "examples/datasets"
+    server = Server(tmp_path_factory.mktemp("catalogue") / "data", "--catalog", str(datasets), "--ephemeral")
+    yield server.address
     server.stop()
 
 

@@ -25,9 +25,12 @@ def run(program: str, server: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, program], cwd=EXAMPLES, env=env, capture_output=True, text=True, timeout=3 * LIMIT)
 
 
-def test_every_program_of_the_guides_runs_to_its_end(server: str) -> None:
+def test_every_program_of_the_guides_runs_to_its_end(server: str, catalogue: str) -> None:
+    def one(program: str) -> tuple[str, subprocess.CompletedProcess[str]]:
+        return program, run(program, catalogue if program.startswith("codeset/") else server)
+
     with ThreadPoolExecutor(3) as pool:
-        done = list(pool.map(lambda program: (program, run(program, server)), programs()))
+        done = list(pool.map(one, programs()))
     failed = [f"{program} ended with {it.returncode}\n{it.stdout}{it.stderr}" for program, it in done if it.returncode != 0]
     assert not failed, "\n\n".join(failed)
 

@@ -15,6 +15,7 @@ from ._async.code import AsyncCode
 from ._async.command import AsyncCommand
 from ._async.files import AsyncFiles
 from ._async.listing import AsyncListing
+from ._async.samples import AsyncSamples
 from ._async.sandbox import AsyncSandbox
 from ._async.session import AsyncSession
 from ._async.watch import AsyncWatch
@@ -23,6 +24,7 @@ from ._sync.code import Code
 from ._sync.command import Command
 from ._sync.files import Files
 from ._sync.listing import Listing
+from ._sync.samples import Samples
 from ._sync.sandbox import Sandbox
 from ._sync.session import Session
 from ._sync.watch import Watch
@@ -43,6 +45,7 @@ from .errors import (
 from .results import (
     CodeError,
     CodeResult,
+    Dataset,
     Downloaded,
     File,
     FileChange,
@@ -53,6 +56,7 @@ from .results import (
     Page,
     Progress,
     Result,
+    Sample,
     Stats,
     Uploaded,
 )
@@ -64,6 +68,7 @@ __all__ = [
     "AsyncCommand",
     "AsyncFiles",
     "AsyncListing",
+    "AsyncSamples",
     "AsyncSandbox",
     "AsyncSession",
     "AsyncWatch",
@@ -74,6 +79,7 @@ __all__ = [
     "CodeResult",
     "Command",
     "CommandFailed",
+    "Dataset",
     "DeadlineExceeded",
     "Downloaded",
     "FailedPrecondition",
@@ -92,6 +98,8 @@ __all__ = [
     "Progress",
     "ResourceExhausted",
     "Result",
+    "Sample",
+    "Samples",
     "Sandbox",
     "SandshellError",
     "Session",

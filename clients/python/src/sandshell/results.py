@@ -283,6 +283,62 @@ class Stats:
     commands: int
 
 
+@dataclass(frozen=True)
+class Dataset:
+    """A set of samples."""
+
+    name: str
+    title: str
+    description: str
+    sample_count: int
+    languages: dict[str, int]
+    """How many samples there are in each programming language."""
+
+    @classmethod
+    def _of(cls, dataset: Any) -> Dataset:
+        return cls(dataset.name, dataset.title, dataset.description, dataset.sample_count, dict(dataset.languages))
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A code base and a task."""
+
+    dataset: str
+    sample_id: str
+    title: str
+    language: str
+    tags: tuple[str, ...]
+    image: str
+    version: str
+    description: str
+    """The task, as Markdown. Empty in lists."""
+    setup: tuple[str, ...]
+    """Shell commands that prepare the code base."""
+    verification_timeout: float
+    """How long its verification may take, in seconds."""
+    protected_paths: tuple[str, ...]
+    """Paths whose changes do not count in a verification, in patterns as a `.gitignore` has them."""
+    fingerprint: str
+    """Changes whenever a file of the sample does."""
+
+    @classmethod
+    def _of(cls, sample: Any) -> Sample:
+        return cls(
+            dataset=sample.dataset,
+            sample_id=sample.sample_id,
+            title=sample.title,
+            language=sample.language,
+            tags=tuple(sample.tags),
+            image=sample.image,
+            version=sample.version,
+            description=sample.description,
+            setup=tuple(sample.setup),
+            verification_timeout=sample.verification_timeout.seconds + sample.verification_timeout.nanos / 1e9,
+            protected_paths=tuple(sample.protected_paths),
+            fingerprint=sample.fingerprint,
+        )
+
+
 @dataclass
 class _Collected:
     """Outputs that gather."""

@@ -16,6 +16,7 @@ from conftest import LIMIT, Proxy, Server
 
 from sandshell import (
     AsyncClient,
+    AsyncSamples,
     AsyncSandbox,
     Cancelled,
     CommandFailed,
@@ -284,6 +285,22 @@ async def test_code_keeps_its_variables(server: str) -> None:
         assert await sandbox.code.contexts() == ["c"] and "python" in await sandbox.code.languages()
         await sandbox.code.delete_context("c")
         assert await sandbox.code.contexts() == []
+
+
+@scenario
+async def test_samples_are_found(catalogue: str) -> None:
+    samples = AsyncSamples(catalogue)
+    (dataset,) = [dataset async for dataset in samples.datasets()]
+    found = [sample async for sample in samples.list(dataset.name)]
+    assert dataset.sample_count == len(found) > 3 and sum(dataset.languages.values()) == len(found)
+    one = [sample async for sample in samples.list(language="python", text=found[0].title)] or found
+    sample = await samples.get(one[0].sample_id)
+    assert (sample.sample_id, sample.title, sample.dataset) == (one[0].sample_id, one[0].title, dataset.name)
+    assert sample.description and not one[0].description and sample.verification_timeout > 0 and sample.fingerprint
+    with pytest.raises(NotFound) as missing:
+        await samples.get("none", dataset.name)
+    assert missing.value.reason == "SAMPLE_NOT_FOUND"
+    assert [sample async for sample in samples.list(tags=["no-such-tag"])] == []
 
 
 def _project(at: Path) -> Path:

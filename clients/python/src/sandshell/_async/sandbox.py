@@ -20,20 +20,7 @@ from .files import AsyncFiles
 from .listing import AsyncListing, texts
 from .running import AsyncRuns, duration
 from .session import AsyncSession
-
-_shared: AsyncClient | None = None
-
-
-def _client(client: AsyncClient | None, server: str | None, key: str | None) -> AsyncClient:
-    """The client that is given, one for the server that is named, or the one that all others share."""
-    global _shared
-    if client is not None:
-        return client
-    if server is not None or key is not None:
-        return AsyncClient(server, key=key)
-    if _shared is None:
-        _shared = AsyncClient()
-    return _shared
+from .shared import client_of
 
 
 class AsyncSandbox(AsyncRuns):
@@ -100,7 +87,7 @@ class AsyncSandbox(AsyncRuns):
         )
         if host_network:
             request.network.mode = box.Network.MODE_HOST
-        client = _client(client, server, key)
+        client = client_of(client, server, key)
         return cls(client, await client._call(SandboxServiceStub, "CreateSandbox", request))
 
     @classmethod
@@ -134,7 +121,7 @@ class AsyncSandbox(AsyncRuns):
         cls, sandbox_id: str, *, server: str | None = None, key: str | None = None, client: AsyncClient | None = None
     ) -> AsyncSandbox:
         """A sandbox that is there; NotFound if it is not."""
-        client = _client(client, server, key)
+        client = client_of(client, server, key)
         return cls(client, await client._call(SandboxServiceStub, "GetSandbox", box.GetSandboxRequest(sandbox_id=sandbox_id)))
 
     @classmethod
@@ -150,7 +137,7 @@ class AsyncSandbox(AsyncRuns):
     ) -> AsyncListing:
         """The active sandboxes that have all of these labels, oldest first. Iterate what is returned, or ask it for `total()` or
         for a `page(number)`; nothing is asked before. `page_size` is 1 to 1000, 100 if none is given."""
-        return AsyncListing(_client(client, server, key), texts("labels", labels), page_size, page_token)
+        return AsyncListing(client_of(client, server, key), texts("labels", labels), page_size, page_token)
 
     run = AsyncRuns._execute
 
