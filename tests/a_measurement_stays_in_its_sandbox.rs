@@ -1,13 +1,18 @@
 //! What a sandbox uses is measured from outside, while the sandbox changes its files as it likes: nothing else is counted, and
 //! nobody else has to wait for it.
 
-use crate::kit::{Options, Runtime, Sandbox, Server, create_sandbox, host, v1, within};
+use crate::kit::{Options, Sandbox, Server, create_sandbox, host, v1, within};
 use futures_util::future::join_all;
 use std::sync::{
     Arc,
     atomic::{AtomicBool, Ordering},
 };
 use v1::{CreateSandboxRequest, GetSandboxStatsRequest};
+
+/// A server that has to count files: where sandboxes have no limits of disks, nobody else does.
+fn counting() -> Options {
+    Options { args: vec!["--max-pool-bytes".to_owned(), "0".to_owned()], ..Options::default() }
+}
 
 async fn disk_bytes(sandbox: &Sandbox) -> Option<i64> {
     let request = GetSandboxStatsRequest { sandbox_id: sandbox.id.clone() };
@@ -38,7 +43,8 @@ while True:
 
 #[tokio::test]
 async fn links_lead_nowhere() {
-    let sandbox = create_sandbox(Runtime::Linux.shared(), CreateSandboxRequest::default()).await;
+    let server = Server::start(counting());
+    let sandbox = create_sandbox(&server, CreateSandboxRequest::default()).await;
     let mut swapping = sandbox.session("").await.exec_text(format!("/usr/bin/python3 -c \"{SWAP}\"")).await;
     swapping.until_out("ready\n").await;
     let mut counted = 0;
@@ -63,7 +69,7 @@ open('file', 'wb').write(b'x' * (20 << 20))
 
 #[tokio::test]
 async fn files_deeper_than_any_path_count_and_go() {
-    let server = Server::start(Options::default());
+    let server = Server::start(counting());
     let sandbox = create_sandbox(&server, CreateSandboxRequest::default()).await;
     sandbox.run(&format!("/usr/bin/python3 -c \"{DEEP}\"")).await.expect("", "", 0);
     let bytes = disk_bytes(&sandbox).await.expect("they can be counted");
@@ -76,6 +82,9 @@ async fn files_deeper_than_any_path_count_and_go() {
     assert_eq!(own(), 1);
     sandbox.delete().await;
     assert_eq!(own(), 0);
+    let trash = server.data_dir().join("trash");
+    let left = || std::fs::read_dir(&trash).expect("the trash").count();
+    within::until("the end of its files", async || left() == 0).await;
 }
 
 const MANY: &str = "
@@ -91,7 +100,7 @@ const THREADS: usize = 60;
 
 #[tokio::test]
 async fn many_who_ask_at_once_hold_nobody_up() {
-    let server = Server::start(Options::default());
+    let server = Server::start(counting());
     let sandbox = create_sandbox(&server, CreateSandboxRequest::default()).await;
     sandbox.run(&format!("/usr/bin/python3 -c \"{MANY}\"")).await.expect("", "", 0);
     let (over, pid) = (Arc::new(AtomicBool::new(false)), server.pid());

@@ -23,7 +23,8 @@ crate::in_every_runtime!(
 );
 
 /// What a tree is, in one text: names, kinds, modes, times, sizes, links and contents.
-const TOLD: &str = r"find . -printf '%P %y %m %T@ %s %l %n\n' | sort; find . -type f -exec sha256sum {} + | sort -k 2";
+/// Size and links of a directory are the file system's own affair.
+const TOLD: &str = r"find . -type d -printf '%P %y %m %T@ - %l -\n' -o -printf '%P %y %m %T@ %s %l %n\n' | sort; find . -type f -exec sha256sum {} + | sort -k 2";
 
 fn told_here(top: &Path) -> String {
     let out = Command::new("sh").args(["-c", TOLD]).current_dir(top).output().unwrap();

@@ -52,6 +52,9 @@ pub(super) struct Place {
     /// Option of that runtime; may be repeated
     #[arg(long, value_name = "NAME=VALUE", value_parser = launch::runtime_option, conflicts_with = "server")]
     runtime_option: Vec<RuntimeOption>,
+    /// Whether the sandbox's files are to have a limit. A file system for it takes a tenth of a second to make.
+    #[arg(skip)]
+    pub(super) limits_disk: bool,
     /// Server to use, as http://HOST:PORT or https://HOST:PORT; without it a private one is started for the occasion
     #[arg(long, value_name = "URL", env = "SANDSHELL_SERVER")]
     pub(super) server: Option<String>,
@@ -124,6 +127,10 @@ impl Place {
         // It lives as long as this command.
         let mut policy = Policy { lifetimes: Lifetimes::unlimited(), ..Policy::default() };
         let kind = self.runtime.unwrap_or_default();
+        if kind == RuntimeKind::Linux && !self.limits_disk {
+            // An option of the user's comes later, and wins.
+            self.runtime_option.insert(0, launch::without_pool());
+        }
         let home = Home::new(kind, &self.runtime_option)?;
         let runtime = launch::start(kind, home.dir.path(), &self.runtime_option)?;
         if self.image.contains('/') && runtime.image_names() == ImageNames::Files {

@@ -1,13 +1,13 @@
 //! Options of `serve`: flags win over the configuration file, which wins over defaults.
 
-pub(super) use super::span::Span;
 use super::{
     error::CliError,
-    launch::{RuntimeKind, RuntimeOption},
+    launch::{self, RuntimeKind, RuntimeOption},
     listen::Listen,
     log::LogFormat,
     serve::Args,
 };
+pub(super) use super::{size::Bytes, span::Span};
 use crate::{
     sandbox::{Lifetimes, Policy},
     server::{AtStop, Most, Tls},
@@ -26,6 +26,9 @@ const DEFAULT_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHO
 
 /// What a client may ask for as the longest run time of a command.
 const LONGEST_COMMAND: Duration = Duration::from_secs(30 * 86_400);
+
+/// The least that a client may ask for as the limit of a sandbox's files.
+const LEAST_DISK: u64 = 1 << 20;
 
 /// All options, checked.
 #[derive(Debug)]
@@ -77,6 +80,8 @@ struct File {
     max_idle_timeout: Option<Span>,
     default_command_timeout: Option<Span>,
     max_waiting_creations: Option<usize>,
+    default_disk_bytes: Option<Bytes>,
+    max_pool_bytes: Option<Bytes>,
     log: Option<String>,
     log_format: Option<LogFormat>,
 }
@@ -128,19 +133,34 @@ impl Config {
         if command_timeout.is_some_and(|timeout| timeout > LONGEST_COMMAND) {
             mistakes.push("--default-command-timeout: must be 1s to 30d, or none".to_owned());
         }
+        let runtime = args.runtime.or(file.runtime).unwrap_or_default();
+        let mut options: Vec<_> = file.runtime_option.into_iter().flatten().chain(args.runtime_option).collect();
+        match args.max_pool_bytes.or(file.max_pool_bytes) {
+            None => {}
+            Some(_) if runtime != RuntimeKind::Linux => {
+                mistakes.push("--max-pool-bytes: only the linux runtime has a pool".to_owned());
+            }
+            Some(Bytes(Some(bytes))) => options.push(launch::pool_of(bytes)),
+            Some(Bytes(None)) => mistakes.push("--max-pool-bytes: must be a size; 0 is no pool".to_owned()),
+        }
+        let default_disk_bytes = args.default_disk_bytes.or(file.default_disk_bytes);
+        if default_disk_bytes.is_some_and(|Bytes(bytes)| bytes.is_some_and(|bytes| bytes < LEAST_DISK)) {
+            mistakes.push("--default-disk-bytes: must be 1M or more, or none".to_owned());
+        }
         let ephemeral = args.ephemeral || file.ephemeral.unwrap_or(false);
         let config = Self {
             listen,
             insecure: args.insecure || file.insecure.unwrap_or(false),
             tls,
             data_dir: data_dir.unwrap_or_default(),
-            runtime: args.runtime.or(file.runtime).unwrap_or_default(),
+            runtime,
             // Later ones win.
-            runtime_options: file.runtime_option.into_iter().flatten().chain(args.runtime_option).collect(),
+            runtime_options: options,
             database: args.database.or(file.database),
             at_stop: if ephemeral { AtStop::Delete } else { AtStop::Keep },
             policy: Policy {
                 max_sandboxes: args.max_sandboxes.or(file.max_sandboxes).unwrap_or(standard.max_sandboxes),
+                default_disk_bytes: default_disk_bytes.map_or(standard.default_disk_bytes, |bytes| bytes.0),
                 lifetimes,
                 waiting_creations: args
                     .max_waiting_creations
@@ -202,6 +222,8 @@ impl File {
             default_idle_timeout: take(&mut table, "default_idle_timeout", path, mistakes),
             max_idle_timeout: take(&mut table, "max_idle_timeout", path, mistakes),
             default_command_timeout: take(&mut table, "default_command_timeout", path, mistakes),
+            default_disk_bytes: take(&mut table, "default_disk_bytes", path, mistakes),
+            max_pool_bytes: take(&mut table, "max_pool_bytes", path, mistakes),
             max_waiting_creations: take(&mut table, "max_waiting_creations", path, mistakes),
             log: take(&mut table, "log", path, mistakes),
             log_format: take(&mut table, "log_format", path, mistakes),

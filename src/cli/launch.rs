@@ -37,6 +37,16 @@ pub(super) fn start(
     started.map_err(|error: RuntimeError| CliError::Runtime { name: name(kind), reason: error.to_string() })
 }
 
+/// The option of the `linux` runtime that keeps it from making a file system of its own.
+pub(super) fn without_pool() -> RuntimeOption {
+    pool_of(0)
+}
+
+/// The option of the `linux` runtime for how much the files of all its sandboxes may take.
+pub(super) fn pool_of(bytes: u64) -> RuntimeOption {
+    ("max-pool-bytes".to_owned(), bytes.to_string())
+}
+
 /// Open files that the server has for each sandbox.
 pub(super) fn descriptors_per_sandbox(kind: RuntimeKind) -> u64 {
     match kind {

@@ -19,7 +19,7 @@ pub(super) struct Options {
     place: Place,
     /// Existing sandbox to work in; it is not deleted afterwards
     #[arg(long, value_name = "ID", requires = "server")]
-    #[arg(conflicts_with_all = ["image", "memory", "cpus", "processes", "label", "ttl", "network"])]
+    #[arg(conflicts_with_all = ["image", "memory", "cpus", "processes", "disk", "label", "ttl", "network"])]
     sandbox: Option<String>,
     /// Memory of all processes together: bytes, or a number with K, M, G or T, such as 512M [default: 2G]
     #[arg(long, value_name = "SIZE", value_parser = size::bytes)]
@@ -30,6 +30,9 @@ pub(super) struct Options {
     /// Processes and threads at one time [default: 1024]
     #[arg(long, value_name = "N")]
     processes: Option<i64>,
+    /// Bytes of its own files, as --memory; without a server it takes root [default: the server's; without a server no limit]
+    #[arg(long, value_name = "SIZE", value_parser = size::bytes)]
+    disk: Option<i64>,
     /// Label of the sandbox, which `ps` and `rm` can select by; may be repeated
     #[arg(long, value_name = "KEY=VALUE", value_parser = size::pair)]
     label: Vec<(String, String)>,
@@ -106,6 +109,7 @@ impl Options {
         work: impl AsyncFnOnce(Work<'_>) -> Result<u8, CliError>,
     ) -> Result<ExitCode, CliError> {
         log::start(None, "error", LogFormat::Text)?;
+        self.place.limits_disk = self.disk.is_some();
         let prepared = self.place.prepare()?;
         let code = super::block_on(async {
             let mut signals = Signals::new()?;
@@ -145,7 +149,7 @@ impl Options {
             memory_bytes: self.memory,
             cpu_millis: self.cpus,
             max_processes: self.processes,
-            ..Resources::default()
+            disk_bytes: self.disk,
         };
         let mode = self.network.map(|reach| match reach {
             Reach::None => v1::network::Mode::None,

@@ -1,7 +1,7 @@
 //! `sandshell serve`: configuration, runtime, listen, say so, serve, wait for a signal, drain.
 
 use super::{
-    config::{Config, Span},
+    config::{Bytes, Config, Span},
     error::CliError,
     exposure,
     launch::{self, RuntimeKind, RuntimeOption},
@@ -71,6 +71,14 @@ pub(super) struct Args {
     /// Time after which a command ends whose client says nothing of a time-out, 30d at most [default: none]
     #[arg(long, value_name = "TIME", env = "SANDSHELL_DEFAULT_COMMAND_TIMEOUT")]
     pub(super) default_command_timeout: Option<Span>,
+    /// Limit of the files of a sandbox that does not ask for one, where they can be limited: bytes, or 512M, 10G, or none
+    /// [default: 10G]
+    #[arg(long, value_name = "SIZE")]
+    pub(super) default_disk_bytes: Option<Bytes>,
+    /// What the files of all sandboxes may take together (linux): bytes, or 100G; 0: they have no limits [default: the disk's
+    /// room, but for a reserve]
+    #[arg(long, value_name = "SIZE")]
+    pub(super) max_pool_bytes: Option<Bytes>,
     /// Creations of sandboxes that may wait for their turn [default: 256]
     #[arg(long, value_name = "N")]
     pub(super) max_waiting_creations: Option<usize>,

@@ -1,5 +1,8 @@
 //! Amounts as people write them: bytes, processors, and pairs of a name and a value.
 
+use serde::{Deserialize, Deserializer, de};
+use std::str::FromStr;
+
 /// Units of bytes, by powers of 1024.
 const UNITS: [(&str, u32); 5] = [("", 0), ("k", 1), ("m", 2), ("g", 3), ("t", 4)];
 
@@ -18,6 +21,38 @@ pub(super) fn bytes(text: &str) -> Result<i64, String> {
     let bytes = (number * 1024_f64.powi(power.cast_signed())).round();
     // As a floating point number, i64::MAX is one more than it.
     if bytes < i64::MAX as f64 { Ok(bytes as i64) } else { Err(wrong()) }
+}
+
+/// A number of bytes as an option, or `none`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Bytes(pub(super) Option<u64>);
+
+impl FromStr for Bytes {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "none" {
+            return Ok(Self(None));
+        }
+        let bytes = bytes(text).map_err(|wrong| format!("{wrong}, or none"))?;
+        Ok(Self(u64::try_from(bytes).ok()))
+    }
+}
+
+/// In a file it may be a number or a text.
+impl<'de> Deserialize<'de> for Bytes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Written {
+            Number(u64),
+            Text(String),
+        }
+        match Written::deserialize(deserializer)? {
+            Written::Number(bytes) => Ok(Self(Some(bytes))),
+            Written::Text(text) => text.parse().map_err(de::Error::custom),
+        }
+    }
 }
 
 /// Shows a number of bytes in a few characters: `12.3M`.

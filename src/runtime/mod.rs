@@ -59,6 +59,13 @@ pub trait Runtime: Send + Sync + 'static {
     /// What a sandbox uses now. `NotFound` for a sandbox that this runtime does not have.
     async fn stats(&self, sandbox_id: &str) -> Result<Usage, RuntimeError>;
 
+    /// Sets another limit of a sandbox's files. One that is lower than what they take keeps it from writing more.
+    /// `NotFound` for a sandbox that this runtime does not have.
+    async fn limit_disk(&self, _sandbox_id: &str, _bytes: u64) -> Result<(), RuntimeError> {
+        let message = format!("the {} runtime cannot change it once a sandbox was made", self.name());
+        Err(RuntimeError::NotSupported { field: "resources.disk_bytes", message })
+    }
+
     /// How the files of a sandbox differ from its image. `NotFound` for a sandbox that this runtime does not have.
     async fn changes(&self, _sandbox_id: &str, _wanted: ChangesWanted) -> Result<Changes, RuntimeError> {
         let message = format!("the {} runtime does not know what a sandbox has changed", self.name());

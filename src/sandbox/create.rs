@@ -58,7 +58,7 @@ impl Sandboxes {
         let now = self.clock().now();
         let (expire_time, idle_timeout) = lifetime::settle(new.lifetime, &self.policy().lifetimes, now)?;
         let network = self.policy().network(new.network)?;
-        let limits = policy::limits(new.limits, self.runtime().supported_limits())?;
+        let limits = policy::limits(new.limits, self.runtime().supported_limits(), self.policy().default_disk_bytes)?;
         let image = self.find_image(&new.image).await?;
         let settings = Settings { labels: new.labels.clone(), expire_time, idle_timeout };
         let details = Details {
@@ -274,7 +274,7 @@ impl Sandboxes {
         if let Some(directory) = made.working_directory {
             // Before the row says "running": a killed server takes over only what is complete.
             let about = entry.learn(directory);
-            self.store().set_sandbox_details(entry.id(), &row::details(about)?).await?;
+            self.store().set_sandbox_details(entry.id(), &row::details(&about)?).await?;
         }
         let greeting = async {
             let hello = timeout(START_TIMEOUT, entry.link.client()).await;
@@ -345,7 +345,7 @@ enum Reserved {
     Repeated(String),
 }
 
-fn from_runtime(error: RuntimeError, image: &str) -> Error {
+pub(super) fn from_runtime(error: RuntimeError, image: &str) -> Error {
     match error {
         RuntimeError::Image(hint) => {
             Error::NotFound { kind: Kind::Image, id: image.to_owned(), hint: Some(format!("; {hint}")) }

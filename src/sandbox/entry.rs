@@ -9,7 +9,7 @@ use crate::{
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, OnceLock},
+    sync::{Arc, Mutex},
     time::{Duration, SystemTime},
 };
 use tokio::{sync::watch, time::Instant};
@@ -158,8 +158,8 @@ pub(super) struct Use {
 /// A sandbox and how to reach it.
 pub struct Entry {
     pub(super) about: Arc<About>,
-    /// The same with what only became known when it was made.
-    learned: OnceLock<Arc<About>>,
+    /// The same with what became known when it was made, and the limit of its files that it has now.
+    learned: Mutex<Option<Arc<About>>>,
     status: watch::Sender<Condition>,
     usage: Mutex<Use>,
     pub(super) link: Link,
@@ -176,7 +176,7 @@ impl Entry {
     pub(super) fn new(about: About, status: Condition, link: Link) -> Self {
         Self {
             about: Arc::new(about),
-            learned: OnceLock::new(),
+            learned: Mutex::default(),
             status: watch::Sender::new(status),
             usage: Mutex::new(Use { calls: 0, commands: false, idle_since: Instant::now() }),
             link,
@@ -194,15 +194,29 @@ impl Entry {
             State::Starting | State::Running => lifetime::expire_time(&status.settings, self.usage(), clock.now()),
             State::Stopping | State::Failed | State::Abandoned | State::Gone => None,
         };
-        Sandbox { about: self.learned.get().unwrap_or(&self.about).clone(), status, expire_time }
+        Sandbox { about: self.about(), status, expire_time }
     }
 
-    /// Keeps what became known when it was made. Only the first time counts.
-    pub(super) fn learn(&self, working_directory: String) -> &About {
-        self.learned.get_or_init(|| {
-            let about = About::clone(&self.about);
-            Arc::new(About { details: Details { working_directory, ..about.details }, ..about })
-        })
+    /// What it is, with all that is known of it.
+    pub(super) fn about(&self) -> Arc<About> {
+        lock(&self.learned).as_ref().unwrap_or(&self.about).clone()
+    }
+
+    /// Keeps what became known when it was made.
+    pub(super) fn learn(&self, working_directory: String) -> Arc<About> {
+        self.know(|details| details.working_directory = working_directory)
+    }
+
+    /// Keeps the limit that its files have now.
+    pub(super) fn limited(&self, disk_bytes: u64) -> Arc<About> {
+        self.know(|details| details.limits.disk_bytes = Some(disk_bytes))
+    }
+
+    fn know(&self, change: impl FnOnce(&mut Details)) -> Arc<About> {
+        let mut learned = lock(&self.learned);
+        let mut about = About::clone(learned.as_ref().unwrap_or(&self.about));
+        change(&mut about.details);
+        learned.insert(Arc::new(about)).clone()
     }
 
     pub(super) fn id(&self) -> &str {

@@ -14,6 +14,7 @@ use std::{
 const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(3600);
 const DEFAULT_MEMORY_BYTES: u64 = 2 << 30;
 const DEFAULT_MAX_PROCESSES: u64 = 1024;
+const DEFAULT_DISK_BYTES: u64 = 10 << 30;
 
 /// What the operator allows.
 #[derive(Debug, Clone)]
@@ -26,6 +27,8 @@ pub struct Policy {
     pub allowed_images: Vec<String>,
     /// Whether a sandbox may use the host's network.
     pub allow_host_network: bool,
+    /// Bytes in the files of a sandbox that does not ask for a limit, where the runtime can limit them. `None` is no limit.
+    pub default_disk_bytes: Option<u64>,
     /// How long sandboxes live.
     pub lifetimes: Lifetimes,
     /// Sandboxes being started at the same moment; more only slow down one another.
@@ -68,6 +71,7 @@ impl Default for Policy {
             image_roots: Vec::new(),
             allowed_images: Vec::new(),
             allow_host_network: false,
+            default_disk_bytes: Some(DEFAULT_DISK_BYTES),
             lifetimes: Lifetimes::default(),
             creations_at_once: (2 * processors).max(4),
             waiting_creations: 256,
@@ -147,7 +151,7 @@ impl Policy {
 }
 
 /// The limits in force: what was asked for, and defaults that this host can enforce.
-pub(super) fn limits(wanted: Limits, can: SupportedLimits) -> Result<Limits> {
+pub(super) fn limits(wanted: Limits, can: SupportedLimits, default_disk_bytes: Option<u64>) -> Result<Limits> {
     let fields = [
         ("resources.memory_bytes", wanted.memory_bytes, can.memory),
         ("resources.cpu_millis", wanted.cpu_millis, can.cpu),
@@ -166,6 +170,7 @@ pub(super) fn limits(wanted: Limits, can: SupportedLimits) -> Result<Limits> {
     Ok(Limits {
         memory_bytes: wanted.memory_bytes.or(can.memory.then_some(DEFAULT_MEMORY_BYTES)),
         max_processes: wanted.max_processes.or(can.processes.then_some(DEFAULT_MAX_PROCESSES)),
+        disk_bytes: wanted.disk_bytes.or(default_disk_bytes.filter(|_| can.disk)),
         ..wanted
     })
 }
@@ -178,16 +183,18 @@ mod tests {
 
     #[test]
     fn defaults_are_only_what_the_host_can_enforce() {
-        let all = limits(Limits::default(), ALL).unwrap();
-        assert_eq!((all.memory_bytes, all.max_processes), (Some(2 << 30), Some(1024)));
-        let none = limits(Limits::default(), SupportedLimits::default()).unwrap();
+        let all = limits(Limits::default(), ALL, Some(5)).unwrap();
+        assert_eq!((all.memory_bytes, all.max_processes, all.disk_bytes), (Some(2 << 30), Some(1024), Some(5)));
+        let wanted = Limits { disk_bytes: Some(7), ..Limits::default() };
+        assert_eq!(limits(wanted, ALL, None).unwrap().disk_bytes, Some(7));
+        let none = limits(Limits::default(), SupportedLimits::default(), Some(5)).unwrap();
         assert_eq!(none, Limits::default());
     }
 
     #[test]
     fn a_limit_that_cannot_be_enforced_is_refused_by_name() {
         let wanted = Limits { disk_bytes: Some(1), cpu_millis: Some(1), ..Limits::default() };
-        let error = limits(wanted, SupportedLimits { disk: false, ..ALL }).unwrap_err();
+        let error = limits(wanted, SupportedLimits { disk: false, ..ALL }, None).unwrap_err();
         assert!(error.to_string().starts_with("resources.disk_bytes: "), "{error}");
     }
 

@@ -47,6 +47,9 @@ pub(super) fn update(request: v1::UpdateSandboxRequest) -> (String, Update) {
             "lifetime" => {
                 update.extend([Change::Ttl(lifetime.ttl), Change::IdleTimeout(lifetime.idle_timeout)]);
             }
+            "resources.disk_bytes" => {
+                update.push(Change::DiskBytes(sandbox.resources.map(limits).and_then(|limits| limits.disk_bytes)));
+            }
             "lifetime.ttl" => update.push(Change::Ttl(lifetime.ttl)),
             "lifetime.idle_timeout" => update.push(Change::IdleTimeout(lifetime.idle_timeout)),
             // Refused before.

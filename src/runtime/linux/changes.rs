@@ -73,8 +73,7 @@ pub(super) async fn of(
 
 /// The layers that a sandbox has.
 fn layers(layout: &Layout, record: &Record) -> Result<Vec<Mounted>, RuntimeError> {
-    let slot = record.made.slot.ok_or(RuntimeError::NotFound)?;
-    let slot = layout.slot(slot);
+    let slot = layout.layers(&record.made).ok_or(RuntimeError::NotFound)?;
     let layer = |name: &str, at: &Path, lower: PathBuf| Mounted { at: at.to_owned(), upper: slot.join(name), lower };
     if let Some(skeleton) = &record.skeleton {
         let root = layer("root", Path::new("/"), layout.skeleton(skeleton));

@@ -1,11 +1,7 @@
 //! Deleting what a sandbox wrote. Its trees may be as deep and as wide as it liked, so nothing here recurses, keeps a descriptor
 //! for each level, or reads a whole directory at once; links are never followed.
 
-use super::{
-    blocking,
-    walk::{Up, Walk},
-    wire::{Failure, Step},
-};
+use super::walk::{Up, Walk};
 use rustix::{
     fs::{AtFlags, Dir, FileType, Mode, chmodat, unlinkat},
     io::Errno,
@@ -16,13 +12,12 @@ use std::{
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
-use tokio::sync::Semaphore;
 
 /// Entries of a directory that are read before the directories among them are emptied.
 const BATCH: usize = 1000;
 
 /// How long a deletion goes on before another one gets its turn.
-const TURN: Duration = Duration::from_millis(100);
+pub(super) const TURN: Duration = Duration::from_millis(100);
 
 /// Deletes a directory and everything in it. What is already gone is no error. Nobody else may be writing there.
 pub(super) fn tree(path: &Path) -> io::Result<()> {
@@ -31,28 +26,8 @@ pub(super) fn tree(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// The same where many are deleted at once: as many work at one time as there are permits, and all get their turns, so that
-/// a large tree does not hold small ones up.
-pub(super) async fn in_turns(path: PathBuf, turns: &Semaphore) -> Result<(), Failure> {
-    let began = blocking(move || Deletion::of(&path).step("remove the sandbox's files"));
-    let Some(mut deletion) = began.await? else { return Ok(()) };
-    loop {
-        let turn = turns.acquire().await.map_err(io::Error::other).step("wait for a deletion's turn")?;
-        let work = blocking(move || {
-            let done = deletion.go_on(Instant::now() + TURN).step("remove the sandbox's files")?;
-            Ok((deletion, done))
-        });
-        let (left, done) = work.await?;
-        drop(turn);
-        if done {
-            return Ok(());
-        }
-        deletion = left;
-    }
-}
-
 /// A deletion under way.
-struct Deletion {
+pub(super) struct Deletion {
     path: PathBuf,
     walk: Walk,
     /// The directories from the top down to where it is.
@@ -69,7 +44,7 @@ struct Level {
 
 impl Deletion {
     /// Begins. `None` when nothing is there that would have to be emptied.
-    fn of(path: &Path) -> io::Result<Option<Self>> {
+    pub(super) fn of(path: &Path) -> io::Result<Option<Self>> {
         let walk = match Walk::at(path) {
             Err(Errno::ACCESS) => {
                 rustix::fs::chmod(path, Mode::RWXU)?;
@@ -91,7 +66,7 @@ impl Deletion {
     }
 
     /// Goes on for some time. Returns whether everything is gone.
-    fn go_on(&mut self, until: Instant) -> io::Result<bool> {
+    pub(super) fn go_on(&mut self, until: Instant) -> io::Result<bool> {
         while Instant::now() < until {
             let Some(level) = self.levels.last_mut() else { return Ok(true) };
             if let Some(name) = level.directories.pop() {

@@ -5,6 +5,8 @@ use super::{
     Shared, blocking, cgroup, delete,
     held::{Found, Held},
     layout::{Layout, RECORD},
+    pool::Pool,
+    trash,
     wire::{Failure, Made, Step},
 };
 use crate::runtime::kill::{hurry, kill_all};
@@ -52,11 +54,25 @@ pub(super) async fn remove(shared: &Shared, id: &str) -> Result<(), Failure> {
 /// Removes what was made for a sandbox that has no first process any more. What is left of its processes, such as a starter
 /// that does not come back, is killed. Nothing else is touched before all of them were seen to be gone.
 pub(super) async fn undo(shared: &Shared, made: Made, sandbox: PathBuf) -> Result<(), Failure> {
-    remove_cgroups(made.cgroups).await?;
-    if let Some(slot) = made.slot {
-        delete::in_turns(shared.layout.slot(slot), &shared.deletions).await?;
+    remove_cgroups(made.cgroups.clone()).await?;
+    let (layout, pool) = (shared.layout.clone(), shared.pool());
+    blocking(move || {
+        throw_away(&layout, pool.as_deref(), &made).step("remove the sandbox's files")?;
+        remove_directory(&sandbox)
+    })
+    .await?;
+    // Its files may still be there, and it answers before they are gone; but not if more come than can be removed.
+    shared.trash.catch_up().await;
+    Ok(())
+}
+
+/// Gives up a sandbox's files: at once, however many they are. The slot goes last, because a subvolume is found by its number.
+fn throw_away(layout: &Layout, pool: Option<&Pool>, made: &Made) -> io::Result<()> {
+    let Some(slot) = made.slot else { return Ok(()) };
+    if let Some(pool) = pool.filter(|_| made.subvolume.is_some()) {
+        pool.destroy(&slot.to_string())?;
     }
-    blocking(move || remove_directory(&sandbox)).await
+    trash::throw(layout, &layout.slot(slot))
 }
 
 /// Removes what was made for a sandbox whose start came to nothing, and its first process, if it came that far.
@@ -188,8 +204,8 @@ fn remove_directory(sandbox: &Path) -> Result<(), Failure> {
 }
 
 /// The same for the rehearsal, before there is an event loop. What it has to leave, the next start sweeps up.
-pub(super) fn remove_at_start(layout: &Layout, made: &Made, sandbox: &Path) {
-    let slot = made.slot.map_or(Ok(()), |slot| delete::tree(&layout.slot(slot)).step("remove its files"));
+pub(super) fn remove_at_start(layout: &Layout, pool: Option<&Pool>, made: &Made, sandbox: &Path) {
+    let slot = throw_away(layout, pool, made).step("remove its files");
     if let Err(failure) = slot.and_then(|()| remove_directory(sandbox)) {
         tracing::warn!(error = %failure, "the rehearsal left something behind");
     }

@@ -4,6 +4,7 @@ use super::{
     cgroup::Cgroups,
     delete, end,
     layout::{Layout, RECORD},
+    pool::Root,
     process,
     record::Record,
     skeleton::mode,
@@ -31,7 +32,11 @@ pub(super) fn open(data_dir: &Path) -> Result<(Layout, File), Failure> {
     let lock = File::options().create(true).truncate(false).write(true).open(layout.lock()).step("open the lock")?;
     take(&lock, &layout)?;
     let points = MOUNT_POINTS.iter().map(|name| layout.mounts().join(name));
-    for path in [layout.images(), layout.mounts(), layout.sandboxes(), layout.slots()].into_iter().chain(points) {
+    for path in
+        [layout.images(), layout.mounts(), layout.sandboxes(), layout.slots(), layout.trash(), layout.pool_mount()]
+            .into_iter()
+            .chain(points)
+    {
         fs::create_dir_all(&path).step_with(|| format!("make {}", path.display()))?;
         mode(&path, 0o700).step_with(|| format!("make {}", path.display()))?;
     }
@@ -150,9 +155,15 @@ fn cgroups_of(cgroups: &Cgroups) -> Result<Vec<PathBuf>, Failure> {
     Ok(found)
 }
 
-/// Removes slots and skeletons that no sandbox uses, but for the skeleton that the next ones will use. Only right
-/// while nobody makes sandboxes.
-pub(super) fn sweep(layout: &Layout, skeleton: &str, cgroups: &Cgroups) -> Result<(), Failure> {
+/// Removes slots, in the given way, and skeletons that no sandbox uses, but for the skeleton that the next ones will use. Only
+/// right while nobody makes sandboxes.
+pub(super) fn sweep(
+    layout: &Layout,
+    skeleton: &str,
+    cgroups: &Cgroups,
+    pool: Option<&Root>,
+    remove: impl Fn(&Path) -> io::Result<()>,
+) -> Result<(), Failure> {
     let Some(mut used) = used(layout)? else { return Ok(()) };
     used.skeletons.insert(layout.skeleton(skeleton));
     // Where something still runs, its slot is in use, whether or not there is a record. A cgroup's name begins with it.
@@ -161,9 +172,18 @@ pub(super) fn sweep(layout: &Layout, skeleton: &str, cgroups: &Cgroups) -> Resul
         let slot = cgroup.file_name().and_then(|name| name.to_str()?.split('-').next()?.parse().ok());
         used.slots.extend(slot.map(|slot| layout.slot(slot)));
     }
-    let unused = |path: &PathBuf| !used.slots.contains(path) && !used.skeletons.contains(path);
-    for path in entries(&layout.slots())?.into_iter().chain(entries(&layout.images())?).filter(unused) {
+    for path in entries(&layout.images())?.into_iter().filter(|path| !used.skeletons.contains(path)) {
         delete::tree(&path).step_with(|| format!("remove {}", path.display()))?;
+    }
+    // First the subvolume, then the number that it is called by.
+    let is_used = |slot: &Path| used.slots.contains(slot);
+    for name in pool.map_or(Ok(Vec::new()), Root::subvolumes).step("list the pool of the sandboxes' files")? {
+        if !is_used(&layout.slots().join(&name)) {
+            pool.map_or(Ok(None), |pool| pool.destroy(&name)).step_with(|| format!("remove the subvolume {name}"))?;
+        }
+    }
+    for path in entries(&layout.slots())?.into_iter().filter(|path| !is_used(path)) {
+        remove(&path).step_with(|| format!("remove {}", path.display()))?;
     }
     Ok(())
 }

@@ -7,20 +7,31 @@
 //! images/<skeleton>/    lower directories of the host image
 //! mounts/…/             empty; starters mount here, each in its own mount namespace
 //! sandboxes/<id>/       agent.sock, agent.log, record.json
-//! slots/<n>/            a sandbox's own layers; its number is also its range of host ids
+//! slots/<n>/            its number is a range of host ids; a sandbox's own layers, if there is no pool
+//! pool.img              the file system in which sandboxes have their layers, see [`super::pool`]
+//! pool/<n>/             these layers; seen by starters only
+//! trash/                layers of sandboxes that have ended, on their way out
 //! ```
 
+use super::wire::Made;
 use std::path::{Path, PathBuf};
 
 /// The paths of one data directory.
 #[derive(Debug, Clone)]
 pub(super) struct Layout {
     root: PathBuf,
+    /// Where this process sees the pool.
+    pool: PathBuf,
 }
 
 impl Layout {
     pub(super) fn new(root: PathBuf) -> Self {
-        Self { root }
+        let pool = root.join("pool");
+        Self { root, pool }
+    }
+    /// The same for a process that sees the pool elsewhere.
+    pub(super) fn with_pool_at(self, pool: PathBuf) -> Self {
+        Self { pool, ..self }
     }
     pub(super) fn root(&self) -> &Path {
         &self.root
@@ -54,6 +65,21 @@ impl Layout {
     }
     pub(super) fn slot(&self, number: u32) -> PathBuf {
         self.slots().join(number.to_string())
+    }
+    pub(super) fn pool_file(&self) -> PathBuf {
+        self.root.join("pool.img")
+    }
+    /// Where starters mount the pool.
+    pub(super) fn pool_mount(&self) -> PathBuf {
+        self.root.join("pool")
+    }
+    pub(super) fn trash(&self) -> PathBuf {
+        self.root.join("trash")
+    }
+    /// A sandbox's own layers.
+    pub(super) fn layers(&self, made: &Made) -> Option<PathBuf> {
+        let slot = made.slot?;
+        Some(if made.subvolume.is_some() { self.pool.join(slot.to_string()) } else { self.slot(slot) })
     }
 }
 

@@ -27,6 +27,7 @@ mod inside;
 mod layout;
 mod notes;
 mod order;
+mod pool;
 mod privileges;
 mod probe;
 mod process;
@@ -39,6 +40,7 @@ mod starter;
 mod stats;
 mod sys;
 mod syscalls;
+mod trash;
 mod tree;
 mod walk;
 mod wire;
@@ -58,7 +60,7 @@ use layout::{AGENT_SOCKET, Layout, is_safe_id};
 use rustix::fs::{CWD, Mode, OFlags};
 use std::{io, os::fd::AsRawFd, path::PathBuf, sync::Arc, time::Duration};
 use tokio::sync::{Semaphore, oneshot};
-use wire::{Failure, Order};
+use wire::{Failure, Order, Step};
 
 /// How long the start of a sandbox may take, unless the operator says otherwise.
 const START_LIMIT: Duration = Duration::from_secs(30);
@@ -74,15 +76,23 @@ pub struct LinuxConfig {
     pub pool: usize,
     /// How long the start of a sandbox may take.
     pub start_limit: Duration,
+    /// How much the files of all sandboxes may take together.
+    disk: pool::Size,
 }
 
 impl LinuxConfig {
     /// The defaults for a data directory.
     pub fn new(data_dir: impl Into<PathBuf>) -> Self {
-        Self { data_dir: data_dir.into(), program: PathBuf::from("/proc/self/exe"), pool: 3, start_limit: START_LIMIT }
+        Self {
+            data_dir: data_dir.into(),
+            program: PathBuf::from("/proc/self/exe"),
+            pool: 3,
+            start_limit: START_LIMIT,
+            disk: pool::Size::Disk,
+        }
     }
 
-    /// With the operator's options: `pool=N`, `start-limit=SECONDS`.
+    /// With the operator's options: `pool=N`, `start-limit=SECONDS`, `max-pool-bytes=BYTES`.
     ///
     /// # Errors
     /// If there is no such option, or its value is wrong.
@@ -95,8 +105,18 @@ impl LinuxConfig {
             match name.as_str() {
                 "pool" => self.pool = number()? as usize,
                 "start-limit" => self.start_limit = Duration::from_secs(number()?.max(1).into()),
+                "max-pool-bytes" => {
+                    let bytes = value.parse::<u64>();
+                    self.disk =
+                        match bytes.map_err(|_| RuntimeError::Option(format!("{name}={value}: must be a number")))? {
+                            0 => pool::Size::None,
+                            bytes => pool::Size::Bytes(bytes),
+                        };
+                }
                 _ => {
-                    let message = format!("{name}: no such option; there are pool=N and start-limit=SECONDS");
+                    let message = format!(
+                        "{name}: no such option; there are pool=N, start-limit=SECONDS and max-pool-bytes=BYTES"
+                    );
                     return Err(RuntimeError::Option(message));
                 }
             }
@@ -114,35 +134,38 @@ pub struct LinuxRuntime {
 
 struct Shared {
     layout: Layout,
+    pool: Option<pool::Watched>,
     client: Client,
     start_limit: Duration,
     processes: Processes,
     /// Removals under way: whoever asks for the same one waits for the same end.
     removals: Sharing<Result<(), Failure>>,
-    /// Deletions of files that may work at one time.
-    deletions: Semaphore,
+    trash: trash::Trash,
     measurements: Sharing<Result<Usage, Failure>>,
     measuring: stats::Turns,
     /// Looks for changes that may be under way.
     changes: Arc<Semaphore>,
 }
 
-/// How many deletions of files work at one time.
-const DELETIONS: usize = 4;
-
 impl Shared {
-    fn new(layout: Layout, client: Client, start_limit: Duration) -> Self {
+    fn new(started: start::Started, trash: trash::Trash, start_limit: Duration) -> Self {
         Self {
-            layout,
-            client,
+            layout: started.layout,
+            pool: started.pool,
+            client: started.client,
+            trash,
             start_limit,
             processes: Processes::default(),
             removals: Sharing::default(),
-            deletions: Semaphore::new(DELETIONS),
             measurements: Sharing::default(),
             measuring: stats::Turns::default(),
             changes: Arc::new(Semaphore::new(changes::LOOKS)),
         }
+    }
+
+    /// The pool that sandboxes' files are in, if there is one.
+    fn pool(&self) -> Option<Arc<pool::Pool>> {
+        self.pool.as_ref().map(|watched| watched.pool.clone())
     }
 }
 
@@ -166,14 +189,16 @@ impl LinuxRuntime {
     /// If sandboxes cannot be made here: what is missing, and how to get it.
     pub fn start(config: LinuxConfig) -> Result<Self, RuntimeError> {
         let started = start::start(&config)?;
-        let supported = started.client.hello().cgroups.supported();
-        let shared = Shared::new(started.layout, started.client, config.start_limit);
-        Ok(Self { shared: Arc::new(shared), warnings: started.warnings, supported })
+        let supported = SupportedLimits { disk: started.pool.is_some(), ..started.client.hello().cgroups.supported() };
+        let warnings = started.warnings.clone();
+        let trash = trash::Trash::start(&started.layout).step("start to delete what is left over")?;
+        let shared = Shared::new(started, trash, config.start_limit);
+        Ok(Self { shared: Arc::new(shared), warnings, supported })
     }
 
     fn check(&self, limits: &Limits) -> Result<(), RuntimeError> {
         let cgroup = "this host gives the server no cgroup in which it could be enforced; see the server's warnings";
-        let disk = "the linux runtime cannot limit the size of a sandbox's file system";
+        let disk = "this host gives the server no file system that could limit it; see the server's warnings";
         for (wanted, kept, field, message) in [
             (limits.memory_bytes, self.supported.memory, "resources.memory_bytes", cgroup),
             (limits.cpu_millis, self.supported.cpu, "resources.cpu_millis", cgroup),
@@ -272,9 +297,21 @@ impl Runtime for LinuxRuntime {
         let record = self.record(sandbox_id).await?;
         let measurement = self.shared.measurements.join(sandbox_id, || {
             let (layout, turns) = (self.shared.layout.clone(), self.shared.measuring.clone());
-            async move { stats::of(&layout, &sandbox, record, turns).await }.boxed()
+            let pool = self.shared.pool();
+            async move { stats::of(&layout, pool, &sandbox, record, turns).await }.boxed()
         });
         Ok(measurement.await?)
+    }
+
+    async fn limit_disk(&self, sandbox_id: &str, bytes: u64) -> Result<(), RuntimeError> {
+        self.existing(sandbox_id)?;
+        let made = self.record(sandbox_id).await?.made;
+        let (Some(pool), Some(slot), Some(_)) = (self.shared.pool(), made.slot, made.subvolume) else {
+            let message = "the sandbox's files are not in a file system that could limit them; see its warnings";
+            return Err(RuntimeError::NotSupported { field: "resources.disk_bytes", message: message.to_owned() });
+        };
+        let work = move || pool.limit(&slot.to_string(), Some(bytes)).step("limit the sandbox's files");
+        Ok(blocking(work).await?)
     }
 
     async fn changes(&self, sandbox_id: &str, wanted: ChangesWanted) -> Result<Changes, RuntimeError> {

@@ -6,7 +6,8 @@ use super::{
     delete, end, home,
     layout::Layout,
     order::{Outcome, carry_out},
-    probe, process, skeleton,
+    pool::{self, Pool, Watched},
+    probe, process, skeleton, trash,
     wire::{Failure, Hello, Made, Order, Step},
 };
 use crate::runtime::RuntimeError;
@@ -23,6 +24,7 @@ use tokio::time::Instant;
 /// A runtime that has been started.
 pub(super) struct Started {
     pub(super) layout: Layout,
+    pub(super) pool: Option<Watched>,
     pub(super) client: Client,
     pub(super) warnings: Vec<String>,
 }
@@ -48,8 +50,12 @@ pub(super) fn start(config: &LinuxConfig) -> Result<Started, Failure> {
     delete::tree(&layout.sandbox(REHEARSAL)).step("remove the last rehearsal")?;
     let host = Path::new("/");
     let name = skeleton::ensure(host, &layout.images()).step("build the host image")?;
-    home::sweep(&layout, &name, &cgroups)?;
-    let hello = Hello {
+    let opened = pool::open(&layout, config.disk, privileged);
+    warnings.extend(opened.warnings);
+    let pool = opened.pool;
+    let layout = pool.as_ref().map_or(layout.clone(), |pool| layout.with_pool_at(pool.root().path()));
+    home::sweep(&layout, &name, &cgroups, pool.as_ref().map(Pool::root), |path| trash::throw(&layout, path))?;
+    let mut hello = Hello {
         data_dir: layout.root().to_owned(),
         privileged,
         cgroups,
@@ -57,16 +63,33 @@ pub(super) fn start(config: &LinuxConfig) -> Result<Started, Failure> {
         host_directories: skeleton::shown(host),
         boot_id: process::boot_id().step("read the boot id")?,
         pool: config.pool,
+        disk_pool: pool.as_ref().map(|pool| pool.device().to_owned()),
     };
-    let client = Client::start(config.program.clone(), hello, lock)?;
-    let read_only = rehearse(&layout, &client).map_err(|failure| probe::explain(failure, &layout))?;
+    let with_pool = pool.map(|pool| {
+        let client = Client::start(config.program.clone(), hello.clone(), lock.try_clone().step("share the lock")?)?;
+        let read_only = rehearse(&layout, Some(&pool), &client)?;
+        Ok((Watched::new(pool).step("look after the pool of the sandboxes' files")?, client, read_only))
+    });
+    let (pool, client, read_only) = match with_pool {
+        Some(Ok((pool, client, read_only))) => (Some(pool), client, read_only),
+        other => {
+            if let Some(Err(failure)) = other {
+                let failure: Failure = failure;
+                warnings.push(format!("disk_bytes cannot be limited: no sandbox could be made in the pool: {failure}"));
+            }
+            hello.disk_pool = None;
+            let client = Client::start(config.program.clone(), hello, lock)?;
+            let read_only = rehearse(&layout, None, &client).map_err(|failure| probe::explain(failure, &layout))?;
+            (None, client, read_only)
+        }
+    };
     warnings.extend(read_only.iter().map(|path| probe::unchangeable(path)));
-    Ok(Started { layout, client, warnings })
+    Ok(Started { layout, pool, client, warnings })
 }
 
 /// Starts a sandbox up to the moment before its agent: the one sure way to know that this host can.
 /// Returns the host's directories that sandboxes will not be able to change.
-fn rehearse(layout: &Layout, client: &Client) -> Result<Vec<PathBuf>, Failure> {
+fn rehearse(layout: &Layout, pool: Option<&Pool>, client: &Client) -> Result<Vec<PathBuf>, Failure> {
     let order = Order {
         sandbox_id: REHEARSAL.to_owned(),
         directory: None,
@@ -74,6 +97,7 @@ fn rehearse(layout: &Layout, client: &Client) -> Result<Vec<PathBuf>, Failure> {
         memory_bytes: None,
         cpu_millis: None,
         max_processes: None,
+        disk_bytes: None,
         rehearsal: true,
     };
     let sandbox = layout.sandbox(REHEARSAL);
@@ -89,7 +113,7 @@ fn rehearse(layout: &Layout, client: &Client) -> Result<Vec<PathBuf>, Failure> {
         Outcome::TooLong(made) => (Err(too_long()), Some(made)),
     };
     let made = made.or_else(|| reply.as_ref().ok().map(|reply| reply.made.clone())).unwrap_or_default();
-    end::remove_at_start(layout, &made, &sandbox);
+    end::remove_at_start(layout, pool, &made, &sandbox);
     let reply = reply?;
     reply.failure.map_or(Ok(reply.read_only), Err)
 }
@@ -98,6 +122,9 @@ fn rehearse(layout: &Layout, client: &Client) -> Result<Vec<PathBuf>, Failure> {
 pub(super) async fn create(shared: &Arc<Shared>, order: Order, config: Vec<u8>) -> Result<(), RuntimeError> {
     let (id, until) = (order.sandbox_id.clone(), Instant::now() + shared.start_limit);
     let sandbox = shared.layout.sandbox(&id);
+    if let Some(pool) = shared.pool() {
+        blocking(move || pool.has_room()).await?;
+    }
     let config = Arc::new(blocking(move || configuration(&config)).await?);
     let mut tries = TRIES;
     loop {

@@ -7,7 +7,7 @@ use super::{
     first::{First, out_of_the_way},
     idmap::{self, Ids},
     layout::{AGENT_LOG, AGENT_SOCKET, Layout},
-    privileges,
+    pool, privileges,
     process::{ProcessId, state_and_start},
     record::Record,
     seccomp::Filter,
@@ -103,13 +103,26 @@ fn prepare(shared: &Shared, made: &mut Made) -> Result<Prepared, Failure> {
     let hello = &shared.hello;
     let (slot, layers) = slots::take(&shared.layout).step("take a slot")?;
     made.slot = Some(slot);
+    let layers = match &hello.disk_pool {
+        None => layers,
+        Some(device) => {
+            tree::private_mounts()?;
+            let pool = shared.layout.pool_mount();
+            pool::mount_at(device, &pool).step("mount the pool of the sandboxes' files")?;
+            let name = slot.to_string();
+            made.subvolume = Some(pool::make_subvolume(&pool, &name).step("make a subvolume for the sandbox's files")?);
+            pool.join(name)
+        }
+    };
     let boot = hello.boot_id.get(..8).unwrap_or_default();
     hello.cgroups.enter(&format!("{slot}-{boot}-{}", std::process::id()), &mut made.cgroups)?;
     if !hello.privileged {
         let ids = Ids::Own(rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
         return Ok(Prepared { made: made.clone(), layers, ids, user_namespace: None, read_only: Vec::new() });
     }
-    tree::private_mounts()?;
+    if hello.disk_pool.is_none() {
+        tree::private_mounts()?;
+    }
     let user_namespace = idmap::user_namespace(slot).step("make a user namespace")?;
     let owner = Some(slots::root_id(slot));
     let read_only = Tree { hello, layout: &shared.layout, layers: &layers, owner }.host_mapped(&user_namespace)?;
@@ -129,6 +142,9 @@ fn start(shared: &Shared, prepared: &Prepared, order: &Order, config: OwnedFd) -
     if let (Some(directory), Some(user_namespace)) = (&order.directory, &prepared.user_namespace) {
         check(directory)?;
         tree.directory_mapped(directory, user_namespace)?;
+    }
+    if prepared.made.subvolume.is_some() {
+        pool::limit(&prepared.layers, order.disk_bytes).step("limit the sandbox's files")?;
     }
     // Short relative names from here on: a socket's path has room for 108 bytes.
     chdir(&sandbox).step("enter the sandbox's directory")?;

@@ -4,6 +4,7 @@ use super::{
     blocking,
     disk::{self, Bounds},
     layout::Layout,
+    pool::Pool,
     process::ProcessId,
     record::Record,
     wire::{Failure, Step},
@@ -45,9 +46,22 @@ impl Drop for Stop {
 
 /// Measures. What cannot be read is not known, and neither is the size of files that take too long to count. Counting ends when
 /// this is dropped.
-pub(super) async fn of(layout: &Layout, sandbox: &Path, record: Record, turns: Turns) -> Result<Usage, Failure> {
-    // Without root there are no layers: what it may write lies in its directory.
-    let files = record.made.slot.map_or(sandbox.to_owned(), |slot| layout.slot(slot));
+pub(super) async fn of(
+    layout: &Layout,
+    pool: Option<Arc<Pool>>,
+    sandbox: &Path,
+    record: Record,
+    turns: Turns,
+) -> Result<Usage, Failure> {
+    if let Some((pool, subvolume)) = pool.zip(record.made.subvolume) {
+        // The kernel has counted already.
+        let counted = move || {
+            let disk_bytes = pool.used(subvolume).step("read how much room the sandbox's files take")?;
+            Ok(Usage { disk_bytes, ..without_files(&record) })
+        };
+        return blocking(counted).await;
+    }
+    let files = layout.layers(&record.made).unwrap_or_else(|| sandbox.to_owned());
     let usage = blocking(move || Ok(without_files(&record))).await?;
     // Held by the thread that counts, not by the call: a thread cannot be dropped.
     let Ok(Ok(turn)) = timeout(PATIENCE, turns.0.acquire_owned()).await else { return Ok(usage) };

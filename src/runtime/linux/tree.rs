@@ -116,7 +116,12 @@ impl Tree<'_> {
         }
         // With root, directories of the lower layer can be renamed: the upper one then notes where its content is. Nobody inside
         // can write such notes, which without root they could.
-        let notes = if self.owner.is_none() { "userxattr" } else { "redirect_dir=on" };
+        let notes = match self.owner {
+            None => "userxattr",
+            Some(_) if self.hello.disk_pool.is_none() => "redirect_dir=on",
+            // Both layers look like one file system, although they lie on two: for `find -xdev`, `du -x` and hard links in archives.
+            Some(_) => "redirect_dir=on,xino=on",
+        };
         let options = CString::new(format!("lowerdir={LOWER},upperdir={upper},workdir={work},{notes}"))?;
         Ok(mount(c"overlay", target, c"overlay", MountFlags::NODEV, options.as_c_str())?)
     }

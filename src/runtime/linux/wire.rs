@@ -23,6 +23,8 @@ pub(super) struct Hello {
     pub(super) boot_id: String,
     /// How many starters to keep ready.
     pub(super) pool: usize,
+    /// The block device with the file system for sandboxes' layers, if there is one.
+    pub(super) disk_pool: Option<PathBuf>,
 }
 
 /// The zygote's answer to [`Hello`].
@@ -47,6 +49,8 @@ pub(super) struct Order {
     pub(super) cpu_millis: Option<u64>,
     /// Processes and threads.
     pub(super) max_processes: Option<u64>,
+    /// Bytes in its own layers.
+    pub(super) disk_bytes: Option<u64>,
     /// Only find out whether it would work: everything is done but the agent is not executed.
     pub(super) rehearsal: bool,
 }
@@ -60,6 +64,7 @@ impl Order {
             memory_bytes: limits.memory_bytes,
             cpu_millis: limits.cpu_millis,
             max_processes: limits.max_processes,
+            disk_bytes: limits.disk_bytes,
             rehearsal: false,
         }
     }
@@ -110,6 +115,9 @@ pub(super) struct Reply {
 pub(super) struct Made {
     /// Number of its directory of layers, and of its range of ids.
     pub(super) slot: Option<u32>,
+    /// Id of the pool's subvolume of the same number, if its layers are there.
+    #[serde(default)]
+    pub(super) subvolume: Option<u64>,
     /// Its cgroups, one in each hierarchy.
     pub(super) cgroups: Vec<PathBuf>,
 }

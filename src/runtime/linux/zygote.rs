@@ -2,8 +2,9 @@
 //! safely nor fast. It ends when the server's socket does; sandboxes go on.
 
 use super::{
-    home,
+    delete, home,
     layout::Layout,
+    pool::Root,
     seccomp::Filter,
     starter::{self, Shared},
     sys,
@@ -56,10 +57,12 @@ fn serve(control_fd: RawFd) -> Result<(), Failure> {
     sys::ignore_children();
     let hello = packet::receive(control.as_fd()).step("read the greeting")?;
     let shared = greet(&hello.bytes);
+    let shared = shared.and_then(|shared| Ok((pool_of(&shared.hello)?, shared)));
     let welcome = Welcome { error: shared.as_ref().err().cloned() };
     let text = serde_json::to_vec(&welcome).map_err(io::Error::from).step("answer the greeting")?;
     packet::send(control.as_fd(), &text, &[], SendFlags::empty()).step("answer the greeting")?;
-    Zygote { shared: shared?, control, idle: Vec::new(), busy: Vec::new() }.run()
+    let (pool, shared) = shared?;
+    Zygote { shared, pool, control, idle: Vec::new(), busy: Vec::new() }.run()
     // `hello` holds the lock until here.
 }
 
@@ -72,6 +75,11 @@ fn greet(bytes: &[u8]) -> Result<Shared, Failure> {
         program: sealed_program()
             .step("copy the agent's program to memory (sysctl vm.memfd_noexec must be below 2)")?,
     })
+}
+
+/// The pool of the sandboxes' files, if there is one.
+fn pool_of(hello: &Hello) -> Result<Option<Root>, Failure> {
+    hello.disk_pool.as_deref().map(Root::mounted).transpose().step("mount the pool of the sandboxes' files")
 }
 
 /// A copy of this program that nobody can change, in memory: what runs inside a sandbox can find its agent's program
@@ -114,6 +122,8 @@ fn seal(file: &File) -> io::Result<()> {
 
 struct Zygote {
     shared: Shared,
+    /// Kept mounted until the end: then subvolumes that were made ahead are removed.
+    pool: Option<Root>,
     control: OwnedFd,
     /// Those that wait for an order.
     idle: Vec<Starter>,
@@ -192,7 +202,7 @@ impl Zygote {
         let unused: Vec<_> = self.idle.iter().map(|starter| starter.pid.as_raw_pid()).collect();
         let hello = &self.shared.hello;
         hello.cgroups.close(&unused);
-        home::sweep(&self.shared.layout, &hello.skeleton, &hello.cgroups)
+        home::sweep(&self.shared.layout, &hello.skeleton, &hello.cgroups, self.pool.as_ref(), delete::tree)
     }
 
     /// Passes an order on; `false` when the server is gone.

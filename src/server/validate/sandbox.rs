@@ -68,9 +68,17 @@ pub(in crate::server) fn update_sandbox(request: &UpdateSandboxRequest) -> Resul
             "lifetime" | "lifetime.ttl" | "lifetime.idle_timeout" => {
                 lifetime(&mut checks, "sandbox.lifetime", &sandbox.lifetime.unwrap_or_default());
             }
+            "resources.disk_bytes" => {
+                if let Some(bytes) = sandbox.resources.and_then(|limits| limits.disk_bytes) {
+                    checks.range("sandbox.resources.disk_bytes", bytes, MIB, i64::MAX);
+                }
+            }
             other => checks.wrong(
                 "update_mask",
-                format!("{:?} cannot be changed; labels, expire_time, idle_timeout and lifetime can", short(other)),
+                format!(
+                    "{:?} cannot be changed; labels, expire_time, idle_timeout, lifetime and resources.disk_bytes can",
+                    short(other)
+                ),
             ),
         }
     }
@@ -175,9 +183,15 @@ mod tests {
             fields(update_sandbox(&UpdateSandboxRequest { sandbox: Some(sandbox), update_mask }))
         };
         let named = || Sandbox { sandbox_id: "sbx-1".into(), ..Sandbox::default() };
-        assert!(update(&["labels", "expire_time", "idle_timeout", "lifetime.ttl"], named()).is_empty());
+        assert!(
+            update(&["labels", "expire_time", "idle_timeout", "lifetime.ttl", "resources.disk_bytes"], named())
+                .is_empty()
+        );
         assert_eq!(update(&[], Sandbox::default()), ["sandbox.sandbox_id", "update_mask"]);
-        assert_eq!(update(&["state", "image"], named()), ["update_mask", "update_mask"]);
+        assert_eq!(update(&["state", "image", "resources"], named()), ["update_mask"; 3]);
+        let small = Resources { disk_bytes: Some(MIB - 1), ..Resources::default() };
+        let small = Sandbox { resources: Some(small), ..named() };
+        assert_eq!(update(&["resources.disk_bytes"], small), ["sandbox.resources.disk_bytes"]);
         // What is not named is not looked at.
         let bad = || Sandbox { labels: [("".into(), "x".into())].into(), ..named() };
         assert!(update(&["idle_timeout"], bad()).is_empty());
