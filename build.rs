@@ -7,6 +7,7 @@ const PROTOS: &[&str] = &[
     "sandshell/v1/sandbox.proto",
     "sandshell/v1/session.proto",
     "sandshell/v1/file.proto",
+    "sandshell/v1/image.proto",
     "sandshell/v1/code.proto",
     "sandshell/v1/sample.proto",
     "sandshell/agent/v1/agent.proto",

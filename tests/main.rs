@@ -75,6 +75,7 @@ mod files_go_in_and_out;
 mod files_may_have_any_owner;
 mod files_move_as_on_one_disk;
 mod grpcurl_does_what_the_readme_says;
+mod images_have_names;
 mod input_reaches_the_command;
 mod isolation_holds;
 mod keys_work_beside_a_running_server;

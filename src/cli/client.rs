@@ -9,8 +9,9 @@ use super::{
 use crate::{
     api::v1::{
         CloseSessionRequest, DeleteSandboxRequest, code_service_client::CodeServiceClient,
-        file_service_client::FileServiceClient, sample_service_client::SampleServiceClient,
-        sandbox_service_client::SandboxServiceClient, session_service_client::SessionServiceClient,
+        file_service_client::FileServiceClient, image_service_client::ImageServiceClient,
+        sample_service_client::SampleServiceClient, sandbox_service_client::SandboxServiceClient,
+        session_service_client::SessionServiceClient,
     },
     rpc::transport::{CONNECTION_WINDOW, MAX_FRAME_BYTES, MAX_MESSAGE_BYTES, STREAM_WINDOW},
     runtime::{ImageNames, Runtime},
@@ -114,6 +115,7 @@ pub(super) struct Client {
     pub(super) files: FileServiceClient<Channel>,
     /// Code.
     pub(super) code: CodeServiceClient<Channel>,
+    pub(super) images: ImageServiceClient<Channel>,
     pub(super) samples: SampleServiceClient<Channel>,
     private: Option<PrivateServer>,
 }
@@ -180,6 +182,7 @@ impl Client {
             files: FileServiceClient::with_interceptor(channel.clone(), bearer.clone()),
             code: CodeServiceClient::with_interceptor(channel.clone(), bearer.clone())
                 .max_decoding_message_size(MAX_MESSAGE_BYTES),
+            images: ImageServiceClient::with_interceptor(channel.clone(), bearer.clone()),
             samples: SampleServiceClient::with_interceptor(channel, bearer),
             private: None,
         }

@@ -5,6 +5,7 @@ use super::{
     launch::{self, RuntimeKind, RuntimeOption},
     listen::Listen,
     log::LogFormat,
+    named_image,
     serve::Args,
 };
 pub(super) use super::{size::Bytes, span::Span};
@@ -63,6 +64,7 @@ struct File {
     runtime_option: Option<BTreeMap<String, String>>,
     allow_image: Option<Vec<String>>,
     image_root: Option<Vec<PathBuf>>,
+    image: Option<BTreeMap<String, named_image::Source>>,
     catalog: Option<Vec<PathBuf>>,
     allow_host_network: Option<bool>,
     insecure: Option<bool>,
@@ -100,6 +102,8 @@ impl Config {
         );
         let roots = if args.image_root.is_empty() { file.image_root.unwrap_or_default() } else { args.image_root };
         let image_roots = roots.iter().filter_map(|root| image_root(root, &mut mistakes)).collect();
+        let runtime = args.runtime.or(file.runtime).unwrap_or_default();
+        let named_images = named_image::all(file.image, args.image, runtime, &mut mistakes);
         let catalog = if args.catalog.is_empty() { file.catalog.unwrap_or_default() } else { args.catalog };
         for directory in &catalog {
             if let Err(error) = directory.read_dir() {
@@ -173,6 +177,7 @@ impl Config {
                 } else {
                     args.allow_image
                 },
+                named_images,
                 allow_host_network: args.allow_host_network || file.allow_host_network.unwrap_or(false),
             },
             catalog,
@@ -206,6 +211,7 @@ impl File {
             runtime_option: take(&mut table, "runtime_option", path, mistakes),
             allow_image: take(&mut table, "allow_image", path, mistakes),
             image_root: take(&mut table, "image_root", path, mistakes),
+            image: take(&mut table, "image", path, mistakes),
             catalog: take(&mut table, "catalog", path, mistakes),
             allow_host_network: take(&mut table, "allow_host_network", path, mistakes),
             insecure: take(&mut table, "insecure", path, mistakes),

@@ -16,6 +16,7 @@ mod exec;
 mod exposure;
 mod files;
 mod follow;
+mod image;
 mod internal;
 mod janitor;
 mod key;
@@ -25,6 +26,7 @@ mod listing;
 mod log;
 mod logs;
 mod manual;
+mod named_image;
 mod overview;
 mod processes;
 mod progress;
@@ -106,6 +108,8 @@ enum Public {
     Watch(watch::Args),
     /// Say what a sandbox has added, modified and removed, compared with its image.
     Changes(changes::Args),
+    /// List the images that sandboxes can be made from.
+    Image(image::Args),
     /// List, show, check and import samples: code bases with a task and its verification.
     Sample(sample::Args),
     /// Make, list and revoke API keys.
@@ -185,6 +189,7 @@ impl Public {
             Self::Edit(args) => edit::main(&args).map(|()| ExitCode::SUCCESS),
             Self::Watch(args) => watch::main(&args).map(|()| ExitCode::SUCCESS),
             Self::Changes(args) => changes::main(&args).map(|()| ExitCode::SUCCESS),
+            Self::Image(args) => image::main(&args).map(|()| ExitCode::SUCCESS),
             Self::Sample(args) => sample::main(&args),
             Self::Doctor(args) => doctor::main(&args),
             Self::Key(args) => key::main(args).map(|()| ExitCode::SUCCESS),

@@ -7,6 +7,7 @@ use super::{
     launch::{self, RuntimeKind, RuntimeOption},
     listen::Listen,
     log::{self, LogFormat},
+    named_image,
 };
 use crate::{
     descriptors,
@@ -41,6 +42,9 @@ pub(super) struct Args {
     /// Directory of root file systems that clients may name as image; may be repeated
     #[arg(long, value_name = "DIR")]
     pub(super) image_root: Vec<PathBuf>,
+    /// Name for an image: host or a directory, with --runtime docker the name of one in a registry; may be repeated
+    #[arg(long, value_name = "NAME=SOURCE", value_parser = named_image::parse)]
+    pub(super) image: Vec<(String, named_image::Source)>,
     /// Image that clients may name where images come from registries, `*` for any part; may be repeated [default: all]
     #[arg(long, value_name = "NAME")]
     pub(super) allow_image: Vec<String>,

@@ -84,6 +84,19 @@ fn token(last: u64) -> String {
     format!("p{}", base36(last))
 }
 
+/// Token of the page behind an item that has a name instead of a number.
+pub fn name_token(last: &str) -> String {
+    last.bytes().fold("n".to_owned(), |token, byte| format!("{token}{byte:02x}"))
+}
+
+/// The name of the last item of the page before; empty for the first page. `None` if it is no token of ours.
+pub fn last_name(page_token: &str) -> Option<String> {
+    let Some(digits) = page_token.strip_prefix('n') else { return page_token.is_empty().then(String::new) };
+    let digits: Vec<u8> = digits.chars().map(|c| c.to_digit(16).map(|digit| digit as u8)).collect::<Option<_>>()?;
+    let (pairs, []) = digits.as_chunks::<2>() else { return None };
+    String::from_utf8(pairs.iter().map(|[high, low]| high << 4 | low).collect()).ok()
+}
+
 /// What is wrong with a token that we have not given.
 pub const BAD_TOKEN: &str = "is not a token of this list; pass next_page_token unchanged";
 
@@ -126,6 +139,17 @@ mod tests {
         assert_eq!(second.items, [40, 45]);
         let third = page(items(&[1, 40, 45, 50]), 2, &second.next_token).unwrap();
         assert_eq!((third.items, third.next_token), (vec![50], String::new()));
+    }
+
+    #[test]
+    fn a_name_is_a_token_too() {
+        for name in ["", "host", "/srv/ä b", "python:3.12"] {
+            assert_eq!(super::last_name(&super::name_token(name)).as_deref(), Some(name));
+        }
+        assert_eq!(super::last_name("").as_deref(), Some(""));
+        for bad in ["x", "n1", "nzz", "nff", "p1"] {
+            assert_eq!(super::last_name(bad), None, "{bad}");
+        }
     }
 
     #[test]

@@ -9,7 +9,13 @@ mod sharing;
 pub use changes::{ChangeKind, Changes, ChangesWanted, FileChange};
 
 use serde::{Deserialize, Serialize};
-use std::{io, path::PathBuf, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    io,
+    path::PathBuf,
+    pin::Pin,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 /// A two-way stream of bytes to an agent.
@@ -37,6 +43,11 @@ pub trait Runtime: Send + Sync + 'static {
     /// What a client may name as image.
     fn image_names(&self) -> ImageNames {
         ImageNames::Files
+    }
+
+    /// The images of registries that are here. None, unless the runtime says so.
+    async fn images(&self) -> Result<Vec<HeldImage>, RuntimeError> {
+        Ok(Vec::new())
     }
 
     /// Brings an image here that is elsewhere, and tells how far that is. May be dropped at any time. Nothing to do, unless
@@ -113,6 +124,17 @@ pub enum ImageNames {
     Files,
     /// [`Image::Reference`].
     References,
+}
+
+/// An image of a registry that is here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeldImage {
+    /// One of its names.
+    pub name: String,
+    /// Bytes that it takes.
+    pub size_bytes: u64,
+    /// When it was built.
+    pub create_time: Option<SystemTime>,
 }
 
 /// Hears how far an image is. Called often, so it must not block.

@@ -29,6 +29,9 @@ pub(super) type Looks = Mutex<HashMap<Option<PathBuf>, Arc<Semaphore>>>;
 impl Sandboxes {
     /// The image that a client means by a name.
     pub(super) async fn find_image(&self, name: &str) -> Result<Image> {
+        if let Some(image) = self.policy().named(name) {
+            return Ok(image);
+        }
         if self.runtime().image_names() == ImageNames::References {
             return self.policy().reference(name);
         }

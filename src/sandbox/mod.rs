@@ -37,6 +37,7 @@ mod life;
 mod lifetime;
 pub mod link;
 mod list;
+mod named_images;
 mod open_sessions;
 mod place;
 mod policy;
@@ -58,6 +59,7 @@ pub use entry::{About, Condition, EndReason, Entry, Lifetime, NewSandbox, Progre
 pub use id::is_sandbox_id;
 pub use life::State;
 pub use list::{Listing, is_page_token, token_of};
+pub use named_images::{KnownImage, NamedImage};
 pub use policy::{Lifetimes, Policy};
 pub use reached::{Reached, Watching};
 pub use recover::Recovered;

@@ -1,11 +1,12 @@
 //! What the operator allows and what the host can give: images, networks, limits.
 
-use super::references;
+use super::{named_images::NamedImage, references};
 use crate::{
     error::{Error, Kind, Reason, Result},
     runtime::{Image, Limits, Network, SupportedLimits},
 };
 use std::{
+    collections::BTreeMap,
     path::{Component, Path, PathBuf},
     time::Duration,
 };
@@ -25,6 +26,8 @@ pub struct Policy {
     pub image_roots: Vec<PathBuf>,
     /// Images of registries that may be named, `*` for any part of a name; all if there is none.
     pub allowed_images: Vec<String>,
+    /// What the operator has given names, which clients use as image.
+    pub named_images: BTreeMap<String, NamedImage>,
     /// Whether a sandbox may use the host's network.
     pub allow_host_network: bool,
     /// Bytes in the files of a sandbox that does not ask for a limit, where the runtime can limit them. `None` is no limit.
@@ -70,6 +73,7 @@ impl Default for Policy {
             max_sandboxes: 1000,
             image_roots: Vec::new(),
             allowed_images: Vec::new(),
+            named_images: BTreeMap::new(),
             allow_host_network: false,
             default_disk_bytes: Some(DEFAULT_DISK_BYTES),
             lifetimes: Lifetimes::default(),
@@ -91,6 +95,7 @@ impl Policy {
             if references::is_wellformed(name) {
                 hint += ", and this runtime has no images of registries: those are for --runtime docker";
             }
+            hint += &self.names_there_are();
             return Err(Error::NotFound { kind: Kind::Image, id: name.to_owned(), hint: Some(hint) });
         }
         // Whether something exists is told only of what the operator allows.
@@ -121,7 +126,8 @@ impl Policy {
             ));
         }
         if !references::is_wellformed(name) {
-            let hint = "; images are names as debian:bookworm or registry.example.com/team/image@sha256:…".to_owned();
+            let hint = "; images are names as debian:bookworm or registry.example.com/team/image@sha256:…".to_owned()
+                + &self.names_there_are();
             return Err(Error::NotFound { kind: Kind::Image, id: name.to_owned(), hint: Some(hint) });
         }
         if !self.allowed_images.is_empty() && !self.allowed_images.iter().any(|pattern| references::fits(pattern, name))

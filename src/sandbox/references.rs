@@ -19,8 +19,14 @@ pub(super) fn fits(pattern: &str, name: &str) -> bool {
     let (pattern, name) = (completed(pattern), completed(name));
     let tagged = tag_at(&pattern).is_some() || pattern.ends_with('*');
     let short = tag_at(&name).map_or(name.as_str(), |at| &name[..at]);
-    let tail = if tag_at(&name).is_some() { name.clone() } else { format!("{name}:latest") };
+    let tail = with_tag(&name);
     matches(pattern.as_bytes(), if tagged { tail.as_bytes() } else { short.as_bytes() })
+}
+
+/// A name of an image as a daemon tells it: with the tag or the digest that it has, `latest` unless it says.
+pub(super) fn with_tag(name: &str) -> String {
+    let name = completed(name);
+    if tag_at(&name).is_some() { name } else { format!("{name}:latest") }
 }
 
 /// With the registry, and the folder of the one that everybody means.

@@ -15,6 +15,7 @@ mod data_dir;
 mod deadline;
 mod file_service;
 mod framing;
+mod image_service;
 mod intake;
 mod listening;
 mod memory;

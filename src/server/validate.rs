@@ -3,6 +3,7 @@
 pub(super) mod code;
 mod exec;
 pub(super) mod file;
+pub(super) mod image;
 pub(super) mod sample;
 mod sandbox;
 mod session;

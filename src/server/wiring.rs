@@ -5,7 +5,7 @@ use super::{
     code_service,
     connection::Protocol,
     deadline::DeadlineLayer,
-    file_service, listening,
+    file_service, image_service, listening,
     places::{Most, Places},
     request_id::RequestIdLayer,
     sample_service, sandbox_service, session_service,
@@ -21,8 +21,8 @@ use crate::{
         FILE_DESCRIPTOR_SET,
         v1::{
             code_service_server::CodeServiceServer, file_service_server::FileServiceServer,
-            sample_service_server::SampleServiceServer, sandbox_service_server::SandboxServiceServer,
-            session_service_server::SessionServiceServer,
+            image_service_server::ImageServiceServer, sample_service_server::SampleServiceServer,
+            sandbox_service_server::SandboxServiceServer, session_service_server::SessionServiceServer,
         },
     },
     rpc::transport::MAX_MESSAGE_BYTES,
@@ -49,12 +49,13 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 const REMOVE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Names that `grpc.health.v1.Health` knows.
-const HEALTH_NAMES: [&str; 6] = [
+const HEALTH_NAMES: [&str; 7] = [
     "",
     "sandshell.v1.SandboxService",
     "sandshell.v1.SessionService",
     "sandshell.v1.FileService",
     "sandshell.v1.CodeService",
+    "sandshell.v1.ImageService",
     "sandshell.v1.SampleService",
 ];
 
@@ -201,6 +202,8 @@ impl Server {
             .max_decoding_message_size(MAX_MESSAGE_BYTES);
         let code = CodeServiceServer::new(code_service::Service(self.sandboxes.clone(), streams))
             .max_decoding_message_size(MAX_MESSAGE_BYTES);
+        let images = ImageServiceServer::new(image_service::Service(self.sandboxes.clone()))
+            .max_decoding_message_size(MAX_MESSAGE_BYTES);
         let samples = SampleServiceServer::new(sample_service::Service(self.samples.clone()))
             .max_decoding_message_size(MAX_MESSAGE_BYTES);
         let reflection = || {
@@ -214,6 +217,7 @@ impl Server {
             .add_service(sessions)
             .add_service(files)
             .add_service(code)
+            .add_service(images)
             .add_service(samples)
             .add_service(HealthServer::new(HealthService::from_health_reporter(health.clone())))
             .add_service(reflection().build_v1()?)

@@ -33,8 +33,8 @@ pub use inside::{Received, receive, unpack};
 pub use relay::main as relay_main;
 
 use super::{
-    BoxedStream, Changes, ChangesWanted, Created, Image, ImageNames, Inspection, Limits, Runtime, RuntimeError,
-    SandboxSpec, SupportedLimits, Tell, Usage,
+    BoxedStream, Changes, ChangesWanted, Created, HeldImage, Image, ImageNames, Inspection, Limits, Runtime,
+    RuntimeError, SandboxSpec, SupportedLimits, Tell, Usage,
 };
 use daemon::Daemon;
 use home::{Home, is_safe_id};
@@ -159,6 +159,10 @@ impl Runtime for DockerRuntime {
 
     fn image_names(&self) -> ImageNames {
         ImageNames::References
+    }
+
+    async fn images(&self) -> Result<Vec<HeldImage>, RuntimeError> {
+        image::held(&self.shared.daemon).await
     }
 
     async fn fetch(&self, image: &Image, tell: Tell) -> Result<(), RuntimeError> {

@@ -7,10 +7,13 @@ mod pull;
 pub(super) use pull::Pulls;
 
 use super::daemon::{Daemon, is_missing};
-use crate::runtime::{RuntimeError, Tell};
-use bollard::models::ImageInspect;
+use crate::runtime::{HeldImage, RuntimeError, Tell};
+use bollard::{models::ImageInspect, query_parameters::ListImagesOptions};
 use pull::with_tag;
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, UNIX_EPOCH},
+};
 
 /// An image that is there.
 pub(super) struct Found {
@@ -41,6 +44,19 @@ pub(super) async fn find(daemon: &Daemon, reference: &str) -> Result<Found, Runt
         Some(image) => check(image),
         None => Err(RuntimeError::Image("it was there, and somebody removed it at once".to_owned())),
     }
+}
+
+/// The images that the daemon has, under each of their names.
+pub(super) async fn held(daemon: &Daemon) -> Result<Vec<HeldImage>, RuntimeError> {
+    let images = daemon.docker().list_images(None::<ListImagesOptions>).await;
+    let images = images.map_err(|error| daemon.explain("list the images", error))?;
+    let named = images.into_iter().flat_map(|image| {
+        let create_time = u64::try_from(image.created).ok().map(|seconds| UNIX_EPOCH + Duration::from_secs(seconds));
+        let size_bytes = u64::try_from(image.size).unwrap_or_default();
+        let names = image.repo_tags.into_iter().filter(|name| !name.contains("<none>"));
+        names.map(move |name| HeldImage { name, size_bytes, create_time })
+    });
+    Ok(named.collect())
 }
 
 async fn look(daemon: &Daemon, reference: &str) -> Result<Option<ImageInspect>, RuntimeError> {
