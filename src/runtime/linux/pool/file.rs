@@ -22,11 +22,13 @@ const TOTAL_BYTES: usize = 0x70;
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// The least that a file system can be made in.
 const LEAST: u64 = 256 << 20;
+/// The largest file that all usual file systems can have.
+const MOST: u64 = 8 << 40;
 
 /// How large a pool may become on this disk. It takes no room before something is written to it.
 pub(super) fn largest(directory: &Path) -> io::Result<u64> {
     let disk = statvfs(directory)?;
-    Ok((disk.f_blocks * disk.f_frsize).max(LEAST) & !0xf_ffff)
+    Ok((disk.f_blocks * disk.f_frsize).clamp(LEAST, MOST) & !0xf_ffff)
 }
 
 /// Makes a pool's file with an empty file system in it. It gets its name when it is complete.
