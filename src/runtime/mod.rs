@@ -3,10 +3,12 @@
 mod changes;
 pub mod docker;
 mod kill;
+mod layer;
 pub mod linux;
 mod sharing;
 
 pub use changes::{ChangeKind, Changes, ChangesWanted, FileChange};
+pub use layer::Layer;
 
 use serde::{Deserialize, Serialize};
 use std::{
@@ -56,6 +58,11 @@ pub trait Runtime: Send + Sync + 'static {
         Ok(())
     }
 
+    /// What tells an image that is here from another one that had the same name before.
+    async fn image_version(&self, _image: &Image) -> Result<String, RuntimeError> {
+        Err(self.has_no_layers())
+    }
+
     /// Starts a sandbox from an image that is here. When it returns, the agent can be connected to.
     /// An error leaves nothing behind.
     async fn create(&self, spec: SandboxSpec) -> Result<Created, RuntimeError>;
@@ -83,6 +90,35 @@ pub trait Runtime: Send + Sync + 'static {
         Err(RuntimeError::NotSupported { field: "sandbox_id", message })
     }
 
+    /// Ends a sandbox and keeps the files that it has made as a layer of this name. When it returns there is no such sandbox any more,
+    /// and the layer is there as a whole. After an error there is no layer, and what is left of the sandbox is to be removed.
+    /// A sandbox that was itself made from a layer cannot be frozen.
+    async fn freeze(&self, _sandbox_id: &str, _layer: &str) -> Result<(), RuntimeError> {
+        Err(self.has_no_layers())
+    }
+
+    /// Whether there is a layer of this name.
+    async fn has_layer(&self, _layer: &str) -> Result<bool, RuntimeError> {
+        Err(self.has_no_layers())
+    }
+
+    /// All layers of this runtime's data directory.
+    async fn layers(&self) -> Result<Vec<Layer>, RuntimeError> {
+        Ok(Vec::new())
+    }
+
+    /// Removes a layer. False if a sandbox that is there was made from it. Removing what is not there is no error.
+    async fn remove_layer(&self, _layer: &str) -> Result<bool, RuntimeError> {
+        Ok(true)
+    }
+
+    /// The error of a runtime that cannot keep what a sandbox has made.
+    fn has_no_layers(&self) -> RuntimeError {
+        let message =
+            format!("the {} runtime cannot begin sandboxes with files that another one has made", self.name());
+        RuntimeError::NotSupported { field: "sample", message }
+    }
+
     /// Ids of all sandboxes of this runtime's data directory, dead ones included.
     async fn list(&self) -> Result<Vec<String>, RuntimeError>;
 
@@ -98,6 +134,8 @@ pub struct SandboxSpec {
     pub sandbox_id: String,
     /// Its root file system.
     pub image: Image,
+    /// The layer that lies over the image, which was made over the same one.
+    pub layer: Option<String>,
     /// Its limits.
     pub limits: Limits,
     /// What it can reach.

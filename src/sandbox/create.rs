@@ -226,7 +226,7 @@ impl Sandboxes {
         let agent_config =
             serde_json::to_vec(&config).map_err(|error| Error::internal("write the agent's configuration", error))?;
         let (limits, network) = (about.details.limits, about.details.network);
-        let spec = SandboxSpec { sandbox_id: about.id.clone(), image, limits, network, agent_config };
+        let spec = SandboxSpec { sandbox_id: about.id.clone(), image, layer: None, limits, network, agent_config };
         // Whoever goes away up to here drops the place, which clears up.
         let turn = match unless_deleted(&place.entry, self.image_and_turn(&place.entry, &spec.image)).await {
             Ok(turn) => turn,

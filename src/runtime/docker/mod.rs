@@ -22,6 +22,7 @@ mod handover;
 mod home;
 mod image;
 mod inside;
+mod layer;
 mod listed;
 mod relay;
 mod start;
@@ -33,7 +34,7 @@ pub use inside::{Received, receive, unpack};
 pub use relay::main as relay_main;
 
 use super::{
-    BoxedStream, Changes, ChangesWanted, Created, HeldImage, Image, ImageNames, Inspection, Limits, Runtime,
+    BoxedStream, Changes, ChangesWanted, Created, HeldImage, Image, ImageNames, Inspection, Layer, Limits, Runtime,
     RuntimeError, SandboxSpec, SupportedLimits, Tell, Usage,
 };
 use daemon::Daemon;
@@ -175,7 +176,10 @@ impl Runtime for DockerRuntime {
             return Err(failed("check the id", io::ErrorKind::InvalidInput));
         }
         self.check(&spec.limits)?;
-        let reference = reference(&spec.image)?.to_owned();
+        let reference = match &spec.layer {
+            Some(layer) => layer::reference(&self.shared, layer),
+            None => reference(&spec.image)?.to_owned(),
+        };
         let shared = self.shared.clone();
         let (done, result) = oneshot::channel();
         // In a task of its own: a caller that goes away leaves nothing half made.
@@ -222,6 +226,28 @@ impl Runtime for DockerRuntime {
         let container = end::find(&self.shared, sandbox_id).await?.ok_or(RuntimeError::NotFound)?;
         let Shared { daemon, changes, .. } = &*self.shared;
         changes::of(daemon, &container.id.unwrap_or_default(), wanted, changes).await
+    }
+
+    async fn image_version(&self, image: &Image) -> Result<String, RuntimeError> {
+        Ok(image::find(&self.shared.daemon, reference(image)?).await?.id)
+    }
+
+    async fn freeze(&self, sandbox_id: &str, layer: &str) -> Result<(), RuntimeError> {
+        let (shared, id, layer) = (self.shared.clone(), sandbox_id.to_owned(), layer.to_owned());
+        let task = tokio::spawn(async move { layer::freeze(&shared, &id, &layer).await });
+        task.await.unwrap_or_else(|error| Err(failed("keep the sandbox's files", io::Error::other(error))))
+    }
+
+    async fn has_layer(&self, layer: &str) -> Result<bool, RuntimeError> {
+        layer::is_there(&self.shared, layer).await
+    }
+
+    async fn layers(&self) -> Result<Vec<Layer>, RuntimeError> {
+        layer::list(&self.shared).await
+    }
+
+    async fn remove_layer(&self, layer: &str) -> Result<bool, RuntimeError> {
+        layer::remove(&self.shared, layer).await
     }
 
     async fn list(&self) -> Result<Vec<String>, RuntimeError> {

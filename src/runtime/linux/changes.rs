@@ -3,10 +3,11 @@
 use super::{
     blocking,
     difference::{self, Layer, Until},
+    layer,
     layout::Layout,
     notes::Notes,
     record::Record,
-    skeleton,
+    skeleton, tree,
     wire::Step,
 };
 use crate::runtime::{
@@ -36,6 +37,7 @@ struct Mounted {
     at: PathBuf,
     upper: PathBuf,
     lower: PathBuf,
+    frozen: Option<PathBuf>,
 }
 
 /// Ends the look when nobody waits for it any more.
@@ -55,8 +57,11 @@ pub(super) async fn of(
     wanted: ChangesWanted,
     turns: &Arc<Semaphore>,
 ) -> Result<Changes, RuntimeError> {
-    let layers = layers(layout, &record)?;
-    let notes = Notes { slot: record.made.slot.filter(|_| is_privileged) };
+    let frozen = record.layer.as_deref().map(|name| layer::Place::of(layout, name)).transpose();
+    let frozen = frozen.step("read about the sandbox's layer")?;
+    let layers = layers(layout, &record, frozen.as_ref())?;
+    let frozen = frozen.and_then(|frozen| frozen.slot);
+    let notes = Notes { slot: record.made.slot.filter(|_| is_privileged), frozen };
     let Ok(Ok(turn)) = timeout(PATIENCE, turns.clone().acquire_owned()).await else {
         let message = "the server looks for the changes of as many sandboxes as it may; try again in a moment";
         return Err(RuntimeError::Unavailable(message.to_owned()));
@@ -72,9 +77,13 @@ pub(super) async fn of(
 }
 
 /// The layers that a sandbox has.
-fn layers(layout: &Layout, record: &Record) -> Result<Vec<Mounted>, RuntimeError> {
+fn layers(layout: &Layout, record: &Record, frozen: Option<&layer::Place>) -> Result<Vec<Mounted>, RuntimeError> {
     let slot = layout.layers(&record.made).ok_or(RuntimeError::NotFound)?;
-    let layer = |name: &str, at: &Path, lower: PathBuf| Mounted { at: at.to_owned(), upper: slot.join(name), lower };
+    let layer = |name: &str, at: &Path, lower: PathBuf| {
+        let upper = slot.join(tree::upper(name, frozen.is_some()));
+        let frozen = frozen.map(|frozen| frozen.files.join(name));
+        Mounted { at: at.to_owned(), upper, lower, frozen }
+    };
     if let Some(skeleton) = &record.skeleton {
         let root = layer("root", Path::new("/"), layout.skeleton(skeleton));
         let shown = skeleton::SHOWN.iter().map(|name| {
@@ -96,7 +105,8 @@ fn look(layers: &[Mounted], notes: Notes, wanted: &ChangesWanted, stop: &AtomicB
     let time = Instant::now() + LOOK;
     for mounted in layers {
         let Some(after) = after_in(&mounted.at, &wanted.after) else { continue };
-        let layer = Layer { upper: &mounted.upper, lower: &mounted.lower, notes };
+        let frozen = mounted.frozen.as_deref();
+        let layer = Layer { upper: &mounted.upper, lower: &mounted.lower, frozen, notes };
         // One more than is wanted, so that it is known whether there are more.
         let mut left = wanted.most + 1;
         let until = difference::tell(&layer, &after, Until { stop, time }, &mut |path, kind| {

@@ -5,19 +5,20 @@
 //! has nothing to do with the one below it is *opaque*; and one that was renamed says where its contents are below, its *redirect*.
 
 use super::{
+    below::{Below, Merged, look},
     notes::{Notes, is_whiteout},
     walk::{Up, Walk},
 };
 use crate::runtime::changes::ChangeKind;
 use rustix::{
-    fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat, openat2, statat},
+    fs::{Dir, FileType, Stat},
     io::Errno,
 };
 use std::{
     collections::{BTreeSet, VecDeque},
     ffi::{CStr, CString},
     io,
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    os::fd::BorrowedFd,
     path::Path,
     sync::atomic::{AtomicBool, Ordering},
     time::Instant,
@@ -27,14 +28,12 @@ use std::{
 const MOST_NAMES: usize = 2048;
 const LEAST_NAMES: usize = 16;
 
-const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
-/// Other file systems are not part of what lies below a layer.
-const WITHIN: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS).union(ResolveFlags::NO_XDEV);
-
 /// A layer, and what lies below it.
 pub(super) struct Layer<'a> {
     pub(super) upper: &'a Path,
     pub(super) lower: &'a Path,
+    /// The frozen layer that lies in front of that.
+    pub(super) frozen: Option<&'a Path>,
     pub(super) notes: Notes,
 }
 
@@ -47,7 +46,7 @@ pub(super) struct Until<'a> {
 /// A look under way.
 struct Look<'a> {
     walk: Walk,
-    lower: OwnedFd,
+    lower: Below,
     notes: Notes,
     levels: Vec<Level>,
     path: Vec<u8>,
@@ -70,7 +69,7 @@ struct Level {
     /// Whether there are more names behind those.
     is_cut: bool,
     /// Both directories below, open while this level is the deepest. Where they are the same, the first is both.
-    open: Option<[Option<OwnedFd>; 2]>,
+    open: Option<[Option<Merged>; 2]>,
 }
 
 impl Level {
@@ -80,9 +79,9 @@ impl Level {
     }
 
     /// Opens both directories below, unless they are open.
-    fn open(&mut self, lower: &OwnedFd) -> io::Result<()> {
+    fn open(&mut self, lower: &Below) -> io::Result<()> {
         if self.open.is_none() {
-            let open = |path: &Option<Vec<u8>>| path.as_ref().map_or(Ok(None), |path| below(lower, path));
+            let open = |path: &Option<Vec<u8>>| path.as_ref().map_or(Ok(None), |path| lower.directory(path));
             let seen = if self.is_same() { None } else { open(&self.seen)? };
             self.open = Some([open(&self.compared)?, seen]);
         }
@@ -103,8 +102,8 @@ pub(super) fn tell(
         Err(Errno::NOENT) => return Ok(None),
         walk => walk?,
     };
-    let lower = rustix::fs::open(layer.lower, DIRECTORY.difference(OFlags::NOFOLLOW), Mode::empty())?;
     let notes = layer.notes;
+    let lower = Below::open(layer.lower, layer.frozen, notes)?;
     let mut look = Look { walk, lower, notes, levels: Vec::new(), path: Vec::new(), until };
     look.push(true, Some(Vec::new()), Some(Vec::new()), 0);
     look.run(after, tell)
@@ -180,8 +179,8 @@ impl Look<'_> {
             }
             // What is in the layer alone can differ, unless what is seen below is another directory.
             if !level.is_same() {
-                for directory in level.open.iter().flatten().flatten() {
-                    names.read(directory.as_fd(), &self.until)?;
+                for directory in level.open.iter().flatten().flatten().flat_map(Merged::parts) {
+                    names.read(directory, &self.until)?;
                 }
             }
             (level.is_cut, level.names) = (names.is_cut, names.found.into_iter().collect());
@@ -195,17 +194,17 @@ impl Look<'_> {
 
     /// What has become of a name, and what is below it if that is a directory to look into. `None`: nothing.
     #[allow(clippy::type_complexity)]
-    fn judge(&mut self, name: &CStr) -> io::Result<Option<(Option<ChangeKind>, Option<Below>)>> {
+    fn judge(&mut self, name: &CStr) -> io::Result<Option<(Option<ChangeKind>, Option<Child>)>> {
         let Some(level) = self.levels.last_mut() else { return Ok(None) };
         level.open(&self.lower)?;
-        let [compared, seen] = level
-            .open
-            .as_ref()
-            .map_or([None, None], |open| [open[0].as_ref().map(AsFd::as_fd), open[1].as_ref().map(AsFd::as_fd)]);
-        let upper = if level.is_upper { look(Some(self.walk.here()), name)? } else { None };
-        let compared_stat = look(compared, name)?;
+        let below = |which: usize| {
+            let directory = level.open.as_ref().and_then(|open| open[which].as_ref());
+            directory.map_or(Ok(None), |directory| directory.look(name))
+        };
+        let upper = if level.is_upper { look(self.walk.here(), name)? } else { None };
+        let compared_stat = below(0)?;
         let is_same = level.is_same();
-        let below_stat = if is_same { compared_stat } else { look(seen, name)? };
+        let below_stat = if is_same { compared_stat } else { below(1)? };
         let is_upper = upper.is_some_and(|upper| !is_whiteout(&upper));
         let visible = match upper {
             Some(upper) if is_whiteout(&upper) => None,
@@ -226,7 +225,7 @@ impl Look<'_> {
             let path = path.as_ref().filter(|_| stat.as_ref().is_some_and(is_directory))?;
             Some(if path.is_empty() { name.to_bytes().to_owned() } else { [path, &b"/"[..], name.to_bytes()].concat() })
         };
-        let below = visible.as_ref().filter(|visible| is_directory(visible)).map(|_| Below {
+        let below = visible.as_ref().filter(|visible| is_directory(visible)).map(|_| Child {
             is_upper,
             compared: child(&level.compared, &compared_stat),
             seen: child(&level.seen, &below_stat),
@@ -235,8 +234,8 @@ impl Look<'_> {
     }
 
     /// Enters a directory. `false` if there is nothing in it to look for, or it is gone meanwhile.
-    fn enter(&mut self, name: &CStr, below: Below, path: usize) -> io::Result<bool> {
-        let Below { is_upper, compared, mut seen } = below;
+    fn enter(&mut self, name: &CStr, below: Child, path: usize) -> io::Result<bool> {
+        let Child { is_upper, compared, mut seen } = below;
         if is_upper {
             match self.walk.enter(name) {
                 Ok(()) => {}
@@ -275,7 +274,7 @@ impl Look<'_> {
 }
 
 /// A directory that is to be looked into.
-struct Below {
+struct Child {
     is_upper: bool,
     compared: Option<Vec<u8>>,
     seen: Option<Vec<u8>>,
@@ -316,26 +315,6 @@ impl Names<'_> {
 
 fn is_directory(stat: &Stat) -> bool {
     FileType::from_raw_mode(stat.st_mode) == FileType::Directory
-}
-
-/// What a name is in a directory. `None`: nothing.
-fn look(directory: Option<BorrowedFd<'_>>, name: &CStr) -> io::Result<Option<Stat>> {
-    let Some(directory) = directory else { return Ok(None) };
-    match statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
-        Ok(stat) => Ok(Some(stat)),
-        Err(Errno::NOENT) => Ok(None),
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// Opens a directory that lies below the layer. `None` if there is none any more, or it is another file system's.
-fn below(lower: &OwnedFd, path: &[u8]) -> io::Result<Option<OwnedFd>> {
-    let path = if path.is_empty() { &b"."[..] } else { path };
-    match openat2(lower, path, DIRECTORY, Mode::empty(), WITHIN) {
-        Ok(directory) => Ok(Some(directory)),
-        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::XDEV) => Ok(None),
-        Err(error) => Err(error.into()),
-    }
 }
 
 #[cfg(test)]

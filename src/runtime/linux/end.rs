@@ -102,7 +102,7 @@ pub(super) async fn undo_at_last(shared: &Arc<Shared>, id: &str, made: Made) {
 }
 
 /// Kills the first process of a pid namespace and waits for its end, which comes after that of all others in it.
-async fn end(held: &Held) -> Result<(), Failure> {
+pub(super) async fn end(held: &Held) -> Result<(), Failure> {
     held.kill()?;
     if let Ok(ended) = timeout(SOON, held.ended()).await {
         return ended;
@@ -128,7 +128,7 @@ async fn end(held: &Held) -> Result<(), Failure> {
     }
 }
 
-async fn remove_cgroups(cgroups: Vec<PathBuf>) -> Result<(), Failure> {
+pub(super) async fn remove_cgroups(cgroups: Vec<PathBuf>) -> Result<(), Failure> {
     let (began, mut pause, mut left) = (Instant::now(), PAUSES.0, cgroups);
     while !left.is_empty() {
         let suspicious = pause >= SUSPICIOUS;

@@ -2,7 +2,7 @@
 
 use super::{
     cgroup::Cgroups,
-    delete, end,
+    delete, end, layer,
     layout::{Layout, RECORD},
     pool::Root,
     process,
@@ -33,7 +33,7 @@ pub(super) fn open(data_dir: &Path) -> Result<(Layout, File), Failure> {
     take(&lock, &layout)?;
     let points = MOUNT_POINTS.iter().map(|name| layout.mounts().join(name));
     for path in
-        [layout.images(), layout.mounts(), layout.sandboxes(), layout.slots(), layout.trash(), layout.pool_mount()]
+        [layout.images(), layout.mounts(), layout.sandboxes(), layout.slots(), layout.trash(), layout.pool_mount(), layout.frozen()]
             .into_iter()
             .chain(points)
     {
@@ -178,14 +178,14 @@ pub(super) fn sweep(
     // First the subvolume, then the number that it is called by.
     let is_used = |slot: &Path| used.slots.contains(slot);
     for name in pool.map_or(Ok(Vec::new()), Root::subvolumes).step("list the pool of the sandboxes' files")? {
-        if !is_used(&layout.slots().join(&name)) {
+        if !layer::is_subvolume(&name) && !is_used(&layout.slots().join(&name)) {
             pool.map_or(Ok(None), |pool| pool.destroy(&name)).step_with(|| format!("remove the subvolume {name}"))?;
         }
     }
     for path in entries(&layout.slots())?.into_iter().filter(|path| !is_used(path)) {
         remove(&path).step_with(|| format!("remove {}", path.display()))?;
     }
-    Ok(())
+    layer::sweep(layout, pool)
 }
 
 /// The paths in a directory.

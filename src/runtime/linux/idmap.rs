@@ -21,6 +21,8 @@ use std::{
 pub(super) enum Ids {
     /// A slot's range, root and every usual user, and the ids above that all sandboxes have in common.
     Range(u32),
+    /// The same range as another slot's files show it on disk: for a layer that was made in the first one and is seen in the second.
+    Moved(u32, u32),
     /// Only root, which is this user of the host.
     Own(u32, u32),
 }
@@ -28,21 +30,10 @@ pub(super) enum Ids {
 impl Ids {
     /// Writes the maps of a process's new user namespace.
     pub(super) fn write(self, pid: rustix::process::Pid) -> io::Result<()> {
-        let path = |file| format!("/proc/{}/{file}", pid.as_raw_pid());
+        let path = |file: &'static str| format!("/proc/{}/{file}", pid.as_raw_pid());
         match self {
-            Self::Range(slot) => {
-                let own = format!("0 {} {IDS}\n", root_id(slot));
-                let (first, count) = COMMON;
-                let all = format!("{own}{IDS} {first} {count}\n");
-                for file in ["uid_map", "gid_map"] {
-                    match fs::write(path(file), &all) {
-                        // The server runs where it has not all ids itself.
-                        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => fs::write(path(file), &own)?,
-                        other => other?,
-                    }
-                }
-                Ok(())
-            }
+            Self::Range(slot) => write_ranges(&path, [0, IDS], root_id(slot)),
+            Self::Moved(from, to) => write_ranges(&path, [root_id(from), COMMON.0], root_id(to)),
             Self::Own(uid, gid) => {
                 // Only who cannot drop groups may map a group of their own.
                 fs::write(path("setgroups"), "deny")?;
@@ -53,17 +44,30 @@ impl Ids {
     }
 }
 
-/// A user namespace with a slot's ids, for [`clone_mapped`]. It lives as long as the descriptor or a mount uses it.
-pub(super) fn user_namespace(slot: u32) -> io::Result<OwnedFd> {
+/// Maps a slot's own ids and those that all have in common, which are called by numbers from these on.
+fn write_ranges(path: &dyn Fn(&'static str) -> String, from: [u32; 2], own: u32) -> io::Result<()> {
+    let (first, count) = COMMON;
+    let own = format!("{} {own} {IDS}\n", from[0]);
+    let all = format!("{own}{} {first} {count}\n", from[1]);
+    for file in ["uid_map", "gid_map"] {
+        match fs::write(path(file), &all) {
+            // The server runs where it has not all ids itself.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => fs::write(path(file), &own)?,
+            other => other?,
+        }
+    }
+    Ok(())
+}
+
+/// A user namespace with these ids, for [`clone_mapped`]. It lives as long as the descriptor or a mount uses it.
+pub(super) fn user_namespace(ids: Ids) -> io::Result<OwnedFd> {
     // A namespace needs a first process: one that only waits to be killed.
     let Some(child) = sys::clone_into(libc::CLONE_NEWUSER)? else {
         loop {
             let _ = rustix::thread::nanosleep(&rustix::time::Timespec { tv_sec: 60, tv_nsec: 0 });
         }
     };
-    let namespace = Ids::Range(slot)
-        .write(child.pid)
-        .and_then(|()| File::open(format!("/proc/{}/ns/user", child.pid.as_raw_pid())));
+    let namespace = ids.write(child.pid).and_then(|()| File::open(format!("/proc/{}/ns/user", child.pid.as_raw_pid())));
     pidfd_send_signal(&child.pidfd, Signal::KILL)?;
     waitid(WaitId::PidFd(child.pidfd.as_fd()), WaitIdOptions::EXITED)?;
     Ok(namespace?.into())

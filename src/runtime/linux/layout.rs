@@ -5,11 +5,12 @@
 //! lock                  held by the server, its zygote and their starters
 //! instance              this directory's name towards the host (cgroups)
 //! images/<skeleton>/    lower directories of the host image
+//! layers/<name>/        what a sandbox has made, for others to begin with: layer.json, and, if there is no pool, files/
 //! mounts/…/             empty; starters mount here, each in its own mount namespace
 //! sandboxes/<id>/       agent.sock, agent.log, record.json
 //! slots/<n>/            its number is a range of host ids; a sandbox's own layers, if there is no pool
 //! pool.img              the file system in which sandboxes have their layers, see [`super::pool`]
-//! pool/<n>/             these layers; seen by starters only
+//! pool/<n>/             these layers; seen by starters only. What was kept for others to begin with is there too: frozen-…
 //! trash/                layers of sandboxes that have ended, on their way out
 //! ```
 
@@ -59,6 +60,17 @@ impl Layout {
     }
     pub(super) fn sandbox(&self, id: &str) -> PathBuf {
         self.sandboxes().join(id)
+    }
+    /// What was kept of sandboxes that have ended.
+    pub(super) fn frozen(&self) -> PathBuf {
+        self.root.join("layers")
+    }
+    pub(super) fn layer(&self, name: &str) -> PathBuf {
+        self.frozen().join(name)
+    }
+    /// A subvolume of the pool, where this process sees it.
+    pub(super) fn in_pool(&self, name: &str) -> PathBuf {
+        self.pool.join(name)
     }
     pub(super) fn slots(&self) -> PathBuf {
         self.root.join("slots")

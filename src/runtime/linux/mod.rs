@@ -10,6 +10,7 @@
 //! what the sandbox sees, gives up every privilege and becomes the agent. Sandboxes live on when server and zygote end,
 //! and any later server finds them by what is in the data directory (see [`layout`]).
 
+mod below;
 mod cgroup;
 mod changes;
 mod client;
@@ -24,6 +25,7 @@ mod held;
 mod home;
 mod idmap;
 mod inside;
+mod layer;
 mod layout;
 mod notes;
 mod order;
@@ -44,12 +46,13 @@ mod trash;
 mod tree;
 mod walk;
 mod wire;
+mod work;
 mod zygote;
 
 pub use zygote::main as zygote_main;
 
 use super::{
-    BoxedStream, Changes, ChangesWanted, Created, Image, Inspection, Limits, Runtime, RuntimeError, SandboxSpec,
+    BoxedStream, Changes, ChangesWanted, Created, Image, Inspection, Layer, Limits, Runtime, RuntimeError, SandboxSpec,
     SupportedLimits, Usage,
 };
 use crate::runtime::sharing::Sharing;
@@ -61,6 +64,7 @@ use rustix::fs::{CWD, Mode, OFlags};
 use std::{io, os::fd::AsRawFd, path::PathBuf, sync::Arc, time::Duration};
 use tokio::sync::{Semaphore, oneshot};
 use wire::{Failure, Order, Step};
+use work::{blocking, failed, no_references, not_found_or};
 
 /// How long the start of a sandbox may take, unless the operator says otherwise.
 const START_LIMIT: Duration = Duration::from_secs(30);
@@ -241,12 +245,12 @@ impl Runtime for LinuxRuntime {
                 }
                 Some(path)
             }
-            Image::Reference(_) => {
-                let message = "the linux runtime takes \"host\" and directories only".to_owned();
-                return Err(RuntimeError::Image(message));
-            }
+            Image::Reference(_) => return Err(no_references()),
         };
-        let order = Order::new(spec.sandbox_id, directory, spec.limits, spec.network);
+        if !spec.layer.as_deref().is_none_or(is_safe_id) {
+            return Err(failed("check the layer's name", io::ErrorKind::InvalidInput.into()));
+        }
+        let order = Order::new(spec.sandbox_id, directory, spec.layer, spec.limits, spec.network);
         let shared = self.shared.clone();
         let (done, result) = oneshot::channel();
         // In a task of its own: a caller that goes away leaves nothing half made.
@@ -321,6 +325,33 @@ impl Runtime for LinuxRuntime {
         changes::of(layout, record, client.hello().privileged, wanted, changes).await
     }
 
+    async fn image_version(&self, image: &Image) -> Result<String, RuntimeError> {
+        match image {
+            // What of the host is copied. Its programs are shown as they are, and a layer holds what differs from them.
+            Image::Host => Ok(self.shared.client.hello().skeleton.clone()),
+            Image::Directory(path) => layer::version_of(path.clone()).await,
+            Image::Reference(_) => Err(no_references()),
+        }
+    }
+
+    async fn freeze(&self, sandbox_id: &str, layer: &str) -> Result<(), RuntimeError> {
+        self.existing(sandbox_id)?;
+        layer::freeze(&self.shared, sandbox_id, layer).await
+    }
+
+    async fn has_layer(&self, layer: &str) -> Result<bool, RuntimeError> {
+        Ok(is_safe_id(layer) && layer::is_there(&self.shared.layout, layer).await?)
+    }
+
+    async fn layers(&self) -> Result<Vec<Layer>, RuntimeError> {
+        let layout = self.shared.layout.clone();
+        Ok(blocking(move || layer::list(&layout)).await?)
+    }
+
+    async fn remove_layer(&self, layer: &str) -> Result<bool, RuntimeError> {
+        layer::remove(&self.shared, layer).await
+    }
+
     async fn list(&self) -> Result<Vec<String>, RuntimeError> {
         let sandboxes = self.shared.layout.sandboxes();
         let paths = blocking(move || home::entries(&sandboxes)).await?;
@@ -358,21 +389,5 @@ impl LinuxRuntime {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Err(RuntimeError::NotFound),
             Err(error) => Err(RuntimeError::Unavailable(format!("look at the sandbox's directory: {error}"))),
         }
-    }
-}
-
-fn failed(step: &str, source: io::Error) -> RuntimeError {
-    RuntimeError::Failed { step: step.to_owned(), source }
-}
-
-fn not_found_or(step: &str, error: io::Error) -> RuntimeError {
-    if error.kind() == io::ErrorKind::NotFound { RuntimeError::NotFound } else { failed(step, error) }
-}
-
-/// Runs file system work where it may block.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Failure> + Send + 'static) -> Result<T, Failure> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result,
-        Err(error) => Err(Failure::new("run blocking work", &io::Error::other(error))),
     }
 }

@@ -15,6 +15,8 @@ const LONGEST: usize = 4096;
 pub(super) struct Notes {
     /// The slot whose ids own the layer's files. Without root they have their own owners, and notes that users may write.
     pub(super) slot: Option<u32>,
+    /// The slot whose ids own the files of the layer that lies between it and the image.
+    pub(super) frozen: Option<u32>,
 }
 
 /// Whether this stands for something that was removed.
@@ -26,7 +28,9 @@ impl Notes {
     /// Whether a directory has other attributes than the one below it, or other entries: those change its time.
     pub(super) fn differ(self, below: &Stat, now: &Stat, is_upper: bool) -> bool {
         let owner = |id: u32| match self.slot {
-            Some(slot) if is_upper => slots::host_id(slot, id),
+            Some(slot) if is_upper => {
+                slots::host_id(slot, self.frozen.map_or(id, |frozen| slots::local_id(frozen, id)))
+            }
             _ => id,
         };
         (below.st_mode, below.st_mtime, below.st_mtime_nsec) != (now.st_mode, now.st_mtime, now.st_mtime_nsec)

@@ -23,6 +23,9 @@ pub(super) struct Record {
     /// The directory that is its image. Earlier versions did not note it.
     #[serde(default)]
     pub(super) directory: Option<PathBuf>,
+    /// The layer that lies over its image.
+    #[serde(default)]
+    pub(super) layer: Option<String>,
 }
 
 impl Record {
@@ -55,7 +58,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         assert!(Record::read(dir.path()).unwrap().is_none());
         let process = ProcessId { pid: 7, start_time: 8, boot_id: "boot".to_owned() };
-        let record = Record { process, made: Made::default(), skeleton: None, directory: None };
+        let record = Record { process, made: Made::default(), skeleton: None, directory: None, layer: None };
         record.write(dir.path()).unwrap();
         assert_eq!(Record::read(dir.path()).unwrap(), Some(record));
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);

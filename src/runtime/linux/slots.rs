@@ -27,6 +27,17 @@ pub(super) fn host_id(slot: u32, id: u32) -> u32 {
     if id < IDS { root_id(slot) + id } else { COMMON.0.saturating_add(id - IDS) }
 }
 
+/// What an id is called in a slot's sandbox; one that is none of its ids stays what it is.
+pub(super) fn local_id(slot: u32, id: u32) -> u32 {
+    if (root_id(slot)..root_id(slot) + IDS).contains(&id) {
+        id - root_id(slot)
+    } else if id >= COMMON.0 {
+        id - COMMON.0 + IDS
+    } else {
+        id
+    }
+}
+
 /// Takes a free slot, at random: two data directories on one host then seldom share ids. The directory is the
 /// reservation: it is made or it exists already, whoever else asks, before and after a restart.
 pub(super) fn take(layout: &Layout) -> io::Result<(u32, PathBuf)> {
@@ -53,6 +64,14 @@ mod tests {
     fn ids_of_the_last_slot_stay_below_the_foreign_range() {
         assert_eq!(root_id(0), FIRST_ID);
         assert!(root_id(SLOTS - 1) + IDS <= 0x7ffe_0000);
+    }
+
+    #[test]
+    fn ids_are_the_same_there_and_back() {
+        for id in [0, 1, 1000, IDS - 1, IDS, 70_000, 2_000_000_000] {
+            assert_eq!(local_id(7, host_id(7, id)), id);
+        }
+        assert_eq!(local_id(7, 33), 33);
     }
 
     #[test]

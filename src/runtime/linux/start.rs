@@ -3,7 +3,7 @@
 use super::{
     LinuxConfig, Shared, blocking, cgroup,
     client::Client,
-    delete, end, home,
+    delete, end, home, layer,
     layout::Layout,
     order::{Outcome, carry_out},
     pool::{self, Pool, Watched},
@@ -93,6 +93,7 @@ fn rehearse(layout: &Layout, pool: Option<&Pool>, client: &Client) -> Result<Vec
     let order = Order {
         sandbox_id: REHEARSAL.to_owned(),
         directory: None,
+        layer: None,
         host_network: false,
         memory_bytes: None,
         cpu_millis: None,
@@ -129,8 +130,14 @@ pub(super) async fn create(shared: &Arc<Shared>, order: Order, config: Vec<u8>) 
     let mut tries = TRIES;
     loop {
         // Whoever else has this directory keeps it: only from here on is it ours to remove.
-        let path = sandbox.clone();
-        blocking(move || make_directory(&path)).await?;
+        let (path, layer) = (sandbox.clone(), order.layer.as_deref().map(|layer| shared.layout.layer(layer)));
+        blocking(move || {
+            if let Some(layer) = layer {
+                layer::note_use(&layer).step("note the use of the layer")?;
+            }
+            make_directory(&path)
+        })
+        .await?;
         let (made, failure) = match carry_out(&shared.client, &order, &config, until).await {
             Ok(Outcome::Done(reply)) => match reply.failure {
                 None => {

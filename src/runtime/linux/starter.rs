@@ -6,6 +6,7 @@
 use super::{
     first::{First, out_of_the_way},
     idmap::{self, Ids},
+    layer,
     layout::{AGENT_LOG, AGENT_SOCKET, Layout},
     pool, privileges,
     process::{ProcessId, state_and_start},
@@ -123,9 +124,10 @@ fn prepare(shared: &Shared, made: &mut Made) -> Result<Prepared, Failure> {
     if hello.disk_pool.is_none() {
         tree::private_mounts()?;
     }
-    let user_namespace = idmap::user_namespace(slot).step("make a user namespace")?;
+    let user_namespace = idmap::user_namespace(Ids::Range(slot)).step("make a user namespace")?;
     let owner = Some(slots::root_id(slot));
-    let read_only = Tree { hello, layout: &shared.layout, layers: &layers, owner }.host_mapped(&user_namespace)?;
+    let tree = Tree { hello, layout: &shared.layout, layers: &layers, owner, frozen: None };
+    let read_only = tree.host_mapped(&user_namespace)?;
     let user_namespace = Some(user_namespace);
     Ok(Prepared { made: made.clone(), layers, ids: Ids::Range(slot), user_namespace, read_only })
 }
@@ -133,15 +135,23 @@ fn prepare(shared: &Shared, made: &mut Made) -> Result<Prepared, Failure> {
 fn start(shared: &Shared, prepared: &Prepared, order: &Order, config: OwnedFd) -> Result<(), Failure> {
     let hello = &shared.hello;
     let sandbox = shared.layout.sandbox(&order.sandbox_id);
+    let slot = prepared.made.slot.filter(|_| hello.privileged);
+    let layer = order.layer.as_deref().map(|layer| layer::open(&shared.layout, layer, slot)).transpose()?;
     let tree = Tree {
         hello,
         layout: &shared.layout,
         layers: &prepared.layers,
-        owner: prepared.made.slot.filter(|_| hello.privileged).map(slots::root_id),
+        owner: slot.map(slots::root_id),
+        frozen: layer.as_ref(),
     };
-    if let (Some(directory), Some(user_namespace)) = (&order.directory, &prepared.user_namespace) {
-        check(directory)?;
-        tree.directory_mapped(directory, user_namespace)?;
+    match (&order.directory, &prepared.user_namespace) {
+        (Some(directory), Some(user_namespace)) => {
+            check(directory)?;
+            tree.directory_mapped(directory, user_namespace)?;
+        }
+        // Over what was mounted ahead, which has no layer.
+        (None, Some(user_namespace)) if layer.is_some() => drop(tree.host_mapped(user_namespace)?),
+        _ => {}
     }
     if prepared.made.subvolume.is_some() {
         pool::limit(&prepared.layers, order.disk_bytes).step("limit the sandbox's files")?;
@@ -233,7 +243,8 @@ fn release(
     let (_, start_time) = state_and_start(child.pid).step("identify the sandbox's process")?;
     let process = ProcessId { pid: child.pid.as_raw_pid(), start_time, boot_id: shared.hello.boot_id.clone() };
     let skeleton = order.directory.is_none().then(|| shared.hello.skeleton.clone());
-    let record = Record { process, made: prepared.made.clone(), skeleton, directory: order.directory.clone() };
+    let (made, directory, layer) = (prepared.made.clone(), order.directory.clone(), order.layer.clone());
+    let record = Record { process, made, skeleton, directory, layer };
     record.write(sandbox).step("write the sandbox's record")?;
     go.write_all(&[1]).step("let the sandbox's process go")
 }

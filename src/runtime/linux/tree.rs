@@ -6,6 +6,7 @@
 
 use super::{
     idmap,
+    layer::Frozen,
     layout::Layout,
     probe::HOST_IMAGE,
     skeleton, sys,
@@ -26,10 +27,17 @@ use std::{
 };
 
 /// Mount points in the data directory. Each starter sees its own mounts there, everybody else empty directories.
-pub(super) const MOUNT_POINTS: &[&str] = &["root", "lower"];
+pub(super) const MOUNT_POINTS: &[&str] = &["root", "lower", "frozen"];
 
-/// The mount point of lower directories, seen from a slot's directory.
+/// The mount points of lower directories, seen from a slot's directory: that of the image, and that of a layer in front of it.
 const LOWER: &str = "../../mounts/lower";
+const FROZEN: &str = "../../mounts/frozen";
+
+/// The directory that takes what a sandbox changes in one of its file systems. Over a layer it is another one, because a starter has mounted
+/// the image without a layer before it knew.
+pub(super) fn upper(name: &str, is_over_layer: bool) -> String {
+    if is_over_layer { format!("{name}.over") } else { name.to_owned() }
+}
 
 /// Everything that making one sandbox's tree needs to know.
 pub(super) struct Tree<'a> {
@@ -39,6 +47,8 @@ pub(super) struct Tree<'a> {
     pub(super) layers: &'a Path,
     /// The id that owns new layers.
     pub(super) owner: Option<u32>,
+    /// The layer that lies over the image.
+    pub(super) frozen: Option<&'a Frozen>,
 }
 
 impl Tree<'_> {
@@ -47,8 +57,8 @@ impl Tree<'_> {
         self.layout.mounts().join("root")
     }
 
-    fn lower(&self) -> PathBuf {
-        self.layout.mounts().join("lower")
+    fn point(&self, name: &str) -> PathBuf {
+        self.layout.mounts().join(name)
     }
 
     /// With root: the host image, files owned by the ids of `user_namespace`.
@@ -102,17 +112,23 @@ impl Tree<'_> {
     /// Mounts a writable layer over a detached mount. Moves this process into the directory of layers.
     fn layer(&self, lower: &OwnedFd, target: &Path, name: &str) -> io::Result<()> {
         // Stacked on what the last layer left there: an overlay keeps its own reference to its lower directory.
-        move_mount(lower, c"", CWD, self.lower(), MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
+        move_mount(lower, c"", CWD, self.point("lower"), MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
+        let frozen = self.frozen.map_or(Ok(None), |frozen| frozen.mount(name))?;
+        if let Some(frozen) = &frozen {
+            move_mount(frozen, c"", CWD, self.point("frozen"), MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
+        }
+        let lower = if frozen.is_some() { format!("{FROZEN}:{LOWER}") } else { LOWER.to_owned() };
         // Relative paths, because whoever is inside can read the options, and because they have no room for long ones.
         chdir(self.layers)?;
-        let (upper, work) = (name, format!("{name}.work"));
-        mkdir(upper, Mode::RWXU)?;
+        let upper = upper(name, self.frozen.is_some());
+        let work = format!("{upper}.work");
+        mkdir(&upper, Mode::RWXU)?;
         // Whatever the umask says.
-        rustix::fs::chmod(upper, Mode::from_raw_mode(0o755))?;
+        rustix::fs::chmod(&upper, Mode::from_raw_mode(0o755))?;
         mkdir(&work, Mode::RWXU)?;
         if let Some(owner) = self.owner {
             // The layer's own directory is what the sandbox sees as this directory.
-            rustix::fs::chown(upper, Some(Uid::from_raw(owner)), Some(Gid::from_raw(owner)))?;
+            rustix::fs::chown(&upper, Some(Uid::from_raw(owner)), Some(Gid::from_raw(owner)))?;
         }
         // With root, directories of the lower layer can be renamed: the upper one then notes where its content is. Nobody inside
         // can write such notes, which without root they could.
@@ -122,13 +138,13 @@ impl Tree<'_> {
             // Both layers look like one file system, although they lie on two: for `find -xdev`, `du -x` and hard links in archives.
             Some(_) => "redirect_dir=on,xino=on",
         };
-        let options = CString::new(format!("lowerdir={LOWER},upperdir={upper},workdir={work},{notes}"))?;
+        let options = CString::new(format!("lowerdir={lower},upperdir={upper},workdir={work},{notes}"))?;
         Ok(mount(c"overlay", target, c"overlay", MountFlags::NODEV, options.as_c_str())?)
     }
 }
 
 /// A copy of a directory's mount that is mounted nowhere yet.
-fn detached(directory: &Path) -> io::Result<OwnedFd> {
+pub(super) fn detached(directory: &Path) -> io::Result<OwnedFd> {
     Ok(open_tree(CWD, directory, OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC)?)
 }
 

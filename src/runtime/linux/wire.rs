@@ -41,6 +41,8 @@ pub(super) struct Order {
     pub(super) sandbox_id: String,
     /// A root file system directory; none for the host image.
     pub(super) directory: Option<PathBuf>,
+    /// The layer that lies over its image.
+    pub(super) layer: Option<String>,
     /// Whether it shares the host's network.
     pub(super) host_network: bool,
     /// Bytes of memory and swap.
@@ -56,10 +58,17 @@ pub(super) struct Order {
 }
 
 impl Order {
-    pub(super) fn new(sandbox_id: String, directory: Option<PathBuf>, limits: Limits, network: Network) -> Self {
+    pub(super) fn new(
+        sandbox_id: String,
+        directory: Option<PathBuf>,
+        layer: Option<String>,
+        limits: Limits,
+        network: Network,
+    ) -> Self {
         Self {
             sandbox_id,
             directory,
+            layer,
             host_network: network == Network::Host,
             memory_bytes: limits.memory_bytes,
             cpu_millis: limits.cpu_millis,

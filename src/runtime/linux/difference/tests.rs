@@ -16,7 +16,7 @@ impl Layers {
 
     fn tell(&self, after: &[u8], time: Instant, each: &mut dyn FnMut(&[u8], ChangeKind) -> bool) -> Option<Vec<u8>> {
         let (upper, lower) = (self.at.path().join("upper"), self.at.path().join("lower"));
-        let layer = Layer { upper: &upper, lower: &lower, notes: Notes { slot: None } };
+        let layer = Layer { upper: &upper, lower: &lower, notes: Notes { slot: None, frozen: None }, frozen: None };
         tell(&layer, after, Until { stop: &AtomicBool::new(false), time }, each).unwrap()
     }
 }
@@ -92,7 +92,7 @@ fn whoever_gives_up_ends_it() {
     let layers = Layers::new();
     fs::write(layers.at.path().join("upper/f"), "").unwrap();
     let (upper, lower) = (layers.at.path().join("upper"), layers.at.path().join("lower"));
-    let layer = Layer { upper: &upper, lower: &lower, notes: Notes { slot: None } };
+    let layer = Layer { upper: &upper, lower: &lower, notes: Notes { slot: None, frozen: None }, frozen: None };
     let until = Until { stop: &AtomicBool::new(true), time: later() };
     assert_eq!(tell(&layer, b"", until, &mut |_, _| true).unwrap_err().kind(), io::ErrorKind::Interrupted);
 }
