@@ -222,6 +222,10 @@ pub enum Reason {
     ReadOnly,
     /// An entry of an archive must not be unpacked.
     EntryRefused,
+    /// A setup command of the sample has failed.
+    SampleSetupFailed,
+    /// The sample cannot be brought into its image.
+    SampleUnusable,
     /// The system says so, in words of its own.
     IoError,
 }

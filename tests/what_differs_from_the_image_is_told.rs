@@ -29,7 +29,7 @@ async fn ask(s: &Sandbox, page_size: i32, page_token: &str) -> Result<ChangesRes
 }
 
 /// All differences, page by page: `+/added`, `~/modified` and `-/removed`, as they come.
-async fn changes(s: &Sandbox, page_size: i32) -> Vec<String> {
+pub async fn changes(s: &Sandbox, page_size: i32) -> Vec<String> {
     let (mut all, mut token) = (Vec::new(), String::new());
     loop {
         let page = ask(s, page_size, &token).await.unwrap();
@@ -112,13 +112,16 @@ async fn state(s: &Sandbox, directory: &str) -> BTreeMap<String, Thing> {
 
 /// Changes a tree of the image in many ways, and compares what is told with what is seen inside.
 async fn whatever_is_done_is_told(on: Runtime) {
-    const TREE: &str = "/etc";
-    let (s, mut dice) = (on.sandbox().await, Dice::new());
-    let before = state(&s, TREE).await;
-    let names: Vec<_> = before.keys().filter(|path| !path.contains("passwd") && !path.contains("resolv")).collect();
+    all_that_is_done_is_told(&on.sandbox().await, on, &mut Dice::new()).await;
+}
+
+const TREE: &str = "/etc";
+
+/// Text that changes a tree in many ways. Of what it says there something is always the case.
+pub fn many_changes(names: &[String], dice: &mut Dice) -> String {
     let mut script = String::new();
     for number in 0..60 {
-        let mut one = || names[dice.below(names.len() as u64) as usize];
+        let mut one = || &names[dice.below(names.len() as u64) as usize];
         let (path, other) = (one(), one());
         let up = path.rsplit_once('/').unwrap().0;
         let _ = match dice.below(9) {
@@ -133,9 +136,22 @@ async fn whatever_is_done_is_told(on: Runtime) {
             _ => writeln!(script, "ln -sf /nowhere {up}/link{number}; mv {TREE}/moved{} {up}", number / 2),
         };
     }
-    s.run(&format!("( {script} ) >/dev/null 2>&1; :")).await.expect("", "", 0);
-    let after = state(&s, TREE).await;
-    let told: BTreeSet<_> = changes(&s, 100).await.into_iter().filter(|told| told[1..].starts_with("/etc/")).collect();
+    format!("( {script} ) >/dev/null 2>&1; :")
+}
+
+/// The names in a sandbox that may be changed: not those that Docker mounts files of its own over.
+pub async fn changeable(s: &Sandbox) -> Vec<String> {
+    let names = state(s, TREE).await.into_keys();
+    names.filter(|path| ["passwd", "resolv", "/host"].iter().all(|mounted| !path.contains(mounted))).collect()
+}
+
+/// The same for a sandbox in which nothing was changed yet.
+pub async fn all_that_is_done_is_told(s: &Sandbox, on: Runtime, dice: &mut Dice) {
+    let before = state(s, TREE).await;
+    let script = many_changes(&changeable(s).await, dice);
+    s.run(&script).await.expect("", "", 0);
+    let after = state(s, TREE).await;
+    let told: BTreeSet<_> = changes(s, 100).await.into_iter().filter(|told| told[1..].starts_with("/etc/")).collect();
     let is_directory =
         |of: &BTreeMap<String, Thing>, path: &str| of.get(path).is_some_and(|what| what.0.starts_with('d'));
     for path in after.keys().filter(|path| !before.contains_key(*path)) {

@@ -84,6 +84,7 @@ struct File {
     max_waiting_creations: Option<usize>,
     default_disk_bytes: Option<Bytes>,
     max_pool_bytes: Option<Bytes>,
+    max_layer_bytes: Option<Bytes>,
     log: Option<String>,
     log_format: Option<LogFormat>,
 }
@@ -171,6 +172,10 @@ impl Config {
                     .or(file.max_waiting_creations)
                     .unwrap_or(standard.waiting_creations),
                 creations_at_once: standard.creations_at_once,
+                max_layer_bytes: args
+                    .max_layer_bytes
+                    .or(file.max_layer_bytes)
+                    .map_or(standard.max_layer_bytes, |bytes| bytes.0.unwrap_or(u64::MAX)),
                 image_roots,
                 allowed_images: if args.allow_image.is_empty() {
                     file.allow_image.unwrap_or_default()
@@ -231,6 +236,7 @@ impl File {
             default_disk_bytes: take(&mut table, "default_disk_bytes", path, mistakes),
             max_pool_bytes: take(&mut table, "max_pool_bytes", path, mistakes),
             max_waiting_creations: take(&mut table, "max_waiting_creations", path, mistakes),
+            max_layer_bytes: take(&mut table, "max_layer_bytes", path, mistakes),
             log: take(&mut table, "log", path, mistakes),
             log_format: take(&mut table, "log_format", path, mistakes),
         };

@@ -26,6 +26,7 @@ pub(super) async fn create(
             progress if progress.step() == Step::PullingImage => {
                 line.show(&describe(&image, &progress.pull.unwrap_or_default()));
             }
+            progress if progress.step() == Step::PreparingSample => line.show("preparing the sample"),
             _ => line.clear(),
         }
     }

@@ -8,7 +8,7 @@ use super::{
     log::{self, LogFormat},
     size, span,
 };
-use crate::api::v1::{self, CreateSandboxRequest, Lifetime, Network, Resources};
+use crate::api::v1::{self, CreateSandboxRequest, Lifetime, Network, Resources, SampleSource, sample_source::History};
 use clap::ValueEnum;
 use std::{collections::HashMap, process::ExitCode, time::Duration};
 
@@ -19,7 +19,7 @@ pub(super) struct Options {
     place: Place,
     /// Existing sandbox to work in; it is not deleted afterwards
     #[arg(long, value_name = "ID", requires = "server")]
-    #[arg(conflicts_with_all = ["image", "memory", "cpus", "processes", "disk", "label", "ttl", "network"])]
+    #[arg(conflicts_with_all = ["image", "memory", "cpus", "processes", "disk", "label", "ttl", "network", "sample"])]
     sandbox: Option<String>,
     /// Memory of all processes together: bytes, or a number with K, M, G or T, such as 512M [default: 2G]
     #[arg(long, value_name = "SIZE", value_parser = size::bytes)]
@@ -42,6 +42,12 @@ pub(super) struct Options {
     /// What the sandbox can reach [default: none]
     #[arg(long)]
     network: Option<Reach>,
+    /// Make the sandbox from a sample of the server's, as DATASET/ID: with its image, its code base in /workspace, and its setup done
+    #[arg(long, value_name = "DATASET/ID", requires = "server")]
+    sample: Option<String>,
+    /// What of the past the sample's repository is to have [default: past]
+    #[arg(long, requires = "sample")]
+    history: Option<Past>,
     /// Do not delete the sandbox afterwards, nor the session of `run`; `sandshell ps` shows both and `sandshell rm` deletes them
     #[arg(long, requires = "server")]
     keep: bool,
@@ -73,6 +79,15 @@ enum Reach {
     None,
     /// The host's network, where the operator allows it
     Host,
+}
+
+/// How much of its past a repository has.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Past {
+    /// All commits before that of the sample
+    Past,
+    /// One commit
+    None,
 }
 
 /// What is needed to work in a sandbox.
@@ -155,6 +170,15 @@ impl Options {
             Reach::None => v1::network::Mode::None,
             Reach::Host => v1::network::Mode::Host,
         });
+        let sample = self.sample.map(|name| {
+            // A sample of the only dataset that has it may go without the dataset's name.
+            let (dataset, sample_id) = name.split_once('/').unwrap_or(("", &name));
+            let history = match self.history {
+                Some(Past::None) => History::None,
+                Some(Past::Past) | None => History::Past,
+            };
+            SampleSource { dataset: dataset.to_owned(), sample_id: sample_id.to_owned(), history: history.into() }
+        });
         let ttl = self.ttl.and_then(|ttl| ttl.try_into().ok());
         CreateSandboxRequest {
             image: self.place.image,
@@ -162,6 +186,7 @@ impl Options {
             resources: (limits != Resources::default()).then_some(limits),
             lifetime: ttl.map(|ttl| Lifetime { ttl: Some(ttl), ..Lifetime::default() }),
             network: mode.map(|mode| Network { mode: mode.into() }),
+            sample,
             // Whose files there are is theirs too.
             user,
             ..CreateSandboxRequest::default()

@@ -86,6 +86,9 @@ pub(super) struct Args {
     /// Creations of sandboxes that may wait for their turn [default: 256]
     #[arg(long, value_name = "N")]
     pub(super) max_waiting_creations: Option<usize>,
+    /// Room for what the setup of samples has made, kept for their next sandboxes: bytes, or 512M or 20G [default: 20G]
+    #[arg(long, value_name = "SIZE")]
+    pub(super) max_layer_bytes: Option<Bytes>,
     /// Most sandboxes at one time [default: 1000]
     #[arg(long, value_name = "N")]
     pub(super) max_sandboxes: Option<usize>,
@@ -151,7 +154,8 @@ async fn serve(
     let tenants = Tenants::new(store.clone());
     exposure::check(&config, &tenants).await?;
     store.ensure_tenant(tenant::DEFAULT, SystemTime::now()).await?;
-    let sandboxes = Sandboxes::new(runtime, store, &data_dir.server_id()?, config.policy);
+    let sandboxes = Sandboxes::new(runtime, store, &data_dir.server_id()?, config.policy)
+        .with_samples(samples.clone(), &data_dir.path().join("codebases"));
     let recovered = sandboxes.recover().await?;
     if recovered != Recovered::default() {
         let Recovered { adopted, failed, removed } = recovered;

@@ -249,6 +249,8 @@ fn reason_name(reason: Reason) -> &'static str {
         Reason::TooManyLinks => "TOO_MANY_LINKS",
         Reason::ReadOnly => "READ_ONLY",
         Reason::EntryRefused => "ENTRY_REFUSED",
+        Reason::SampleSetupFailed => "SAMPLE_SETUP_FAILED",
+        Reason::SampleUnusable => "SAMPLE_UNUSABLE",
         Reason::IoError => "IO_ERROR",
     }
 }

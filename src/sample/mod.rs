@@ -15,11 +15,13 @@ mod read;
 #[cfg(test)]
 mod tests;
 mod watch;
+mod workspace;
 
 pub use catalogue::{Catalogue, Dataset, Filter, Listing};
 pub use live::Samples;
 pub use page::PageToken;
 pub use problem::Problem;
+pub use workspace::{CodebaseError, History, Workspace, sweep as sweep_scratch};
 
 use std::{path::PathBuf, time::Duration};
 

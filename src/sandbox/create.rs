@@ -12,29 +12,20 @@ use super::{
     link::Link,
     place::Place,
     policy,
+    preparing::{Prepared, WORKSPACE, used},
     progress::Listener,
     row,
+    start::{deleted_meanwhile, spec, unless_deleted},
 };
 use crate::{
-    agent::config::AgentConfig,
     error::{Error, Kind, Reason, Result},
-    runtime::{Created, Image, RuntimeError, SandboxSpec},
+    runtime::{Image, SandboxSpec},
     store::{Inserted, Quota, RequestKey, SandboxState, Settings},
     tenant::Caller,
 };
 use sha2::{Digest, Sha256};
-use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::time::timeout;
-
-/// How long a new agent may take to answer. Far above what it needs; a loaded host is slow.
-const START_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// How long the runtime may take to make a sandbox, once its image is here. Longer is only an image that does not answer, as on
-/// a network mount whose server is gone.
-const CREATE_TIMEOUT: Duration = Duration::from_secs(60);
-
-/// How long what was given up may take to come to an end by itself before it is cut off.
-const GIVE_UP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long a repeated request waits for what the first one makes. A pull may take longer.
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(600);
@@ -59,13 +50,19 @@ impl Sandboxes {
         let (expire_time, idle_timeout) = lifetime::settle(new.lifetime, &self.policy().lifetimes, now)?;
         let network = self.policy().network(new.network)?;
         let limits = policy::limits(new.limits, self.runtime().supported_limits(), self.policy().default_disk_bytes)?;
-        let image = self.find_image(&new.image).await?;
+        let sample = new.sample.as_ref().map(|wanted| self.find_sample(wanted)).transpose()?;
+        let name = match &sample {
+            Some(sample) if new.image.is_empty() => sample.image.clone(),
+            _ => new.image.clone(),
+        };
+        let image = self.find_image(&name).await?;
         let settings = Settings { labels: new.labels.clone(), expire_time, idle_timeout };
         let details = Details {
-            image: if image == Image::Host { "host".to_owned() } else { new.image.clone() },
+            image: if image == Image::Host { "host".to_owned() } else { name },
             runtime: self.runtime().name().to_owned(),
             working_directory: match image {
-                Image::Host => "/workspace",
+                _ if sample.is_some() => WORKSPACE,
+                Image::Host => WORKSPACE,
                 Image::Directory(_) => "/",
                 // The image says, when it is there.
                 Image::Reference(_) => "",
@@ -76,6 +73,9 @@ impl Sandboxes {
             warnings: self.runtime().warnings().to_vec(),
             background_is_activity: new.background_is_activity,
             user: new.user.clone(),
+            sample: new.sample.as_ref().zip(sample.as_ref()).map(|(wanted, sample)| used(wanted, sample)),
+            layer: None,
+            default_session_id: String::new(),
         };
         let request = self.request_key(&new)?;
         loop {
@@ -88,7 +88,11 @@ impl Sandboxes {
             match self.reserve(caller, about, settings.clone(), request.as_ref()).await? {
                 Reserved::Place(place) => {
                     let entry = place.entry.clone();
-                    return self.heard(&entry, self.make(place, image, new.env), listener).await;
+                    let opens_session = new.sample.as_ref().is_some_and(|sample| sample.opens_session);
+                    let sample =
+                        new.sample.zip(sample).map(|(wanted, sample)| Prepared::new(&wanted, sample, &details));
+                    let plan = Plan { image, env: new.env, sample, opens_session };
+                    return self.heard(&entry, self.make(caller, place, plan), listener).await;
                 }
                 Reserved::Repeated(sandbox_id) => {
                     if let Some(sandbox) = self.made_before(caller, &sandbox_id, listener).await? {
@@ -115,7 +119,7 @@ impl Sandboxes {
     ///
     /// A task of its own: a caller that goes away in the middle leaves the insertion to come to its end, and only then is what
     /// was inserted removed, when the place that nobody takes is dropped.
-    async fn reserve(
+    pub(super) async fn reserve(
         &self,
         caller: &Caller,
         about: About,
@@ -210,26 +214,12 @@ impl Sandboxes {
         }
     }
 
-    async fn make(&self, place: Place, image: Image, env: BTreeMap<String, String>) -> Result<Sandbox> {
-        let about = place.entry.about.clone();
-        tracing::Span::current().record("id", &about.id);
-        let config = AgentConfig {
-            sandbox_id: about.id.clone(),
-            env,
-            working_directory: about.details.working_directory.clone(),
-            memory_bytes: about.details.limits.memory_bytes,
-            background_is_activity: about.details.background_is_activity,
-            user: about.details.user.clone(),
-            // In an image of somebody else's it belongs to whom that says.
-            gives_directory: image == Image::Host,
-        };
-        let agent_config =
-            serde_json::to_vec(&config).map_err(|error| Error::internal("write the agent's configuration", error))?;
-        let (limits, network) = (about.details.limits, about.details.network);
-        let spec = SandboxSpec { sandbox_id: about.id.clone(), image, layer: None, limits, network, agent_config };
+    async fn make(&self, caller: &Caller, place: Place, plan: Plan) -> Result<Sandbox> {
+        let id = place.entry.id().to_owned();
+        tracing::Span::current().record("id", &id);
         // Whoever goes away up to here drops the place, which clears up.
-        let turn = match unless_deleted(&place.entry, self.image_and_turn(&place.entry, &spec.image)).await {
-            Ok(turn) => turn,
+        let (spec, turn) = match unless_deleted(&place.entry, self.get_ready(&place.entry, &plan)).await {
+            Ok(ready) => ready,
             Err(error) => {
                 // Before the caller is told: it may look at once.
                 place.clear().await;
@@ -238,10 +228,10 @@ impl Sandboxes {
         };
         // A task of its own, so that the work comes to a defined end even when the caller goes away in the middle. The
         // place travels with the answer: if nobody takes it, dropping it clears up.
-        let this = self.clone();
+        let (this, caller) = (self.clone(), caller.clone());
         let work = async move {
             place.entry.progress(Progress::Starting);
-            match turn.during(this.start(&place.entry, spec)).await {
+            match turn.during(this.start(&caller, &place.entry, spec, plan.opens_session)).await {
                 Ok(()) => Ok(place),
                 Err(error) => {
                     place.clear().await;
@@ -254,84 +244,30 @@ impl Sandboxes {
             Ok(sandbox) => Ok(sandbox),
             Err(place) => {
                 place.clear().await;
-                Err(deleted_meanwhile(&about.id))
+                Err(deleted_meanwhile(&id))
             }
         }
     }
 
-    /// Brings the image here, and waits for a turn. Those who wait for an image take no turn.
-    async fn image_and_turn(&self, entry: &Arc<Entry>, image: &Image) -> Result<Turn> {
-        let listener = entry.clone();
-        let tell = Arc::new(move |pull| listener.progress(Progress::Pulling(pull)));
-        let fetched = self.runtime().fetch(image, tell).await;
-        fetched.map_err(|error| from_runtime(error, &entry.about.details.image))?;
+    /// Brings here what the sandbox is made from, and waits for a turn. Those who wait for an image or a sample take no turn.
+    async fn get_ready(&self, entry: &Arc<Entry>, plan: &Plan) -> Result<(SandboxSpec, Turn)> {
+        self.fetch(entry, &plan.image).await?;
+        let layer = match &plan.sample {
+            Some(sample) => Some(self.layer_of(entry, sample, &plan.image).await?),
+            None => None,
+        };
+        let spec = spec(entry, plan.image.clone(), layer, plan.env.clone())?;
         entry.progress(Progress::Waiting);
-        self.admission().enter()?.turn().await
-    }
-
-    async fn start(&self, entry: &Arc<Entry>, spec: SandboxSpec) -> Result<()> {
-        let made = self.create_in_time(entry, spec).await?;
-        if let Some(directory) = made.working_directory {
-            // Before the row says "running": a killed server takes over only what is complete.
-            let about = entry.learn(directory);
-            self.store().set_sandbox_details(entry.id(), &row::details(&about)?).await?;
-        }
-        let greeting = async {
-            let hello = timeout(START_TIMEOUT, entry.link.client()).await;
-            hello.map_err(|error| Error::internal("wait for a new agent", error))?.map_err(|error| match error {
-                Error::Unreachable { source, .. } => Error::internal("greet a new agent", source),
-                error => error,
-            })
-        };
-        unless_deleted(entry, greeting).await?;
-        if !entry.about.details.user.is_empty() {
-            let checked = timeout(START_TIMEOUT, entry.link.check_user());
-            let checked = async { checked.await.map_err(|error| Error::internal("wait for a new agent", error))? };
-            unless_deleted(entry, checked).await?;
-        }
-        let noted = self.store().set_sandbox_state(entry.id(), SandboxState::Running, self.clock().now()).await?;
-        if noted { Ok(()) } else { Err(Error::internal("start a sandbox", "its row is gone")) }
-    }
-
-    /// Has the runtime make it, and gives that up when it takes too long or the sandbox is deleted meanwhile.
-    async fn create_in_time(&self, entry: &Arc<Entry>, spec: SandboxSpec) -> Result<Created> {
-        let runtime = self.runtime().clone();
-        let mut work = self.spawn(async move { runtime.create(spec).await });
-        let image = &entry.about.details.image;
-        let in_time = async {
-            timeout(CREATE_TIMEOUT, &mut work).await.map_err(|_| {
-                let message =
-                    format!("no sandbox could be made from image {image:?} within {} s", CREATE_TIMEOUT.as_secs());
-                Error::Unavailable { reason: Reason::RuntimeUnreachable, message }
-            })
-        };
-        match unless_deleted(entry, in_time).await {
-            Ok(made) => {
-                let made = made.map_err(|error| Error::internal("make a sandbox", error))?;
-                made.map_err(|error| from_runtime(error, image))
-            }
-            Err(given_up) => {
-                // What is half made is removed best once it has come to an end.
-                if timeout(GIVE_UP_TIMEOUT, &mut work).await.is_err() {
-                    work.abort();
-                }
-                Err(given_up)
-            }
-        }
+        Ok((spec, self.admission().enter()?.turn().await?))
     }
 }
 
-/// Does a step of making a sandbox, unless that is deleted meanwhile.
-async fn unless_deleted<T>(entry: &Entry, step: impl Future<Output = Result<T>>) -> Result<T> {
-    tokio::select! {
-        outcome = step => outcome,
-        _ = entry.wait_for(|state| state != State::Starting) => Err(deleted_meanwhile(entry.id())),
-    }
-}
-
-fn deleted_meanwhile(sandbox_id: &str) -> Error {
-    let message = format!("sandbox \"{sandbox_id}\" was deleted while it was being made");
-    Error::WrongState { reason: Reason::SandboxNotRunning, message }
+/// What a sandbox is made from.
+struct Plan {
+    image: Image,
+    env: BTreeMap<String, String>,
+    sample: Option<Prepared>,
+    opens_session: bool,
 }
 
 fn not_settled(what: &str) -> Error {
@@ -339,32 +275,8 @@ fn not_settled(what: &str) -> Error {
 }
 
 /// What came of asking for a place.
-enum Reserved {
+pub(super) enum Reserved {
     Place(Place),
     /// The same request has made this sandbox.
     Repeated(String),
-}
-
-pub(super) fn from_runtime(error: RuntimeError, image: &str) -> Error {
-    match error {
-        RuntimeError::Image(hint) => {
-            Error::NotFound { kind: Kind::Image, id: image.to_owned(), hint: Some(format!("; {hint}")) }
-        }
-        RuntimeError::NotSupported { field, message } => {
-            Error::WrongState { reason: Reason::NotSupportedByHost, message: format!("{field}: {message}") }
-        }
-        RuntimeError::Refused(message) => Error::WrongState { reason: Reason::NotSupportedByHost, message },
-        RuntimeError::Unavailable(message) => Error::Unavailable { reason: Reason::RuntimeUnreachable, message },
-        RuntimeError::Failed { source, step } if is_full(&source) => {
-            tracing::error!(error = %source, step, "the disk of the sandboxes is full");
-            Error::no_space("the server's sandboxes")
-        }
-        error @ (RuntimeError::NotFound | RuntimeError::Option(_) | RuntimeError::Failed { .. }) => {
-            Error::internal("start a sandbox", error)
-        }
-    }
-}
-
-fn is_full(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }

@@ -3,6 +3,7 @@
 use super::{Clock, State, life::Event, lifetime, link::Link, open_sessions::OpenSessions, removal::NotRemoved};
 use crate::{
     runtime::{Limits, Network, Pull},
+    sample::History,
     store::Settings,
     sync::lock,
 };
@@ -21,6 +22,8 @@ pub enum Progress {
     Waiting,
     /// Its image is being brought here.
     Pulling(Pull),
+    /// What it begins with is being prepared.
+    Preparing,
     /// It is being made.
     Starting,
 }
@@ -61,9 +64,40 @@ pub struct NewSandbox {
     /// As whom what runs in it runs; empty for whoever the agent is.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub user: String,
+    /// The sample that it is to be made from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sample: Option<SampleWanted>,
     /// The caller's own id of this request; empty if it has none.
     #[serde(skip)]
     pub request_id: String,
+}
+
+/// The sample that a sandbox is to be made from.
+#[derive(Debug, Clone, Serialize)]
+pub struct SampleWanted {
+    /// The dataset; empty for the only one that has such a sample.
+    pub dataset: String,
+    /// Which of its samples.
+    pub sample_id: String,
+    /// How much of the past its repository is to have.
+    pub history: History,
+    /// Whether a session is to be opened.
+    pub opens_session: bool,
+}
+
+/// The sample that a sandbox was made from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SampleUsed {
+    /// The dataset.
+    pub dataset: String,
+    /// Which of its samples.
+    pub sample_id: String,
+    /// As its author counts.
+    pub version: String,
+    /// As its files were when the sandbox was made.
+    pub fingerprint: String,
+    /// How much of the past its repository had.
+    pub history: History,
 }
 
 /// How long a sandbox lives. `None` is the server's default, zero is no limit.
@@ -109,6 +143,15 @@ pub struct Details {
     /// As whom what runs in it runs; empty for whoever the agent is.
     #[serde(default)]
     pub user: String,
+    /// The sample that it was made from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sample: Option<SampleUsed>,
+    /// The layer over its image. Not known until it is being made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub layer: Option<String>,
+    /// The session that was opened when it was made. Empty: none was.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub default_session_id: String,
 }
 
 /// What changes and is told to who watches.
@@ -202,21 +245,22 @@ impl Entry {
         lock(&self.learned).as_ref().unwrap_or(&self.about).clone()
     }
 
-    /// Keeps what became known when it was made.
-    pub(super) fn learn(&self, working_directory: String) -> Arc<About> {
-        self.know(|details| details.working_directory = working_directory)
+    /// Keeps what only becomes known while it is being made.
+    pub(super) fn learn(&self, what: impl FnOnce(&mut Details)) -> Arc<About> {
+        let mut learned = lock(&self.learned);
+        let mut about = About::clone(learned.as_ref().unwrap_or(&self.about));
+        what(&mut about.details);
+        learned.insert(Arc::new(about)).clone()
     }
 
     /// Keeps the limit that its files have now.
     pub(super) fn limited(&self, disk_bytes: u64) -> Arc<About> {
-        self.know(|details| details.limits.disk_bytes = Some(disk_bytes))
+        self.learn(|details| details.limits.disk_bytes = Some(disk_bytes))
     }
 
-    fn know(&self, change: impl FnOnce(&mut Details)) -> Arc<About> {
-        let mut learned = lock(&self.learned);
-        let mut about = About::clone(learned.as_ref().unwrap_or(&self.about));
-        change(&mut about.details);
-        learned.insert(Arc::new(about)).clone()
+    /// Whether something became known that its row does not have yet.
+    pub(super) fn has_learned(&self) -> bool {
+        lock(&self.learned).is_some()
     }
 
     pub(super) fn id(&self) -> &str {

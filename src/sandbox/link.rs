@@ -1,5 +1,9 @@
 //! The server's line to one agent: gRPC over whatever byte stream the runtime gives.
 
+mod inside;
+
+pub(in crate::sandbox) use inside::Ran;
+
 use crate::{
     api::{
         agent::v1::{

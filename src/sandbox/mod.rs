@@ -33,6 +33,7 @@ pub(crate) mod fake;
 mod id;
 mod images;
 mod keeper;
+mod layers;
 mod life;
 mod lifetime;
 pub mod link;
@@ -41,6 +42,7 @@ mod named_images;
 mod open_sessions;
 mod place;
 mod policy;
+mod preparing;
 mod progress;
 mod reached;
 mod recover;
@@ -50,12 +52,15 @@ mod removal;
 mod row;
 mod sandboxes;
 mod session_limit;
+mod start;
 #[cfg(test)]
 mod tests;
 mod update;
 
 pub use clock::Clock;
-pub use entry::{About, Condition, EndReason, Entry, Lifetime, NewSandbox, Progress, Sandbox};
+pub use entry::{
+    About, Condition, EndReason, Entry, Lifetime, NewSandbox, Progress, SampleUsed, SampleWanted, Sandbox,
+};
 pub use id::is_sandbox_id;
 pub use life::State;
 pub use list::{Listing, is_page_token, token_of};

@@ -16,6 +16,7 @@ const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(3600);
 const DEFAULT_MEMORY_BYTES: u64 = 2 << 30;
 const DEFAULT_MAX_PROCESSES: u64 = 1024;
 const DEFAULT_DISK_BYTES: u64 = 10 << 30;
+const DEFAULT_LAYER_BYTES: u64 = 20 << 30;
 
 /// What the operator allows.
 #[derive(Debug, Clone)]
@@ -38,6 +39,8 @@ pub struct Policy {
     pub creations_at_once: usize,
     /// Creations that may wait for their turn.
     pub waiting_creations: usize,
+    /// Bytes that the layers of samples may take together, apart from those that sandboxes use.
+    pub max_layer_bytes: u64,
 }
 
 /// How long sandboxes live. `None` is no limit.
@@ -79,6 +82,7 @@ impl Default for Policy {
             lifetimes: Lifetimes::default(),
             creations_at_once: (2 * processors).max(4),
             waiting_creations: 256,
+            max_layer_bytes: DEFAULT_LAYER_BYTES,
         }
     }
 }

@@ -65,6 +65,7 @@ impl Sandboxes {
         let strays = self.remove_strays().await.map_err(|error| Error::internal("list sandboxes", error))?;
         recovered.removed += strays;
         self.clean_now_and_then();
+        self.make_room();
         Ok(recovered)
     }
 

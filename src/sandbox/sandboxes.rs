@@ -1,8 +1,8 @@
 //! All sandboxes of a server: what they share, and how one is found.
 
 use super::{
-    Clock, Entry, Policy, Reached, Sandbox, State, admission::Admission, id, images::Looks, registry::Registry,
-    removal::Removals,
+    Clock, Entry, Policy, Reached, Sandbox, State, admission::Admission, id, images::Looks, layers::Layers,
+    preparing::Catalog, registry::Registry, removal::Removals,
 };
 use crate::{
     error::{Error, Kind, Reason, Result},
@@ -13,7 +13,7 @@ use crate::{
 };
 use futures_util::{StreamExt, stream, stream::BoxStream};
 use std::{
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{Arc, Mutex, MutexGuard, OnceLock},
     time::Duration,
 };
 use tokio::{sync::watch, task::JoinHandle, time::timeout};
@@ -41,6 +41,9 @@ struct Shared {
     stops: watch::Sender<bool>,
     removals: Removals,
     looks: Looks,
+    layers: Layers,
+    /// Samples that sandboxes can be made from.
+    catalog: OnceLock<Catalog>,
     /// Work that owns something and goes on when the call that began it is cancelled.
     work: TaskTracker,
 }
@@ -78,6 +81,8 @@ impl Sandboxes {
             stops: watch::Sender::new(false),
             removals: Removals::default(),
             looks: Looks::default(),
+            layers: Layers::default(),
+            catalog: OnceLock::new(),
             work: TaskTracker::new(),
         }))
     }
@@ -253,6 +258,19 @@ impl Sandboxes {
 
     pub(super) fn looks(&self) -> &Looks {
         &self.0.looks
+    }
+
+    pub(super) fn layers(&self) -> &Layers {
+        &self.0.layers
+    }
+
+    pub(super) fn catalog(&self) -> Option<&Catalog> {
+        self.0.catalog.get()
+    }
+
+    pub(super) fn set_catalog(&self, catalog: Catalog) {
+        // A second one changes nothing.
+        let _ = self.0.catalog.set(catalog);
     }
 
     pub(super) fn session_gate(&self) -> &Mutex<()> {

@@ -3,7 +3,10 @@
 use crate::{
     api::v1::{self, network::Mode, sandbox, start_progress::Step},
     runtime::{Limits, Network},
-    sandbox::{Change, EndReason, Lifetime, NewSandbox, Progress, Sandbox, State, Stats, Update},
+    sample::History,
+    sandbox::{
+        Change, EndReason, Lifetime, NewSandbox, Progress, SampleUsed, SampleWanted, Sandbox, State, Stats, Update,
+    },
 };
 use std::time::{Duration, SystemTime};
 
@@ -19,7 +22,29 @@ pub(super) fn new_sandbox(request: v1::CreateSandboxRequest) -> NewSandbox {
         network: if mode == Mode::Host { Network::Host } else { Network::None },
         background_is_activity: request.background_is_activity,
         user: request.user,
+        sample: request.sample.map(sample_wanted),
         request_id: request.request_id,
+    }
+}
+
+fn sample_wanted(source: v1::SampleSource) -> SampleWanted {
+    let history = match source.history() {
+        v1::sample_source::History::None => History::None,
+        v1::sample_source::History::Past | v1::sample_source::History::Unspecified => History::Past,
+    };
+    SampleWanted { dataset: source.dataset, sample_id: source.sample_id, history, opens_session: true }
+}
+
+fn sample_used(sample: SampleUsed) -> v1::SandboxSample {
+    let history = match sample.history {
+        History::Past => v1::sample_source::History::Past,
+        History::None => v1::sample_source::History::None,
+    };
+    v1::SandboxSample {
+        dataset: sample.dataset,
+        sample_id: sample.sample_id,
+        version: sample.version,
+        history: history.into(),
     }
 }
 
@@ -115,6 +140,8 @@ pub(super) fn sandbox(sandbox: Sandbox) -> v1::Sandbox {
         end_message: status.end_message,
         background_is_activity: details.background_is_activity,
         user: details.user,
+        default_session_id: details.default_session_id,
+        sample: details.sample.map(sample_used),
     }
 }
 
@@ -134,6 +161,7 @@ fn start_progress(progress: Progress) -> v1::StartProgress {
     let (step, pull) = match progress {
         Progress::Waiting => (Step::Waiting, None),
         Progress::Starting => (Step::Starting, None),
+        Progress::Preparing => (Step::PreparingSample, None),
         Progress::Pulling(pull) => {
             let pull = v1::PullProgress {
                 layers_done: count(pull.layers_done),

@@ -133,6 +133,12 @@ impl Archive {
     }
 }
 
+/// Copies what is in a directory of a sandbox to one here.
+pub async fn unpacked(s: &Sandbox, from: &str, to: &std::path::Path) {
+    let archive = s.export(s.export_request(from)).await.expect("an archive");
+    tar::Archive::new(archive.as_slice()).unpack(to).expect("its files");
+}
+
 /// The names in an archive, in order.
 pub fn names(archive: &[u8]) -> Vec<String> {
     let mut archive = tar::Archive::new(archive);

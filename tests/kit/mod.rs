@@ -3,6 +3,7 @@
 pub mod archives;
 pub mod certificates;
 pub mod cli;
+pub mod datasets;
 pub mod docker;
 pub mod errors;
 pub mod expected;

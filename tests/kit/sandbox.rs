@@ -90,6 +90,16 @@ impl Sandbox {
         self.session(shell).await
     }
 
+    /// The session that was opened when it was made from a sample.
+    pub async fn default_session(&self) -> Session {
+        let id = self.described.default_session_id.clone();
+        assert!(id.starts_with(&format!("{}/", self.id)), "{:?}", self.described);
+        let described = v1::Session { session_id: id.clone(), ..Default::default() };
+        let mut session = Session { id, described, sandbox: self.clone() };
+        session.described = session.get().await;
+        session
+    }
+
     /// A direct execution, without a session.
     pub fn start(&self, command: impl Into<String>) -> ExecStart {
         ExecStart { target: Some(Target::SandboxId(self.id.clone())), command: command.into(), ..Default::default() }

@@ -159,7 +159,9 @@ fn after(reason: Reason) -> Option<Reason> {
         FileTooLarge => TooManyLinks,
         TooManyLinks => ReadOnly,
         ReadOnly => EntryRefused,
-        EntryRefused => IoError,
+        EntryRefused => SampleSetupFailed,
+        SampleSetupFailed => SampleUnusable,
+        SampleUnusable => IoError,
         IoError => return None,
     })
 }

@@ -19,9 +19,17 @@ use std::{
 /// The layer's name.
 const LABEL_LAYER: &str = "sandshell.layer";
 
+/// What the names of all layers begin with.
+const PREFIX: &str = "sandshell-layer-";
+
+/// Whether an image is a layer, of this data directory or another one: nobody would ask for it by its name.
+pub(super) fn is_layer(image: &str) -> bool {
+    image.starts_with(PREFIX)
+}
+
 /// The repository that all layers of this data directory are in.
 fn repository(shared: &Shared) -> String {
-    format!("sandshell-layer-{}", shared.home.instance())
+    format!("{PREFIX}{}", shared.home.instance())
 }
 
 /// The name of the image that a layer is.

@@ -32,10 +32,17 @@ pub(super) fn open(data_dir: &Path) -> Result<(Layout, File), Failure> {
     let lock = File::options().create(true).truncate(false).write(true).open(layout.lock()).step("open the lock")?;
     take(&lock, &layout)?;
     let points = MOUNT_POINTS.iter().map(|name| layout.mounts().join(name));
-    for path in
-        [layout.images(), layout.mounts(), layout.sandboxes(), layout.slots(), layout.trash(), layout.pool_mount(), layout.frozen()]
-            .into_iter()
-            .chain(points)
+    for path in [
+        layout.images(),
+        layout.mounts(),
+        layout.sandboxes(),
+        layout.slots(),
+        layout.trash(),
+        layout.pool_mount(),
+        layout.frozen(),
+    ]
+    .into_iter()
+    .chain(points)
     {
         fs::create_dir_all(&path).step_with(|| format!("make {}", path.display()))?;
         mode(&path, 0o700).step_with(|| format!("make {}", path.display()))?;

@@ -205,7 +205,8 @@ fn keep(shared: &Shared, sandbox: &Path, record: Record, to: &Path, is_privilege
         };
         let (bytes, slot) = (counted.step("measure the layer")?, is_privileged.then_some(slot));
         let note = Note { slot, boot_id, bytes, subvolume: subvolume.clone() };
-        fs::write(unfinished.join(NOTE), serde_json::to_vec(&note).map_err(io::Error::from).step(failed)?).step(failed)?;
+        fs::write(unfinished.join(NOTE), serde_json::to_vec(&note).map_err(io::Error::from).step(failed)?)
+            .step(failed)?;
         delete::tree(to).step(failed)?;
         fs::rename(&unfinished, to).step(failed)
     };
@@ -239,7 +240,9 @@ fn flush(layout: Layout, name: String) {
         match flush() {
             // It was removed meanwhile.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => tracing::warn!(%error, "a layer could not be flushed to the disk; it is made again after a boot"),
+            Err(error) => {
+                tracing::warn!(%error, "a layer could not be flushed to the disk; it is made again after a boot")
+            }
             Ok(()) => {}
         }
     });
@@ -278,7 +281,9 @@ async fn remove_unused(shared: &Shared, name: String) -> Result<bool, Failure> {
         for sandbox in home::entries(&layout.sandboxes())? {
             // One whose record cannot be read may have been made from it.
             let record = Record::read(&sandbox);
-            if record.is_err() || record.is_ok_and(|record| record.is_some_and(|record| record.layer.as_ref() == Some(&name))) {
+            if record.is_err()
+                || record.is_ok_and(|record| record.is_some_and(|record| record.layer.as_ref() == Some(&name)))
+            {
                 return Ok(false);
             }
         }
@@ -303,12 +308,15 @@ async fn remove_unused(shared: &Shared, name: String) -> Result<bool, Failure> {
 /// was replaced. Only right while nobody makes sandboxes.
 pub(super) fn sweep(layout: &Layout, pool: Option<&Root>) -> Result<(), Failure> {
     let boot = process::boot_id().step("read the boot id")?;
+    // By their names, because a zygote does not see the pool where the server does.
+    let there = pool.map(|pool| pool.subvolumes().step("list the pool of the sandboxes' files")).transpose()?;
     let mut kept = HashSet::new();
     for path in home::entries(&layout.frozen())? {
         let is_half = path.file_name().is_some_and(|name| name.as_bytes().starts_with(b"."));
         let is_sound = match read(&path) {
             Ok(note) => {
-                let has_files = note.subvolume.as_ref().is_none_or(|name| pool.is_none() || layout.in_pool(name).exists());
+                let is_lost = |name| there.as_ref().is_some_and(|there| !there.contains(name));
+                let has_files = !note.subvolume.as_ref().is_some_and(is_lost);
                 let is_sound = has_files && (note.boot_id == boot || path.join(FLUSHED).exists());
                 kept.extend(note.subvolume.filter(|_| is_sound && !is_half));
                 is_sound
@@ -326,10 +334,8 @@ pub(super) fn sweep(layout: &Layout, pool: Option<&Root>) -> Result<(), Failure>
         }
     }
     let Some(pool) = pool else { return Ok(()) };
-    for name in pool.subvolumes().step("list the pool of the sandboxes' files")? {
-        if is_subvolume(&name) && !kept.contains(&name) {
-            pool.destroy(&name).step_with(|| format!("remove the subvolume {name}"))?;
-        }
+    for name in there.iter().flatten().filter(|name| is_subvolume(name) && !kept.contains(*name)) {
+        pool.destroy(name).step_with(|| format!("remove the subvolume {name}"))?;
     }
     Ok(())
 }

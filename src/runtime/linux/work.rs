@@ -17,7 +17,9 @@ pub(super) fn not_found_or(step: &str, error: io::Error) -> RuntimeError {
 }
 
 /// Runs file system work where it may block.
-pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Failure> + Send + 'static) -> Result<T, Failure> {
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
+) -> Result<T, Failure> {
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => result,
         Err(error) => Err(Failure::new("run blocking work", &io::Error::other(error))),

@@ -96,6 +96,7 @@ pub(super) fn new() -> NewSandbox {
         network: Network::None,
         background_is_activity: false,
         user: String::new(),
+        sample: None,
         request_id: String::new(),
     }
 }

@@ -4,7 +4,7 @@ use super::{Checks, MAX_PATH, short};
 use crate::{
     api::v1::{
         CreateSandboxRequest, DeleteSandboxRequest, GetSandboxRequest, Lifetime, ListSandboxesRequest, Resources,
-        UpdateSandboxRequest, network::Mode,
+        UpdateSandboxRequest, network::Mode, sample_source::History,
     },
     error::Result,
 };
@@ -12,6 +12,8 @@ use prost_types::Duration;
 use std::{collections::HashMap, time::SystemTime};
 
 const MAX_LABELS: usize = 64;
+/// Of a dataset or sample.
+const MAX_NAME: usize = 200;
 /// In seconds.
 const LONGEST_LIFE: i64 = 365 * 86_400;
 const MIB: i64 = 1 << 20;
@@ -31,6 +33,12 @@ pub(in crate::server) fn create_sandbox(request: &CreateSandboxRequest) -> Resul
         self::lifetime(&mut checks, "lifetime", lifetime);
     }
     checks.user("user", &request.user);
+    if let Some(sample) = &request.sample {
+        checks.text("sample.dataset", &sample.dataset, MAX_NAME);
+        checks.required("sample.sample_id", &sample.sample_id);
+        checks.text("sample.sample_id", &sample.sample_id, MAX_NAME);
+        checks.known::<History>("sample.history", sample.history);
+    }
     checks.request_id("request_id", &request.request_id);
     checks.finish()
 }

@@ -6,7 +6,10 @@ mod pull;
 
 pub(super) use pull::Pulls;
 
-use super::daemon::{Daemon, is_missing};
+use super::{
+    daemon::{Daemon, is_missing},
+    layer::is_layer,
+};
 use crate::runtime::{HeldImage, RuntimeError, Tell};
 use bollard::{models::ImageInspect, query_parameters::ListImagesOptions};
 use pull::with_tag;
@@ -53,7 +56,7 @@ pub(super) async fn held(daemon: &Daemon) -> Result<Vec<HeldImage>, RuntimeError
     let named = images.into_iter().flat_map(|image| {
         let create_time = u64::try_from(image.created).ok().map(|seconds| UNIX_EPOCH + Duration::from_secs(seconds));
         let size_bytes = u64::try_from(image.size).unwrap_or_default();
-        let names = image.repo_tags.into_iter().filter(|name| !name.contains("<none>"));
+        let names = image.repo_tags.into_iter().filter(|name| !name.contains("<none>") && !is_layer(name));
         names.map(move |name| HeldImage { name, size_bytes, create_time })
     });
     Ok(named.collect())
