@@ -16,6 +16,8 @@ import pytest
 # Generous: it only ends a hang.
 LIMIT = 120
 
+DATASETS = Path(__file__).resolve().parent.parent.parent.parent / "examples/datasets"
+
 
 @pytest.fixture(scope="session")
 def server() -> str:
@@ -72,8 +74,7 @@ def own_server(tmp_path: Path) -> Iterator[Server]:
 @pytest.fixture(scope="session")
 def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A server that has the samples of `examples/datasets`."""
-    datasets = Path(__file__).resolve().parent.parent.parent.parent / "examples/datasets"
-    server = Server(tmp_path_factory.mktemp("catalogue") / "data", "--catalog", str(datasets), "--ephemeral")
+    server = Server(tmp_path_factory.mktemp("catalogue") / "data", "--catalog", str(DATASETS), "--ephemeral")
     yield server.address
     server.stop()
 
@@ -85,17 +86,36 @@ class Proxy:
         host, port = server.rsplit("/", 1)[-1].split(":")
         self.target, self.after, self.left = (host, int(port)), after, times
         self.cuts = 0
-        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.sides: list[socket.socket] = []
+        self.come(0)
         self.address = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
-        threading.Thread(target=self._accept, daemon=True).start()
 
-    def _accept(self) -> None:
+    def come(self, port: int) -> None:
+        self.listener = socket.create_server(("127.0.0.1", port))
+        threading.Thread(target=self._accept, args=(self.listener,), daemon=True).start()
+
+    def go(self) -> None:
+        """Is away, with all connections."""
+        # Closing it alone would leave the thread waiting that is in accept.
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+        for side in self.sides:
+            try:
+                side.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+
+    def come_back(self) -> None:
+        self.come(int(self.address.rsplit(":", 1)[1]))
+
+    def _accept(self, listener: socket.socket) -> None:
         while True:
             try:
-                near, _ = self.listener.accept()
+                near, _ = listener.accept()
             except OSError:
                 return
             far = socket.create_connection(self.target)
+            self.sides += [near, far]
             threading.Thread(target=self._there, args=(near, far), daemon=True).start()
             threading.Thread(target=self._back, args=(far, near), daemon=True).start()
 
