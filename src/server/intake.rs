@@ -21,7 +21,7 @@ use std::{
     time::Duration,
 };
 use tokio::time::{Instant, Sleep, sleep};
-use tonic::Status;
+use tonic::{Code, Status};
 
 /// Where no key is needed nobody has much to say.
 const LARGEST_WITHOUT_KEY: usize = 4 << 10;
@@ -211,8 +211,13 @@ where
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
-            Some(Err(error)) => Poll::Ready(Some(Err(error.into()))),
-            // HTTP reports a call that was reset as one whose body has ended; only its own end is the client's word.
+            // A client that cancels its call resets the stream. tonic takes that error for the end of the messages, and a part of a file
+            // would be taken for the whole.
+            Some(Err(error)) => match Status::from_error(error.into()) {
+                status if status.code() == Code::Cancelled => this.fail(gone()),
+                status => this.fail(status),
+            },
+            // A stream that was reset may also look like one whose body has ended; only its own end is the client's word.
             None if !this.body.is_end_stream() => this.fail(gone()),
             None => match this.framing.end() {
                 Ok(()) => Poll::Ready(None),
@@ -361,6 +366,27 @@ mod tests {
         next(&mut body).await.unwrap();
         drop((bodies, body));
         assert_eq!((kit.memory.0.load(Relaxed), kit.traffic.held().load(Relaxed)), (0, 0));
+    }
+
+    /// A stream that was reset.
+    struct Reset;
+
+    impl Body for Reset {
+        type Data = Bytes;
+        type Error = Status;
+
+        fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+            Poll::Ready(Some(Err(Status::cancelled("reset"))))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_call_that_was_given_up_has_not_ended_in_order() {
+        let kit = Kit::new();
+        let mut body = Intake::new(Reset, LARGEST, Held::nothing(kit.memory, kit.traffic));
+        let came = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await;
+        let status = Status::from_error(came.expect("not the end").expect_err("no bytes"));
+        assert_eq!(status.code(), Code::Unavailable, "tonic makes an end of CANCELLED");
     }
 
     #[test]
