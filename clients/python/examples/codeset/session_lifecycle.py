@@ -1,6 +1,6 @@
 """The life of a session: a code base, commands in it, and its end.
 
-The code base comes from a directory here. A sample with its task and its verification: see the table in README.md.
+The code base comes from a directory here; sample_sandbox.py takes a sample.
 """
 
 from sandshell import NotFound, Sandbox

@@ -240,6 +240,8 @@ class Info:
     idle_timeout: float | None
     warnings: tuple[str, ...] = ()
     end_reason: str = ""
+    sample: str = ""
+    """`DATASET/ID` of the sample that it was made from."""
 
     @classmethod
     def _of(cls, box: Any) -> Info:
@@ -255,6 +257,7 @@ class Info:
             idle_timeout=box.idle_timeout.seconds + box.idle_timeout.nanos / 1e9 if box.HasField("idle_timeout") else None,
             warnings=tuple(box.warnings),
             end_reason=type(box).EndReason.Name(box.end_reason).removeprefix("END_REASON_").lower() if box.end_reason else "",
+            sample=f"{box.sample.dataset}/{box.sample.sample_id}" if box.HasField("sample") else "",
         )
 
 

@@ -317,6 +317,20 @@ async def test_samples_are_found(catalogue: str) -> None:
     assert [sample async for sample in samples.list(tags=["no-such-tag"])] == []
 
 
+@scenario
+async def test_a_sandbox_is_made_from_a_sample(catalogue: str) -> None:
+    async with await AsyncSandbox.create(sample="first-steps/python-intervals", server=catalogue) as sandbox:
+        assert (await sandbox.info()).sample == "first-steps/python-intervals"
+        session = await sandbox.default_session()
+        assert (await session.exec("pwd; git log --oneline | wc -l")).stdout == "/workspace\n1\n"
+    with pytest.raises(NotFound) as missing:
+        await AsyncSandbox.create(sample="none", server=catalogue)
+    assert missing.value.reason == "SAMPLE_NOT_FOUND"
+    async with await AsyncSandbox.create(server=catalogue) as plain:
+        with pytest.raises(NotFound):
+            await plain.default_session()
+
+
 def _project(at: Path) -> Path:
     for name, text in {
         "app.py": "print('app')\n",

@@ -8,7 +8,7 @@ from typing import Any
 
 import grpc
 
-from ..errors import from_rpc
+from ..errors import NotFound, from_rpc
 from ..results import Info, Progress, Seconds, Stats, Uploaded
 from ..v1 import sandbox_pb2 as box
 from ..v1 import session_pb2 as pb
@@ -31,6 +31,7 @@ class AsyncSandbox(AsyncRuns):
         self.sandbox_id: str = sandbox.sandbox_id
         self._target = {"sandbox_id": self.sandbox_id}
         self.uploaded: Uploaded | None = None
+        self._default_session_id: str = sandbox.default_session_id
         self.files = AsyncFiles(client, self.sandbox_id)
         self.code = AsyncCode(client, self.sandbox_id)
 
@@ -45,6 +46,8 @@ class AsyncSandbox(AsyncRuns):
         cls,
         image: str = "",
         *,
+        sample: str = "",
+        past: bool = True,
         labels: Mapping[str, str] | None = None,
         env: Mapping[str, str] | None = None,
         user: str = "",
@@ -67,6 +70,10 @@ class AsyncSandbox(AsyncRuns):
         and after it has been idle for `idle_timeout`: seconds or timedelta, and 0 for never. `host_network` wants a server that
         allows it; without it a sandbox has its own loopback and nothing else.
 
+        `sample` is the id of a sample of the server, `ID` or `DATASET/ID`: the sandbox then has its image and its code base, as
+        it was prepared for the task, and a session, which `default_session` returns. With `past=False` the repository there has
+        one commit instead of those before the task.
+
         It is made by the server that is named (`server` as in Client, with `key`), by that of `client`, or else by the one
         of the environment or a private one, which all sandboxes of this process share.
         """
@@ -87,6 +94,10 @@ class AsyncSandbox(AsyncRuns):
         )
         if host_network:
             request.network.mode = box.Network.MODE_HOST
+        if sample:
+            dataset, _, sample_id = sample.rpartition("/")
+            history = box.SampleSource.HISTORY_PAST if past else box.SampleSource.HISTORY_NONE
+            request.sample.CopyFrom(box.SampleSource(dataset=dataset, sample_id=sample_id, history=history))
         client = client_of(client, server, key)
         return cls(client, await client._call(SandboxServiceStub, "CreateSandbox", request))
 
@@ -173,6 +184,12 @@ class AsyncSandbox(AsyncRuns):
         """A session that is there: another process may have opened it."""
         request = pb.GetSessionRequest(session_id=session_id)
         return AsyncSession(self._client, await self._client._call(SessionServiceStub, "GetSession", request))
+
+    async def default_session(self) -> AsyncSession:
+        """The session that was opened in it when it was made from a sample."""
+        if not self._default_session_id:
+            raise NotFound("the sandbox was made from no sample, so it was made without a session", reason="SESSION_NOT_FOUND")
+        return await self.get_session(self._default_session_id)
 
     async def sessions(self) -> Sequence[AsyncSession]:
         """Its open sessions."""
