@@ -10,6 +10,7 @@ const PROTOS: &[&str] = &[
     "sandshell/v1/image.proto",
     "sandshell/v1/code.proto",
     "sandshell/v1/sample.proto",
+    "sandshell/v1/verification.proto",
     "sandshell/agent/v1/agent.proto",
 ];
 

@@ -123,6 +123,8 @@ pub enum Kind {
     Process,
     /// An image.
     Image,
+    /// A verification.
+    Verification,
     /// A tenant.
     Tenant,
     /// An API key.
@@ -194,6 +196,12 @@ pub enum Reason {
     LanguageNotInstalled,
     /// The sandbox's agent is of an earlier version, which cannot do this.
     SandboxTooOld,
+    /// The sandbox was made from no sample.
+    NoSample,
+    /// The sample has changed meanwhile.
+    SampleChanged,
+    /// Too many verifications wait.
+    TooManyVerifications,
     /// There is no such file.
     FileNotFound,
     /// There is something of that name.
@@ -312,6 +320,7 @@ impl fmt::Display for Kind {
             Self::Command => "command",
             Self::Context => "context",
             Self::Image => "image",
+            Self::Verification => "verification",
             Self::Tenant => "tenant",
             Self::Process => "process",
             Self::Key => "key",
@@ -335,9 +344,14 @@ fn mistaken(kind: Kind, id: &str) -> Option<String> {
         Kind::Sandbox => "that of a sandbox is all before the first \"/\"",
         Kind::Session => "that of a session is SANDBOX/NAME, as CreateSession and ListSessions give it",
         Kind::Command => "that of a command is SANDBOX/NAME/NUMBER, as Run, Exec and ListCommands give it",
-        Kind::Process | Kind::Image | Kind::Tenant | Kind::Key | Kind::Context | Kind::Dataset | Kind::Sample => {
-            return None;
-        }
+        Kind::Process
+        | Kind::Image
+        | Kind::Tenant
+        | Kind::Key
+        | Kind::Context
+        | Kind::Dataset
+        | Kind::Sample
+        | Kind::Verification => return None,
     };
     (given != kind).then(|| format!("; this is the id of a {given}, and {wanted}"))
 }

@@ -20,3 +20,4 @@ mod span;
 pub mod store;
 mod sync;
 pub mod tenant;
+pub mod verification;

@@ -61,6 +61,12 @@ fn table(ids: &Ids) -> Vec<(&'static str, Vec<u8>, Asked)> {
         ..Default::default()
     };
     let get_sample = v1::GetSampleRequest { sample_id: "none".into(), ..Default::default() };
+    let start_verification = v1::StartVerificationRequest { sandbox_id: sandbox_id(), ..Default::default() };
+    // Whether one finds that of another tenant is tried where there are some.
+    let verification_id = || "ver-nope".to_owned();
+    let get_verification = v1::GetVerificationRequest { verification_id: verification_id() };
+    let cancel_verification = v1::CancelVerificationRequest { verification_id: verification_id() };
+    let watch_verification = v1::WatchVerificationRequest { verification_id: verification_id(), ..Default::default() };
     let delete_context = v1::DeleteContextRequest { sandbox_id: sandbox_id(), context_id: "c".into() };
     // The same bytes in both versions.
     let services = ServerReflectionRequest {
@@ -105,6 +111,7 @@ fn table(ids: &Ids) -> Vec<(&'static str, Vec<u8>, Asked)> {
     let search =
         v1::SearchRequest { sandbox_id: sandbox_id(), path: path(), pattern: "x".into(), ..Default::default() };
     let (sandbox, session, command) = ("SANDBOX_NOT_FOUND", "SESSION_NOT_FOUND", "COMMAND_NOT_FOUND");
+    let verification = "VERIFICATION_NOT_FOUND";
     vec![
         ("/grpc.health.v1.Health/Check", vec![], Open),
         ("/grpc.health.v1.Health/Watch", vec![], Open),
@@ -178,6 +185,19 @@ fn table(ids: &Ids) -> Vec<(&'static str, Vec<u8>, Asked)> {
         ("/sandshell.v1.SampleService/ListDatasets", vec![], NoId),
         ("/sandshell.v1.SampleService/ListSamples", vec![], NoId),
         ("/sandshell.v1.SampleService/GetSample", get_sample.encode_to_vec(), NoId),
+        ("/sandshell.v1.VerificationService/StartVerification", start_verification.encode_to_vec(), NotFound(sandbox)),
+        ("/sandshell.v1.VerificationService/ListVerifications", vec![], NoId),
+        ("/sandshell.v1.VerificationService/GetVerification", get_verification.encode_to_vec(), NotFound(verification)),
+        (
+            "/sandshell.v1.VerificationService/CancelVerification",
+            cancel_verification.encode_to_vec(),
+            NotFound(verification),
+        ),
+        (
+            "/sandshell.v1.VerificationService/WatchVerification",
+            watch_verification.encode_to_vec(),
+            NotFound(verification),
+        ),
         ("/sandshell.v1.FileService/Changes", changes.encode_to_vec(), NotFound(sandbox)),
         ("/sandshell.v1.FileService/Watch", watch.encode_to_vec(), NotFound(sandbox)),
         (
@@ -222,6 +242,10 @@ fn expect_known(path: &str, answer: Result<Bytes, Status>) {
         Some("SignalCommand") => (Code::FailedPrecondition, "COMMAND_EXITED"),
         Some("SignalProcess") => (Code::NotFound, "PROCESS_NOT_FOUND"),
         Some("Import") => (Code::InvalidArgument, "INVALID_ARGUMENT"),
+        Some("StartVerification") => (Code::FailedPrecondition, "NO_SAMPLE"),
+        Some("GetVerification" | "CancelVerification" | "WatchVerification") => {
+            (Code::NotFound, "VERIFICATION_NOT_FOUND")
+        }
         Some("GetSample") => (Code::NotFound, "SAMPLE_NOT_FOUND"),
         Some("Replace") => (Code::FailedPrecondition, "TEXT_NOT_FOUND"),
         _ => panic!("{path}: {status:?}"),

@@ -68,6 +68,21 @@ const ABSENT: &[(&str, &[&str], &str)] = &[
         "samples are files of the operator's, and know nobody who uses them",
     ),
     (
+        "verification",
+        &[
+            "tonic",
+            "clap",
+            "sqlx",
+            "crate::server",
+            "crate::cli",
+            "crate::rpc",
+            "crate::agent",
+            "runtime::linux",
+            "runtime::docker",
+        ],
+        "verifications are the domain's, and know neither its edge nor its tools",
+    ),
+    (
         "store",
         &["tonic", "clap", "crate::server", "crate::cli", "crate::rpc", "crate::api"],
         "the store keeps rows and knows nobody who asks for them",

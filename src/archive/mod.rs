@@ -8,6 +8,7 @@ mod compression;
 mod directory;
 mod entry;
 mod error;
+mod filter;
 mod format;
 mod header;
 mod ignored;
@@ -18,8 +19,9 @@ mod walk;
 
 pub(crate) use compression::Compression;
 pub(crate) use error::Error;
+pub(crate) use filter::{Filter, Passing};
 pub(crate) use ignored::Patterns;
-pub(crate) use pack::{Packer, Packing, Top, open_directory, open_or_make};
+pub(crate) use pack::{Packer, Packing, Top, one_file, open_directory, open_or_make};
 pub(crate) use unpack::{Import, Limits, Rules, Unpacked};
 pub(crate) use walk::Walk;
 

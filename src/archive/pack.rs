@@ -313,3 +313,25 @@ pub(crate) fn open_directory(path: &std::path::Path) -> Result<OwnedFd> {
     rustix::fs::open(path, flags, Mode::empty())
         .map_err(|error| Error::Io { path: path.display().to_string(), source: error.into() })
 }
+
+/// An archive of one file of these bytes.
+pub(crate) fn one_file(name: &str, bytes: &[u8]) -> Vec<u8> {
+    let size = bytes.len() as u64;
+    let entry = Entry {
+        kind: Kind::File,
+        path: name.as_bytes().to_vec(),
+        link: Vec::new(),
+        mode: 0o644,
+        uid: 0,
+        gid: 0,
+        mtime: (0, 0),
+        size,
+        stored: size,
+        map: None,
+    };
+    let mut archive = header::written(&entry);
+    archive.extend_from_slice(bytes);
+    archive.resize(archive.len().next_multiple_of(BLOCK), 0);
+    archive.extend_from_slice(&ZEROS);
+    archive
+}

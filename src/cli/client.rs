@@ -11,13 +11,15 @@ use crate::{
         CloseSessionRequest, DeleteSandboxRequest, code_service_client::CodeServiceClient,
         file_service_client::FileServiceClient, image_service_client::ImageServiceClient,
         sample_service_client::SampleServiceClient, sandbox_service_client::SandboxServiceClient,
-        session_service_client::SessionServiceClient,
+        session_service_client::SessionServiceClient, verification_service_client::VerificationServiceClient,
     },
     rpc::transport::{CONNECTION_WINDOW, MAX_FRAME_BYTES, MAX_MESSAGE_BYTES, STREAM_WINDOW},
     runtime::{ImageNames, Runtime},
+    sample::Samples,
     sandbox::{Lifetimes, Policy, Sandboxes},
     server::{AtStop, DataDir, Server, ServerError},
     store::{Durability, Store},
+    verification::{AtOnce, Verifications},
 };
 use hyper_util::rt::TokioIo;
 use std::{env, error::Error, fs, io, path::PathBuf, sync::Arc, time::Duration};
@@ -117,6 +119,8 @@ pub(super) struct Client {
     pub(super) code: CodeServiceClient<Channel>,
     pub(super) images: ImageServiceClient<Channel>,
     pub(super) samples: SampleServiceClient<Channel>,
+    /// Verifications.
+    pub(super) verifications: VerificationServiceClient<Channel>,
     private: Option<PrivateServer>,
 }
 
@@ -183,7 +187,9 @@ impl Client {
             code: CodeServiceClient::with_interceptor(channel.clone(), bearer.clone())
                 .max_decoding_message_size(MAX_MESSAGE_BYTES),
             images: ImageServiceClient::with_interceptor(channel.clone(), bearer.clone()),
-            samples: SampleServiceClient::with_interceptor(channel, bearer),
+            samples: SampleServiceClient::with_interceptor(channel.clone(), bearer.clone()),
+            verifications: VerificationServiceClient::with_interceptor(channel, bearer)
+                .max_decoding_message_size(MAX_MESSAGE_BYTES),
             private: None,
         }
     }
@@ -254,8 +260,10 @@ async fn serve(private: &Private) -> Result<Client, CliError> {
     let (stop, stopped) = oneshot::channel::<()>();
     // Nobody finds these sandboxes again, so nothing needs to be on disk.
     let store = Store::open("sqlite::memory:", Durability::Kill).await?;
-    let sandboxes = Sandboxes::new(private.runtime.clone(), store, "private", private.policy.clone());
-    let server = Server::new(sandboxes, AtStop::Delete);
+    let sandboxes = Sandboxes::new(private.runtime.clone(), store.clone(), "private", private.policy.clone());
+    // It has no samples, so nothing is ever verified.
+    let verifications = Verifications::new(sandboxes.clone(), Samples::default(), store, "private", AtOnce::default());
+    let server = Server::new(sandboxes, verifications, AtStop::Delete);
     let shutdown = async move { drop(stopped.await) };
     let server = tokio::spawn(server.run_on(ReceiverStream::new(incoming), shutdown));
     let connector = service_fn(move |_| {

@@ -12,6 +12,7 @@ pub(super) use super::{size::Bytes, span::Span};
 use crate::{
     sandbox::{Lifetimes, Policy},
     server::{AtStop, Most, Tls},
+    verification::AtOnce,
 };
 use serde::de::DeserializeOwned;
 use std::{
@@ -46,6 +47,8 @@ pub(super) struct Config {
     pub(super) policy: Policy,
     /// Directories of samples.
     pub(super) catalog: Vec<PathBuf>,
+    /// Verifications that run at one time.
+    pub(super) verifications: AtOnce,
     /// Of commands whose client says nothing of one.
     pub(super) command_timeout: Option<Duration>,
     /// None for as many as usual.
@@ -72,6 +75,8 @@ struct File {
     tls_key: Option<PathBuf>,
     client_ca: Option<PathBuf>,
     max_sandboxes: Option<usize>,
+    max_verifications: Option<usize>,
+    max_verifications_per_tenant: Option<usize>,
     max_connections: Option<usize>,
     max_connections_per_address: Option<usize>,
     database: Option<String>,
@@ -117,7 +122,14 @@ impl Config {
         }
         let max_connections = args.max_connections.or(file.max_connections);
         let per_address = args.max_connections_per_address.or(file.max_connections_per_address);
-        for (name, most) in [("--max-connections", max_connections), ("--max-connections-per-address", per_address)] {
+        let in_all = args.max_verifications.or(file.max_verifications);
+        let of_tenant = args.max_verifications_per_tenant.or(file.max_verifications_per_tenant);
+        for (name, most) in [
+            ("--max-connections", max_connections),
+            ("--max-connections-per-address", per_address),
+            ("--max-verifications", in_all),
+            ("--max-verifications-per-tenant", of_tenant),
+        ] {
             if most == Some(0) {
                 mistakes.push(format!("{name}: must be 1 or more"));
             }
@@ -186,6 +198,10 @@ impl Config {
                 allow_host_network: args.allow_host_network || file.allow_host_network.unwrap_or(false),
             },
             catalog,
+            verifications: {
+                let in_all = in_all.unwrap_or(AtOnce::default().in_all);
+                AtOnce { in_all, of_tenant: of_tenant.unwrap_or(in_all) }
+            },
             command_timeout,
             max_connections,
             max_connections_per_address: per_address.unwrap_or(Most::default().per_address),
@@ -224,6 +240,8 @@ impl File {
             tls_key: take(&mut table, "tls_key", path, mistakes),
             client_ca: take(&mut table, "client_ca", path, mistakes),
             max_sandboxes: take(&mut table, "max_sandboxes", path, mistakes),
+            max_verifications: take(&mut table, "max_verifications", path, mistakes),
+            max_verifications_per_tenant: take(&mut table, "max_verifications_per_tenant", path, mistakes),
             max_connections: take(&mut table, "max_connections", path, mistakes),
             max_connections_per_address: take(&mut table, "max_connections_per_address", path, mistakes),
             database: take(&mut table, "database", path, mistakes),

@@ -43,6 +43,7 @@ mod table;
 mod tenant;
 mod terminal;
 mod trees;
+mod verify;
 mod watch;
 
 use clap::{Parser, Subcommand};
@@ -112,6 +113,8 @@ enum Public {
     Image(image::Args),
     /// List, show, check and import samples: code bases with a task and its verification.
     Sample(sample::Args),
+    /// Verify what was done in a sandbox that was made from a sample, or a patch for a sample, test by test.
+    Verify(verify::Args),
     /// Make, list and revoke API keys.
     Key(key::Args),
     /// List tenants and set their limits.
@@ -191,6 +194,7 @@ impl Public {
             Self::Changes(args) => changes::main(&args).map(|()| ExitCode::SUCCESS),
             Self::Image(args) => image::main(&args).map(|()| ExitCode::SUCCESS),
             Self::Sample(args) => sample::main(&args),
+            Self::Verify(args) => verify::main(args),
             Self::Doctor(args) => doctor::main(&args),
             Self::Key(args) => key::main(args).map(|()| ExitCode::SUCCESS),
             Self::Tenant(args) => tenant::main(args).map(|()| ExitCode::SUCCESS),

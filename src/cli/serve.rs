@@ -17,6 +17,7 @@ use crate::{
     server::{Budget, DataDir, Most, Server},
     store::{Durability, Store},
     tenant::{self, Tenants},
+    verification::Verifications,
 };
 use std::{future::Future, path::PathBuf, sync::Arc, time::SystemTime};
 use tokio::signal::unix::{SignalKind, signal};
@@ -92,6 +93,12 @@ pub(super) struct Args {
     /// Most sandboxes at one time [default: 1000]
     #[arg(long, value_name = "N")]
     pub(super) max_sandboxes: Option<usize>,
+    /// Most verifications that run at one time [default: as many as there are processors]
+    #[arg(long, value_name = "N")]
+    pub(super) max_verifications: Option<usize>,
+    /// Most verifications of one tenant that run at one time [default: all of them]
+    #[arg(long, value_name = "N")]
+    pub(super) max_verifications_per_tenant: Option<usize>,
     /// Most connections at one time [default: 4096, or as many as the limit of open files leaves]
     #[arg(long, value_name = "N")]
     pub(super) max_connections: Option<usize>,
@@ -154,20 +161,23 @@ async fn serve(
     let tenants = Tenants::new(store.clone());
     exposure::check(&config, &tenants).await?;
     store.ensure_tenant(tenant::DEFAULT, SystemTime::now()).await?;
-    let sandboxes = Sandboxes::new(runtime, store, &data_dir.server_id()?, config.policy)
+    let server_id = data_dir.server_id()?;
+    let sandboxes = Sandboxes::new(runtime, store.clone(), &server_id, config.policy)
         .with_samples(samples.clone(), &data_dir.path().join("codebases"));
     let recovered = sandboxes.recover().await?;
     if recovered != Recovered::default() {
         let Recovered { adopted, failed, removed } = recovered;
         tracing::info!(adopted, failed, removed, "took over the sandboxes of an earlier server");
     }
+    let verifications = Verifications::new(sandboxes.clone(), samples.clone(), store, &server_id, config.verifications);
+    verifications.recover().await?;
     let listener = Server::bind(config.listen).await?;
     let address = listener.local_addr().map_err(|source| CliError::io("read the address", source))?;
     let Budget { sandboxes: most_sandboxes, connections, open_files } = budget;
     eprintln!("room for {most_sandboxes} sandboxes and {connections} connections (open files: {open_files})");
     eprintln!("listening on {address}");
     let most = Most { in_all: connections, per_address: config.max_connections_per_address };
-    let server = Server::new(sandboxes, config.at_stop)
+    let server = Server::new(sandboxes, verifications, config.at_stop)
         .with_tenants(tenants)
         .with_samples(samples)
         .with_tls(config.tls)

@@ -155,6 +155,33 @@ fn is_not_protobuf(status: &Status) -> bool {
     status.source().is_some_and(|source| source.is::<NotProtobuf>())
 }
 
+/// Whether an agent said so itself; else the line to it failed, and the status was made on this side of it.
+pub(crate) fn is_agents_word(status: &Status) -> bool {
+    let of_the_line = matches!(
+        status.code(),
+        Code::Unknown | Code::Internal | Code::Unavailable | Code::Cancelled | Code::OutOfRange
+    );
+    status.source().is_none() && !(of_the_line && status.details().is_empty())
+}
+
+/// Why a call of an agent failed.
+#[derive(Debug)]
+pub(crate) enum Told {
+    /// The agent refuses it: the name of the cause, and its words. Neither is longer than an answer may be.
+    Refused(String, String),
+    /// The line to it failed.
+    OfTheLine(Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// What a failed call of an agent means.
+pub(crate) fn told(status: Status) -> Told {
+    if !is_agents_word(&status) {
+        return Told::OfTheLine(status.into());
+    }
+    let info = if status.details().len() <= MAX_DETAILS { status.get_details_error_info() } else { None };
+    Told::Refused(info.map(|info| bounded(&info.reason)).unwrap_or_default(), bounded(status.message()))
+}
+
 /// The name of a code, as gRPC has it.
 pub(crate) fn code_name(code: Code) -> &'static str {
     match code {
@@ -197,6 +224,7 @@ fn not_found_reason(kind: Kind) -> &'static str {
         Kind::Context => "CONTEXT_NOT_FOUND",
         Kind::Process => "PROCESS_NOT_FOUND",
         Kind::Image => "IMAGE_NOT_FOUND",
+        Kind::Verification => "VERIFICATION_NOT_FOUND",
         Kind::Tenant => "TENANT_NOT_FOUND",
         Kind::Key => "KEY_NOT_FOUND",
         Kind::Dataset => "DATASET_NOT_FOUND",
@@ -235,6 +263,9 @@ fn reason_name(reason: Reason) -> &'static str {
         Reason::NoSpace => "NO_SPACE",
         Reason::LanguageNotInstalled => "LANGUAGE_NOT_INSTALLED",
         Reason::SandboxTooOld => "SANDBOX_TOO_OLD",
+        Reason::NoSample => "NO_SAMPLE",
+        Reason::SampleChanged => "SAMPLE_CHANGED",
+        Reason::TooManyVerifications => "TOO_MANY_VERIFICATIONS",
         Reason::FileNotFound => "FILE_NOT_FOUND",
         Reason::AlreadyExists => "ALREADY_EXISTS",
         Reason::PermissionDenied => "PERMISSION_DENIED",

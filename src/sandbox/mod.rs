@@ -32,6 +32,7 @@ mod entry;
 pub(crate) mod fake;
 mod id;
 mod images;
+mod inside;
 mod keeper;
 mod layers;
 mod life;
@@ -59,9 +60,10 @@ mod update;
 
 pub use clock::Clock;
 pub use entry::{
-    About, Condition, EndReason, Entry, Lifetime, NewSandbox, Progress, SampleUsed, SampleWanted, Sandbox,
+    About, Condition, Details, EndReason, Entry, Lifetime, NewSandbox, Progress, SampleUsed, SampleWanted, Sandbox,
 };
 pub use id::is_sandbox_id;
+pub use inside::{Found, InsideError};
 pub use life::State;
 pub use list::{Listing, is_page_token, token_of};
 pub use named_images::{KnownImage, NamedImage};

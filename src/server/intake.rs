@@ -25,7 +25,7 @@ use tonic::{Code, Status};
 
 /// Where no key is needed nobody has much to say.
 const LARGEST_WITHOUT_KEY: usize = 4 << 10;
-/// Where a command's text or input is sent.
+/// Where a command's text or input is sent, or a patch.
 const LARGEST_START: usize = MAX_MESSAGE_BYTES;
 /// Elsewhere: environments may have 1 MiB, and labels come on top.
 const LARGEST: usize = 2 << 20;
@@ -47,7 +47,9 @@ pub(super) fn largest(path: &str) -> usize {
         return LARGEST_WITHOUT_KEY;
     }
     match path {
-        "/sandshell.v1.SessionService/Run" | "/sandshell.v1.SessionService/Exec" => LARGEST_START,
+        "/sandshell.v1.SessionService/Run"
+        | "/sandshell.v1.SessionService/Exec"
+        | "/sandshell.v1.VerificationService/StartVerification" => LARGEST_START,
         _ => LARGEST,
     }
 }

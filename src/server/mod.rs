@@ -40,6 +40,7 @@ mod traffic;
 mod transport;
 mod upload;
 mod validate;
+mod verification_service;
 mod wiring;
 
 pub use budget::{Budget, DoesNotFit};

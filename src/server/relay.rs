@@ -4,7 +4,7 @@ use super::{deadline::AnswerBy, streams::OpenStream};
 use crate::{
     api::v1::{ExecResponse, Exited, RunResponse, exec_response, exited},
     error::{Error, Reason},
-    rpc::status::{MAX_DETAILS, bounded},
+    rpc::status::{MAX_DETAILS, bounded, is_agents_word},
     sandbox::{Reached, Watching},
 };
 use futures_util::{
@@ -12,13 +12,12 @@ use futures_util::{
     future::{BoxFuture, Fuse},
 };
 use std::{
-    error::Error as _,
     pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
 };
 use tokio::{sync::oneshot, time::Sleep};
-use tonic::{Code, Response, Status, Streaming};
+use tonic::{Response, Status, Streaming};
 
 /// The agent's answer to a call, as the client gets it.
 pub(super) async fn answer<T>(reached: &Reached, result: Result<Response<T>, Status>) -> Result<Response<T>, Status> {
@@ -66,15 +65,6 @@ pub(super) async fn failure(reached: &Reached, status: Status) -> Status {
         return Error::WrongState { reason: Reason::SandboxNotRunning, message }.into();
     }
     reached.lost(status).await.into()
-}
-
-/// Whether the agent said so itself; else the line to it failed, and the status was made on this side of it.
-fn is_agents_word(status: &Status) -> bool {
-    let of_the_line = matches!(
-        status.code(),
-        Code::Unknown | Code::Internal | Code::Unavailable | Code::Cancelled | Code::OutOfRange
-    );
-    status.source().is_none() && !(of_the_line && status.details().is_empty())
 }
 
 fn pass_on(status: &Status) -> Status {

@@ -6,8 +6,10 @@ use crate::{
         exec_request::Request as Input, exec_response::Response as Reply, exec_start::Target, exited::Reason,
         sandbox::State, sandbox_service_client::SandboxServiceClient, session_service_client::SessionServiceClient, *,
     },
+    sample::Samples,
     sandbox::{Policy, Sandboxes, fake::FakeRuntime},
     store::{Durability, Store},
+    verification::{AtOnce, Verifications},
 };
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -49,8 +51,9 @@ impl Kit {
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
         let store = Store::open("sqlite::memory:", Durability::Kill).await.unwrap();
-        let sandboxes = Sandboxes::new(runtime.clone(), store, "here", policy);
-        let server = Server::new(sandboxes, at_stop);
+        let sandboxes = Sandboxes::new(runtime.clone(), store.clone(), "here", policy);
+        let verifications = Verifications::new(sandboxes.clone(), Samples::default(), store, "here", AtOnce::default());
+        let server = Server::new(sandboxes, verifications, at_stop);
         let server = tokio::spawn(server.run(listener, async move { drop(stopped.await) }));
         let channel = Channel::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
         let (sandboxes, sessions) = (SandboxServiceClient::new(channel.clone()), SessionServiceClient::new(channel));

@@ -15,6 +15,7 @@ use super::{
     sys,
     tls::Tls,
     transport::Transport,
+    verification_service,
 };
 use crate::{
     api::{
@@ -23,12 +24,14 @@ use crate::{
             code_service_server::CodeServiceServer, file_service_server::FileServiceServer,
             image_service_server::ImageServiceServer, sample_service_server::SampleServiceServer,
             sandbox_service_server::SandboxServiceServer, session_service_server::SessionServiceServer,
+            verification_service_server::VerificationServiceServer,
         },
     },
     rpc::transport::MAX_MESSAGE_BYTES,
     sample::Samples,
     sandbox::Sandboxes,
     tenant::Tenants,
+    verification::Verifications,
 };
 use futures_util::Stream;
 use std::{future::Future, io, net::SocketAddr, time::Duration};
@@ -49,7 +52,7 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 const REMOVE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Names that `grpc.health.v1.Health` knows.
-const HEALTH_NAMES: [&str; 7] = [
+const HEALTH_NAMES: [&str; 8] = [
     "",
     "sandshell.v1.SandboxService",
     "sandshell.v1.SessionService",
@@ -57,12 +60,14 @@ const HEALTH_NAMES: [&str; 7] = [
     "sandshell.v1.CodeService",
     "sandshell.v1.ImageService",
     "sandshell.v1.SampleService",
+    "sandshell.v1.VerificationService",
 ];
 
 /// The gRPC server.
 pub struct Server {
     sandboxes: Sandboxes,
     samples: Samples,
+    verifications: Verifications,
     at_stop: AtStop,
     access: Access,
     tls: Option<Tls>,
@@ -96,10 +101,11 @@ pub enum ServerError {
 }
 
 impl Server {
-    /// A server of these sandboxes, for whoever can reach it.
-    pub fn new(sandboxes: Sandboxes, at_stop: AtStop) -> Self {
+    /// A server of these sandboxes and verifications, for whoever can reach it.
+    pub fn new(sandboxes: Sandboxes, verifications: Verifications, at_stop: AtStop) -> Self {
         Self {
             sandboxes,
+            verifications,
             samples: Samples::default(),
             at_stop,
             access: Access::Anyone,
@@ -171,6 +177,8 @@ impl Server {
         }
         report(&health, ServingStatus::NotServing).await;
         stopping.begin();
+        // Before their sandboxes go: what is under way begins anew with the next server.
+        self.verifications.close().await;
         // What ends the streams is either: their watchers are told that the sandbox or the server stops.
         if self.at_stop == AtStop::Keep {
             self.sandboxes.close();
@@ -200,12 +208,15 @@ impl Server {
         .max_decoding_message_size(MAX_MESSAGE_BYTES);
         let files = FileServiceServer::new(file_service::Service(self.sandboxes.clone(), streams.clone()))
             .max_decoding_message_size(MAX_MESSAGE_BYTES);
-        let code = CodeServiceServer::new(code_service::Service(self.sandboxes.clone(), streams))
+        let code = CodeServiceServer::new(code_service::Service(self.sandboxes.clone(), streams.clone()))
             .max_decoding_message_size(MAX_MESSAGE_BYTES);
         let images = ImageServiceServer::new(image_service::Service(self.sandboxes.clone()))
             .max_decoding_message_size(MAX_MESSAGE_BYTES);
         let samples = SampleServiceServer::new(sample_service::Service(self.samples.clone()))
             .max_decoding_message_size(MAX_MESSAGE_BYTES);
+        let verifications =
+            VerificationServiceServer::new(verification_service::Service(self.verifications.clone(), streams))
+                .max_decoding_message_size(MAX_MESSAGE_BYTES);
         let reflection = || {
             tonic_reflection::server::Builder::configure()
                 .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
@@ -219,6 +230,7 @@ impl Server {
             .add_service(code)
             .add_service(images)
             .add_service(samples)
+            .add_service(verifications)
             .add_service(HealthServer::new(HealthService::from_health_reporter(health.clone())))
             .add_service(reflection().build_v1()?)
             .add_service(reflection().build_v1alpha()?))

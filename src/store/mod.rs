@@ -12,6 +12,7 @@ mod stamp;
 mod tenants;
 #[cfg(test)]
 mod tests;
+mod verifications;
 mod work;
 
 pub use error::{Result, StoreError};
@@ -19,6 +20,7 @@ pub use listing::Page;
 pub use row::{Inserted, Quota, RequestKey, SandboxRow, SandboxState, Settings};
 pub use stamp::Stamp;
 pub use tenants::{ApiKey, TenantRow};
+pub use verifications::{NewVerification, VerificationInserted, VerificationPage, VerificationRow, VerificationStep};
 
 use sqlx::{
     Acquire, AnyConnection, AnyPool, Connection, Executor,
@@ -34,7 +36,10 @@ use tokio::{sync::Semaphore, time::timeout};
 use work::Lane;
 
 /// In order, and never changed once released.
-const MIGRATIONS: [(i64, &str, &str); 1] = [(1, "base", include_str!("migrations/0001_base.sql"))];
+const MIGRATIONS: [(i64, &str, &str); 2] = [
+    (1, "base", include_str!("migrations/0001_base.sql")),
+    (4, "verifications", include_str!("migrations/0004_verifications.sql")),
+];
 
 /// The database in a data directory.
 const FILE: &str = "sandshell.db";

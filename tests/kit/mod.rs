@@ -24,6 +24,7 @@ pub mod shells;
 pub mod slowness;
 pub mod sshd;
 pub mod terminal;
+pub mod verifying;
 pub mod within;
 
 pub use running::{Finished, Running};

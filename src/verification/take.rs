@@ -1,0 +1,294 @@
+//! Bringing what an agent has changed into the sandbox that verifies it: what the runtime says has changed below `/workspace`, compared with the
+//! sample, goes there as an archive. The repository is not brought, and neither is what the sample protects or brings itself: of that, the
+//! sample's own stays.
+//!
+//! The agent's programs may go on meanwhile. What they change while it is being taken may be brought or not.
+
+use super::{Carried, Compared, Failure, FailureReason, cover::Cover};
+use crate::{
+    api::v1::{ExportRequest, FindRequest, ImportOpen, file},
+    archive::{Filter, Passing},
+    runtime::{ChangeKind, ChangesWanted},
+    sandbox::{InsideError, Reached, Sandboxes},
+    tenant::Caller,
+};
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex},
+    time::{Duration, SystemTime},
+};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+
+/// Where a sample's code is.
+pub(super) const WORKSPACE: &str = "/workspace";
+
+/// Paths that may differ, directories that are looked through, and bytes that are brought.
+const MOST_CHANGES: usize = 200_000;
+pub(super) const MOST_FILES: usize = 500_000;
+const MOST_BYTES: u64 = 4 << 30;
+
+/// Differences that are asked for at one time.
+const PAGE: usize = 10_000;
+
+/// Differences that are told by name.
+const MOST_TOLD: usize = 1000;
+
+/// Removals at one time.
+const AT_ONCE: usize = 8;
+
+/// By how much the clock of a sandbox's file systems may be behind the server's. Where it is more, all is packed.
+const MARGIN: Duration = Duration::from_secs(5);
+
+/// Whose changes are taken.
+pub(super) struct Origin<'a> {
+    pub(super) sandboxes: &'a Sandboxes,
+    pub(super) caller: &'a Caller,
+    pub(super) id: &'a str,
+    pub(super) reached: &'a Reached,
+    /// When it was made: nothing was changed before.
+    pub(super) since: SystemTime,
+}
+
+/// What is to be done.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Plan {
+    /// Paths that are to be removed.
+    removed: Vec<Vec<u8>>,
+    /// Paths that are to be brought.
+    wanted: HashSet<Vec<u8>>,
+    compared: Compared,
+}
+
+/// Brings the changes.
+pub(super) async fn bring(from: &Origin<'_>, to: &Reached, cover: &Cover) -> Carried<Compared> {
+    let changes = changes(from).await?;
+    let (now, before) = tokio::try_join!(directories(from.reached), directories(to))?;
+    let plan = plan(changes, &now, &before, cover);
+    remove(to, &plan.removed).await?;
+    if !plan.wanted.is_empty() {
+        let since = from.since.checked_sub(MARGIN).map(Into::into);
+        let missing = transfer(from.reached, to, plan.wanted, since).await?;
+        // Directories have come where something in them has. Of the rest, the clock may have been wrong.
+        let missing: HashSet<_> = missing.into_iter().filter(|path| !now.contains(path)).collect();
+        if !missing.is_empty() {
+            transfer(from.reached, to, missing, None).await?;
+        }
+    }
+    Ok(plan.compared)
+}
+
+/// What differs below the workspace, by paths relative to it.
+async fn changes(from: &Origin<'_>) -> Carried<Vec<(Vec<u8>, ChangeKind)>> {
+    let (mut found, mut after) = (Vec::new(), WORKSPACE.as_bytes().to_vec());
+    loop {
+        let page = from.sandboxes.changes(from.caller, from.id, ChangesWanted { after, most: PAGE }).await;
+        let page = page.map_err(|error| Failure::of(FailureReason::SandboxGone, &error))?;
+        for change in page.changes {
+            let Some(path) = below_workspace(&change.path) else { return Ok(found) };
+            if path != b".git" && !path.starts_with(b".git/") {
+                found.push((path.to_vec(), change.kind));
+            }
+        }
+        if found.len() > MOST_CHANGES {
+            let message = format!("more than {MOST_CHANGES} files below {WORKSPACE} differ from the sample");
+            return Err(Failure::new(FailureReason::ChangesNotTaken, message));
+        }
+        match page.next {
+            Some(next) => after = next,
+            None => return Ok(found),
+        }
+    }
+}
+
+fn below_workspace(path: &[u8]) -> Option<&[u8]> {
+    path.strip_prefix(WORKSPACE.as_bytes())?.strip_prefix(b"/")
+}
+
+/// The directories below the workspace.
+async fn directories(sandbox: &Reached) -> Carried<HashSet<Vec<u8>>> {
+    let types = vec![file::Type::Directory.into()];
+    let request = FindRequest { path: WORKSPACE.to_owned(), types, ..FindRequest::default() };
+    let found = sandbox.find(request, MOST_FILES).await.map_err(not_taken)?;
+    Ok(found.iter().filter_map(|found| below_workspace(&found.path)).map(<[u8]>::to_vec).collect())
+}
+
+/// Decides of each difference. `now` and `before` are the directories that there are and that the sample has.
+fn plan(changes: Vec<(Vec<u8>, ChangeKind)>, now: &HashSet<Vec<u8>>, before: &HashSet<Vec<u8>>, cover: &Cover) -> Plan {
+    let mut plan = Plan::default();
+    for (path, kind) in changes {
+        let (is_directory, was_directory) = (now.contains(&path), before.contains(&path));
+        let stays_directory = is_directory && kind != ChangeKind::Removed;
+        if cover.covers(&path, is_directory || was_directory) || (cover.is_above(&path) && !stays_directory) {
+            plan.compared.restored += 1;
+            continue;
+        }
+        plan.compared.total += 1;
+        if plan.compared.changes.len() < MOST_TOLD {
+            let word = match kind {
+                ChangeKind::Added => "A",
+                ChangeKind::Modified => "M",
+                ChangeKind::Removed => "D",
+            };
+            plan.compared.changes.push(format!("{word} {}", String::from_utf8_lossy(&path).replace('\0', "")));
+        }
+        if kind == ChangeKind::Removed || (was_directory && !is_directory) {
+            plan.removed.push(path.clone());
+        }
+        if kind != ChangeKind::Removed {
+            plan.wanted.insert(path);
+        }
+    }
+    plan
+}
+
+async fn remove(to: &Reached, paths: &[Vec<u8>]) -> Carried<()> {
+    let whole: Vec<_> = paths.iter().map(|path| [WORKSPACE.as_bytes(), b"/", path].concat()).collect();
+    let removals = stream::iter(whole).map(|path| {
+        let to = to.clone();
+        async move { to.remove(&path).await }
+    });
+    let mut removals = removals.buffer_unordered(AT_ONCE);
+    while let Some(removed) = removals.next().await {
+        removed.map_err(not_taken)?;
+    }
+    Ok(())
+}
+
+/// Sends these paths on their way. Returns those that did not come.
+async fn transfer(
+    from: &Reached,
+    to: &Reached,
+    wanted: HashSet<Vec<u8>>,
+    changed_since: Option<prost_types::Timestamp>,
+) -> Carried<HashSet<Vec<u8>>> {
+    let missing = Arc::new(Mutex::new(wanted.clone()));
+    let seen = Arc::clone(&missing);
+    let mut filter = Filter::new(Box::new(move |entry: Passing<'_>| {
+        crate::sync::lock(&seen).remove(entry.path);
+        wanted.contains(entry.path)
+    }));
+    let request = ExportRequest {
+        paths: vec![format!("{WORKSPACE}/")],
+        exclude: vec!["/.git".to_owned()],
+        changed_since,
+        ..ExportRequest::default()
+    };
+    let pieces = from.export(request).await.map_err(not_taken)?;
+    let (give, take) = mpsc::channel(2);
+    let pass_on = async move {
+        let outcome = async {
+            let (mut pieces, mut bytes) = (std::pin::pin!(pieces), 0_u64);
+            while let Some(piece) = pieces.next().await {
+                let kept = filter.take(&piece.map_err(not_taken)?).map_err(|error| damaged(&error))?;
+                bytes += kept.len() as u64;
+                if bytes > MOST_BYTES {
+                    let message = format!("the changes have more than {MOST_BYTES} bytes");
+                    return Err(Failure::new(FailureReason::ChangesNotTaken, message));
+                }
+                if !kept.is_empty() && give.send(Some(Bytes::from(kept))).await.is_err() {
+                    // The other side has ended, and says why.
+                    return Ok(());
+                }
+            }
+            let end = filter.finish().map_err(|error| damaged(&error))?;
+            let _ = give.send(Some(end.into())).await;
+            Ok(())
+        };
+        let outcome = outcome.await;
+        if outcome.is_err() {
+            // What is on its way is not all of it.
+            let _ = give.send(None).await;
+        }
+        drop(give);
+        outcome
+    };
+    // What goes in belongs to whom the sandbox's programs run as. Links may lead anywhere, as they do in the other sandbox.
+    let open = ImportOpen { path: WORKSPACE.to_owned(), outside_links: true, ..ImportOpen::default() };
+    let (passed, imported) = tokio::join!(pass_on, to.import(open, ReceiverStream::new(take)));
+    passed?;
+    imported.map_err(not_taken)?;
+    let missing = std::mem::take(&mut *crate::sync::lock(&missing));
+    Ok(missing)
+}
+
+fn damaged(error: &crate::archive::Error) -> Failure {
+    Failure::new(FailureReason::ChangesNotTaken, format!("what the sandbox sent of its files cannot be read: {error}"))
+}
+
+/// What it means when files cannot be taken.
+pub(super) fn not_taken(error: InsideError) -> Failure {
+    match error {
+        InsideError::Refused { message, .. } => {
+            Failure::new(FailureReason::ChangesNotTaken, format!("the changes could not be taken: {message}"))
+        }
+        InsideError::TooMuch(most) => Failure::new(
+            FailureReason::ChangesNotTaken,
+            format!("there are more than {most} files and directories below {WORKSPACE}"),
+        ),
+        InsideError::Lost(error) => Failure::of(FailureReason::SandboxGone, &error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(paths: &[&str]) -> HashSet<Vec<u8>> {
+        paths.iter().map(|path| path.as_bytes().to_vec()).collect()
+    }
+
+    fn planned(
+        changes: &[(&str, ChangeKind)],
+        now: &[&str],
+        before: &[&str],
+        cover: &Cover,
+    ) -> (Vec<String>, Vec<String>, u64) {
+        let changes = changes.iter().map(|(path, kind)| (path.as_bytes().to_vec(), *kind)).collect();
+        let plan = plan(changes, &set(now), &set(before), cover);
+        let text = |path: &Vec<u8>| String::from_utf8_lossy(path).into_owned();
+        let mut wanted: Vec<_> = plan.wanted.iter().map(text).collect();
+        wanted.sort();
+        (plan.removed.iter().map(text).collect(), wanted, plan.compared.restored)
+    }
+
+    use ChangeKind::{Added, Modified, Removed};
+
+    #[test]
+    fn what_is_protected_stays_the_samples() {
+        let cover = Cover::of(&["tests/**", "conftest.py"], &["tests/a.py"], &["hidden/test_h.py"]);
+        let changes = [
+            ("src/calc.py", Modified),
+            ("tests", Modified),
+            ("tests/a.py", Modified),
+            ("tests/new.py", Added),
+            ("conftest.py", Added),
+            ("src/conftest.py", Added),
+            ("hidden", Added),
+            ("hidden/test_h.py", Added),
+            ("hidden/mine.py", Added),
+        ];
+        let (removed, wanted, restored) = planned(&changes, &["src", "tests", "hidden"], &["src", "tests"], &cover);
+        assert_eq!(wanted, ["hidden", "hidden/mine.py", "src/calc.py", "tests"]);
+        assert!(removed.is_empty());
+        assert_eq!(restored, 5);
+    }
+
+    #[test]
+    fn a_directory_with_protected_files_cannot_be_taken_away() {
+        let cover = Cover::of(&["tests/**"], &["tests/a.py"], &["hidden/test_h.py"]);
+        // Removed, replaced by a link or a file; and a link where the sample's own files will lie.
+        assert_eq!(planned(&[("tests", Removed)], &[], &["tests"], &cover), (vec![], vec![], 1));
+        assert_eq!(planned(&[("tests", Modified)], &[], &["tests"], &cover), (vec![], vec![], 1));
+        assert_eq!(planned(&[("hidden", Added)], &[], &[], &cover), (vec![], vec![], 1));
+    }
+
+    #[test]
+    fn what_was_a_directory_makes_room() {
+        let cover = Cover::of(&[], &[], &[]);
+        let (removed, wanted, _) = planned(&[("lib", Modified), ("gone", Removed)], &[], &["lib", "gone"], &cover);
+        assert_eq!((removed, wanted), (vec!["lib".to_owned(), "gone".to_owned()], vec!["lib".to_owned()]));
+    }
+}
