@@ -270,6 +270,10 @@ async fn each_does_what_it_is_for(on: Runtime) {
     assert_eq!(closed.code(), Code::NotFound);
 
     let channel = server.connect().await.channel;
+    let mut images = v1::image_service_client::ImageServiceClient::new(channel.clone());
+    let listed = call!(images.list_images, "ImageService/ListImages", v1::ListImagesRequest::default()).images;
+    let used = if on == Runtime::Linux { "host".to_owned() } else { on.image() };
+    assert!(listed.iter().any(|image| image.name.starts_with(&used)), "{listed:?}");
     let mut verifications = v1::verification_service_client::VerificationServiceClient::new(channel);
     let sample = Some(v1::SampleSource { sample_id: "halves".into(), ..Default::default() });
     let worked = v1::CreateSandboxRequest { sample, ..on.request() };

@@ -181,7 +181,8 @@ fn table(ids: &Ids) -> Vec<(&'static str, Vec<u8>, Asked)> {
             NotFound(sandbox),
         ),
         ("/sandshell.v1.CodeService/DeleteContext", delete_context.encode_to_vec(), NotFound(sandbox)),
-        // Samples are the operator's, and the same for all.
+        // Images and samples are the operator's, and the same for all.
+        ("/sandshell.v1.ImageService/ListImages", vec![], NoId),
         ("/sandshell.v1.SampleService/ListDatasets", vec![], NoId),
         ("/sandshell.v1.SampleService/ListSamples", vec![], NoId),
         ("/sandshell.v1.SampleService/GetSample", get_sample.encode_to_vec(), NoId),

@@ -47,9 +47,8 @@ pub(super) fn largest(path: &str) -> usize {
         return LARGEST_WITHOUT_KEY;
     }
     match path {
-        "/sandshell.v1.SessionService/Run"
-        | "/sandshell.v1.SessionService/Exec"
-        | "/sandshell.v1.VerificationService/StartVerification" => LARGEST_START,
+        "/sandshell.v1.SessionService/Run" | "/sandshell.v1.SessionService/Exec" => LARGEST_START,
+        "/sandshell.v1.VerificationService/StartVerification" => LARGEST_START,
         _ => LARGEST,
     }
 }
