@@ -58,7 +58,7 @@ impl Sandboxes {
         let image = self.find_image(&name).await?;
         let settings = Settings { labels: new.labels.clone(), expire_time, idle_timeout };
         let details = Details {
-            image: if image == Image::Host { "host".to_owned() } else { name },
+            image: if name.is_empty() { "host".to_owned() } else { name },
             runtime: self.runtime().name().to_owned(),
             working_directory: match image {
                 _ if sample.is_some() => WORKSPACE,

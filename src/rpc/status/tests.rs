@@ -219,3 +219,18 @@ fn errors_that_grpc_makes_are_explained() {
         assert_eq!((explained.code(), reason_of(&explained).as_str()), (code, reason));
     }
 }
+
+#[test]
+fn the_page_of_errors_has_every_reason() {
+    let page = include_str!("../../../docs/errors.md");
+    let table = include_str!("../status.rs");
+    let reasons: Vec<_> = table
+        .lines()
+        .filter(|line| line.trim_start().starts_with("Reason::") || line.trim_start().starts_with("Kind::"))
+        .filter_map(|line| line.split('"').nth(1))
+        .collect();
+    assert!(reasons.len() > 50, "{reasons:?}");
+    for reason in reasons {
+        assert!(page.contains(&format!("`{reason}`")), "docs/errors.md does not have {reason}");
+    }
+}
