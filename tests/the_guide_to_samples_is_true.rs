@@ -31,6 +31,8 @@ fn each_line_runs() {
         "`ring_put` in `ring.c` says 0 when the ring is full",
         "\"sample_id\":\"c-ring\"",
         "8 good samples in 1 datasets, 0 mistakes",
+        "1 of 8 succeeded (12.5 %), 7 have no patch",
+        "report: scores/report.html",
         "1 samples imported into imported",
         "git clone --mirror https://github.com/owner/name ",
     ] {

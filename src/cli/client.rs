@@ -98,7 +98,8 @@ pub(super) enum Prepared {
 pub(super) struct Private {
     runtime: Arc<dyn Runtime>,
     policy: Policy,
-    _home: Home,
+    samples: Samples,
+    home: Home,
 }
 
 /// A directory, and who clears it up if this process cannot. Dropped in this order, so that nothing is left to do.
@@ -151,7 +152,7 @@ impl Place {
             self.image = root.display().to_string();
             policy.image_roots.push(root);
         }
-        Ok(Prepared::Private(Box::new(Private { runtime, policy, _home: home })))
+        Ok(Prepared::Private(Box::new(Private { runtime, policy, samples: Samples::default(), home })))
     }
 }
 
@@ -164,6 +165,20 @@ impl Home {
 }
 
 impl Prepared {
+    /// A private server that has the samples of these directories.
+    pub(super) fn with_samples(
+        kind: RuntimeKind,
+        options: &[RuntimeOption],
+        directories: Vec<PathBuf>,
+    ) -> Result<Self, CliError> {
+        let policy = Policy { lifetimes: Lifetimes::unlimited(), ..Policy::default() };
+        let home = Home::new(kind, options)?;
+        let runtime = launch::start(kind, home.dir.path(), options)?;
+        // Only now may there be another thread, which watches the samples.
+        let samples = Samples::open(directories);
+        Ok(Self::Private(Box::new(Private { runtime, policy, samples, home })))
+    }
+
     /// Connects. The private server is started by it.
     pub(super) async fn connect(&self) -> Result<Client, CliError> {
         match self {
@@ -260,10 +275,11 @@ async fn serve(private: &Private) -> Result<Client, CliError> {
     let (stop, stopped) = oneshot::channel::<()>();
     // Nobody finds these sandboxes again, so nothing needs to be on disk.
     let store = Store::open("sqlite::memory:", Durability::Kill).await?;
-    let sandboxes = Sandboxes::new(private.runtime.clone(), store.clone(), "private", private.policy.clone());
-    // It has no samples, so nothing is ever verified.
-    let verifications = Verifications::new(sandboxes.clone(), Samples::default(), store, "private", AtOnce::default());
-    let server = Server::new(sandboxes, verifications, AtStop::Delete);
+    let samples = private.samples.clone();
+    let sandboxes = Sandboxes::new(private.runtime.clone(), store.clone(), "private", private.policy.clone())
+        .with_samples(samples.clone(), &private.home.dir.path().join("codebases"));
+    let verifications = Verifications::new(sandboxes.clone(), samples.clone(), store, "private", AtOnce::default());
+    let server = Server::new(sandboxes, verifications, AtStop::Delete).with_samples(samples);
     let shutdown = async move { drop(stopped.await) };
     let server = tokio::spawn(server.run_on(ReceiverStream::new(incoming), shutdown));
     let connector = service_fn(move |_| {

@@ -12,6 +12,7 @@ mod doctor;
 mod edit;
 mod ended;
 mod error;
+mod eval;
 mod exec;
 mod exposure;
 mod files;
@@ -115,6 +116,8 @@ enum Public {
     Sample(sample::Args),
     /// Verify what was done in a sandbox that was made from a sample, or a patch for a sample, test by test.
     Verify(verify::Args),
+    /// Verify a patch for each sample of a dataset, and write a report.
+    Eval(eval::Args),
     /// Make, list and revoke API keys.
     Key(key::Args),
     /// List tenants and set their limits.
@@ -195,6 +198,7 @@ impl Public {
             Self::Image(args) => image::main(&args).map(|()| ExitCode::SUCCESS),
             Self::Sample(args) => sample::main(&args),
             Self::Verify(args) => verify::main(args),
+            Self::Eval(args) => eval::main(&args),
             Self::Doctor(args) => doctor::main(&args),
             Self::Key(args) => key::main(args).map(|()| ExitCode::SUCCESS),
             Self::Tenant(args) => tenant::main(args).map(|()| ExitCode::SUCCESS),

@@ -3,10 +3,12 @@
 mod check;
 mod import;
 mod list;
+mod prove;
 
 use super::{
     client::Remote,
     error::CliError,
+    launch::{self, RuntimeKind, RuntimeOption},
     log::{self, LogFormat},
 };
 use clap::Subcommand;
@@ -25,7 +27,7 @@ enum Command {
     List(ListArgs),
     /// Show a sample, with the description of its task.
     Show(ShowArgs),
-    /// Look for mistakes in the samples of a directory, and tell each with its file and line.
+    /// Look for mistakes in the samples of a directory, tell each with its file and line, and prove the samples if that is wanted.
     Check(CheckArgs),
     /// Make samples of a benchmark's files: SWE-bench-like JSON lines, Codeset's fields, or task folders of Harbor and terminal-bench.
     Import(import::Args),
@@ -75,6 +77,15 @@ struct CheckArgs {
     /// A dataset, or a directory of datasets
     #[arg(value_name = "DIR", required = true)]
     directories: Vec<PathBuf>,
+    /// Also verify each sample as it is, which must not succeed, and with its reference patch, which must; by a private server
+    #[arg(long)]
+    prove: bool,
+    /// What makes the sandboxes of --prove [default: linux]
+    #[arg(long, requires = "prove")]
+    runtime: Option<RuntimeKind>,
+    /// Option of that runtime; may be repeated
+    #[arg(long, value_name = "NAME=VALUE", value_parser = launch::runtime_option, requires = "prove")]
+    runtime_option: Vec<RuntimeOption>,
     /// Print JSON: one object
     #[arg(long)]
     json: bool,

@@ -2,6 +2,8 @@
 
 mod show;
 
+pub(super) use show::name_of_reason;
+
 use super::{
     client::{Client, Remote},
     error::CliError,

@@ -117,7 +117,7 @@ fn result(result: &VerificationResult) -> Value {
 }
 
 /// Without what all of them begin with.
-fn name_of_reason(name: &'static str) -> &'static str {
+pub(in crate::cli) fn name_of_reason(name: &'static str) -> &'static str {
     name.strip_prefix("REASON_").unwrap_or(name)
 }
 

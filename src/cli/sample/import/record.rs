@@ -78,8 +78,14 @@ pub(super) fn draft(record: Value, args: &Args) -> Result<Draft, String> {
     }
     let report = args.report.as_deref().unwrap_or("pytest");
     draft.line(&format!("report = {{ format = {} }}", string(report)));
-    draft.texts("fail_to_pass", &failing);
-    draft.texts("pass_to_pass", &passing);
+    if report == "exit_code" {
+        if !failing.is_empty() || !passing.is_empty() {
+            draft.note("FAIL_TO_PASS and PASS_TO_PASS have no counterpart with --report exit_code, and are left out");
+        }
+    } else {
+        draft.texts("fail_to_pass", &failing);
+        draft.texts("pass_to_pass", &passing);
+    }
     if !solution.is_empty() {
         draft.line("\n[hidden]");
         draft.text("patch", "reference.patch");

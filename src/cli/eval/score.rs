@@ -1,0 +1,106 @@
+//! What came of an evaluation in all.
+
+use super::results::{Row, Status};
+use crate::{api::v1::Sample, cli::table::Table};
+use std::collections::BTreeMap;
+
+/// Everything that a report tells.
+pub(super) struct Score<'a> {
+    pub(super) dataset: &'a str,
+    /// By id.
+    pub(super) entries: Vec<Entry<'a>>,
+    pub(super) succeeded: usize,
+    pub(super) failed: usize,
+    /// That could not be carried out.
+    pub(super) errors: usize,
+    /// Samples for which there is no patch.
+    pub(super) without_patch: usize,
+    /// Samples whose patch was not verified, because it was stopped.
+    pub(super) not_yet: usize,
+}
+
+/// A sample and what came of its patch.
+pub(super) struct Entry<'a> {
+    pub(super) sample: &'a Sample,
+    pub(super) row: Option<&'a Row>,
+    /// Whether there is a patch for it.
+    pub(super) has_patch: bool,
+}
+
+impl Entry<'_> {
+    /// In a word.
+    pub(super) fn status(&self) -> &'static str {
+        match self.row.map(|row| row.status) {
+            Some(Status::Succeeded) => "succeeded",
+            Some(Status::Failed) => "failed",
+            Some(Status::Error) => "error",
+            None if self.has_patch => "not yet",
+            None => "no patch",
+        }
+    }
+
+    /// Passed tests of all.
+    pub(super) fn tests(&self) -> String {
+        self.row.map_or_else(String::new, |row| format!("{}/{}", row.passed, row.total))
+    }
+}
+
+impl<'a> Score<'a> {
+    /// Counts.
+    pub(super) fn new(
+        dataset: &'a str,
+        samples: &'a BTreeMap<String, Sample>,
+        rows: &'a BTreeMap<String, Row>,
+        has_patch: impl Fn(&str) -> bool,
+    ) -> Self {
+        let entry =
+            |(id, sample): (&'a String, &'a Sample)| Entry { sample, row: rows.get(id), has_patch: has_patch(id) };
+        let entries: Vec<_> = samples.iter().map(entry).collect();
+        let count = |status: &str| entries.iter().filter(|entry| entry.status() == status).count();
+        let [succeeded, failed, errors, without_patch, not_yet] =
+            ["succeeded", "failed", "error", "no patch", "not yet"].map(count);
+        Self { dataset, entries, succeeded, failed, errors, without_patch, not_yet }
+    }
+
+    /// Successes among all samples, in percent; a sample without a patch is none.
+    pub(super) fn percent(&self) -> f64 {
+        if self.entries.is_empty() { 0.0 } else { 100.0 * self.succeeded as f64 / self.entries.len() as f64 }
+    }
+
+    /// By language: successes and all.
+    pub(super) fn languages(&self) -> BTreeMap<&str, (usize, usize)> {
+        let mut languages = BTreeMap::<&str, (usize, usize)>::new();
+        for entry in &self.entries {
+            let counts = languages.entry(&entry.sample.language).or_default();
+            counts.0 += usize::from(entry.status() == "succeeded");
+            counts.1 += 1;
+        }
+        languages
+    }
+
+    /// In one line.
+    pub(super) fn line(&self) -> String {
+        let mut line = format!("{} of {} succeeded ({:.1} %)", self.succeeded, self.entries.len(), self.percent());
+        for (count, what) in [
+            (self.failed, "failed"),
+            (self.errors, "could not be verified"),
+            (self.without_patch, "have no patch"),
+            (self.not_yet, "are not verified yet"),
+        ] {
+            if count > 0 {
+                line += &format!(", {count} {what}");
+            }
+        }
+        line
+    }
+
+    /// For a terminal.
+    pub(super) fn table(&self) -> String {
+        let mut table = Table::new(["SAMPLE", "STATUS", "TESTS", "REASON"]);
+        for entry in &self.entries {
+            let reason = entry.row.map(|row| row.reason.clone()).unwrap_or_default();
+            table.add([entry.sample.sample_id.clone(), entry.status().to_owned(), entry.tests(), reason]);
+        }
+        table.to_string()
+    }
+}

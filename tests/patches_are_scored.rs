@@ -1,0 +1,208 @@
+//! `sandshell eval` and `sandshell sample check --prove`: a dataset tells what does its tasks from what does not.
+
+use crate::kit::{
+    LONG, Options, Server,
+    cli::{prints, program, refuses, sandshell},
+    host,
+    v1::{
+        ListVerificationsRequest, Verification, verification::State,
+        verification_service_client::VerificationServiceClient,
+    },
+    within::{ask_until, until, within},
+};
+use serde_json::{Value, json};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    process::Stdio,
+};
+
+const DATASET: &str = "first-steps";
+
+fn examples() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/datasets")
+}
+
+fn serving() -> Server {
+    let args = vec!["--catalog".to_owned(), examples().display().to_string()];
+    Server::start(Options { args, ..Options::default() })
+}
+
+fn reference(id: &str) -> String {
+    fs::read_to_string(examples().join(DATASET).join(id).join("reference.patch")).unwrap()
+}
+
+/// A patch that puts a file where none is.
+fn adds(path: &str, content: &str) -> String {
+    let lines: String = content.lines().map(|line| format!("+{line}\n")).collect();
+    format!("--- /dev/null\n+++ b/{path}\n@@ -0,0 +1,{} @@\n{lines}", content.lines().count())
+}
+
+/// Patches for the example, and what has to come of each.
+fn labelled() -> Vec<(&'static str, Option<String>, &'static str)> {
+    let breaks = "--- a/rotate.sh\n+++ b/rotate.sh\n@@ -5,3 +5,1 @@\n \n-[ -n \"$file\" ] && [ \"$count\" -gt 0 ] || { echo \"usage: rotate.sh FILE COUNT\" >&2; exit 2; }\n-[ -e $file ] || exit 0\n";
+    let fake = "import sys\nprint('1..8', file=open('/tmp/report.tap', 'w'))\nsys.exit(0)";
+    vec![
+        ("c-ring", Some(reference("c-ring")), "succeeded"),
+        ("c-utf8", Some(String::new()), "failed"),
+        ("javascript-cache", Some(reference("javascript-cache")), "succeeded"),
+        // It replaces what runs the hidden tests.
+        ("javascript-query", Some(adds(".verify/run.js", "<script>alert(1)</script>")), "failed"),
+        ("python-intervals", Some(adds("unittest.py", fake) + &adds("sitecustomize.py", fake)), "failed"),
+        ("python-quotes", Some(reference("c-ring")), "failed"),
+        ("shell-rotate", Some(breaks.to_owned()), "failed"),
+        ("shell-versions", None, "no patch"),
+    ]
+}
+
+fn write_records(path: &Path, patches: &[(&str, Option<String>, &str)]) {
+    let given =
+        patches.iter().filter_map(|(id, patch, _)| Some(json!({ "instance_id": id, "model_patch": patch.as_ref()? })));
+    fs::write(path, given.map(|record| format!("{record}\n")).collect::<String>()).unwrap();
+}
+
+/// The arguments of an evaluation.
+fn eval<'a>(server: &'a str, patches: &'a Path, into: &'a Path) -> Vec<&'a str> {
+    let [patches, into] = [patches, into].map(|path| path.to_str().unwrap());
+    vec!["eval", DATASET, "--patches", patches, "--into", into, "--json", "--server", server]
+}
+
+fn statuses(outcome: &Value) -> BTreeMap<&str, &str> {
+    let samples = outcome["samples"].as_array().expect("samples");
+    samples.iter().map(|sample| (sample["sample_id"].as_str().unwrap(), sample["status"].as_str().unwrap())).collect()
+}
+
+#[test]
+fn a_mixed_set_comes_out_as_labelled_and_so_does_one_that_was_stopped() {
+    let (server, here) = (serving(), tempfile::tempdir().unwrap());
+    let (url, records) = (server.url(), here.path().join("patches.jsonl"));
+    let labelled = labelled();
+    write_records(&records, &labelled);
+    let expected: BTreeMap<_, _> = labelled.iter().map(|(id, _, status)| (*id, *status)).collect();
+    let into = here.path().join("whole");
+    let outcome = sandshell(&eval(&url, &records, &into));
+    let (whole, results) =
+        (outcome.status.success(), fs::read_to_string(into.join("results.jsonl")).unwrap_or_default());
+    let outcome: Value = serde_json::from_slice(&outcome.stdout).expect("JSON");
+    assert!(whole && statuses(&outcome) == expected, "{outcome}\n{results}");
+    assert_eq!([&outcome["total"], &outcome["succeeded"], &outcome["without_patch"], &outcome["errors"]], [8, 2, 1, 0]);
+    let html = fs::read_to_string(into.join("report.html")).unwrap();
+    assert!(
+        html.contains("2 of 8 succeeded (25.0 %)") && html.contains("&lt;script&gt;alert(1)&lt;/script&gt;"),
+        "{html}"
+    );
+    assert!(
+        !html.contains("<script") && !html.contains("http://") && !html.contains("https://"),
+        "it needs nothing and runs nothing"
+    );
+    let markdown = fs::read_to_string(into.join("report.md")).unwrap();
+    assert!(
+        markdown.contains("| c-ring | A ring buffer that forgets when it is full | succeeded | 4/4 |"),
+        "{markdown}"
+    );
+    assert!(markdown.contains("- python-quotes: PATCH\\_NOT\\_APPLIED: "), "{markdown}");
+    // Nothing is begun over results that are there, or for what is not there.
+    refuses(&eval(&url, &records, &into), &["has results already", "--resume"]);
+    write_records(&here.path().join("wrong.jsonl"), &[("nobody", Some(String::new()), "")]);
+    refuses(
+        &eval(&url, &here.path().join("wrong.jsonl"), &here.path().join("none")),
+        &["nobody: no sample has this id"],
+    );
+
+    // Killed after the first results, it goes on with them.
+    let into = here.path().join("stopped");
+    let (again, results) = (eval(&url, &records, &into), into.join("results.jsonl"));
+    let mut begun = program(&[&again[..], &["--jobs", "1"]].concat());
+    let mut begun = begun.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let lines = || fs::read_to_string(&results).unwrap_or_default().matches('\n').count();
+    assert!(ask_until(LONG, || (lines() > 1).then_some(())).is_some(), "no results came");
+    begun.kill().unwrap();
+    begun.wait().unwrap();
+    let first = fs::read_to_string(&results).unwrap();
+    let resume = [&again[..], &["--resume"]].concat();
+    let resumed: Value = serde_json::from_str(&prints(&resume)).unwrap();
+    assert_eq!(resumed["samples"], outcome["samples"]);
+    let all = fs::read_to_string(&results).unwrap();
+    assert!(
+        all.starts_with(&first[..=first.rfind('\n').unwrap()]) && all.lines().count() == 7,
+        "none is verified twice: {all}"
+    );
+    // When all is there, nothing is verified any more, and when a patch has changed, that one is.
+    prints(&resume);
+    assert_eq!(lines(), 7);
+    let mut other = labelled;
+    other[1].1 = Some(reference("c-utf8"));
+    write_records(&records, &other);
+    let changed: Value = serde_json::from_str(&prints(&resume)).unwrap();
+    assert_eq!((&changed["succeeded"], lines()), (&3.into(), 8));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signal_cancels_what_runs_and_reports_what_is_there() {
+    let (server, here) = (serving(), tempfile::tempdir().unwrap());
+    let (url, patches, into) = (server.url(), here.path().join("patches"), here.path().join("out"));
+    fs::create_dir(&patches).unwrap();
+    let samples = labelled().into_iter().map(|(id, ..)| id);
+    for id in samples {
+        fs::write(patches.join(format!("{id}.patch")), reference(id)).unwrap();
+    }
+    fs::write(patches.join("notes.txt"), "no patch").unwrap();
+    let arguments = [&eval(&url, &patches, &into)[..], &["--jobs", "1"]].concat();
+    let begun = program(&arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let results = into.join("results.jsonl");
+    until("a result", async || fs::read_to_string(&results).is_ok_and(|text| text.ends_with('\n'))).await;
+    host::signal(begun.id(), libc::SIGINT);
+    let ended = begun.wait_with_output().unwrap();
+    let outcome: Value = serde_json::from_slice(&ended.stdout).expect("JSON");
+    assert_eq!(ended.status.code(), Some(130), "{outcome}");
+    let not_yet = statuses(&outcome).values().filter(|status| **status == "not yet").count();
+    assert!(not_yet > 0 && outcome["stopped"] == true, "{outcome}");
+    assert!(fs::read_to_string(into.join("report.md")).unwrap().contains("not yet"));
+    // The server has nothing left to do for it.
+    let mut verifications = VerificationServiceClient::new(server.connect().await.channel);
+    let list = within("a list", verifications.list_verifications(ListVerificationsRequest::default())).await;
+    let list = list.expect("a list").into_inner().verifications;
+    let is_over = |each: &Verification| matches!(each.state(), State::Completed | State::Cancelled);
+    assert!(list.len() < 8 && list.iter().all(is_over), "{list:?}");
+}
+
+#[test]
+fn every_sample_of_the_example_is_proved() {
+    let outcome = sandshell(&["sample", "check", "--prove", "--json", examples().to_str().unwrap()]);
+    let told: Value = serde_json::from_slice(&outcome.stdout).expect("JSON");
+    let proofs = told["proofs"].as_array().expect("proofs");
+    for proof in proofs {
+        assert_eq!((&proof["as_it_is"], &proof["with_patch"]), (&"TESTS_FAILED".into(), &"success".into()), "{proof}");
+    }
+    assert!(outcome.status.success() && proofs.len() == 8, "{told}");
+}
+
+#[test]
+fn a_sample_that_proves_nothing_is_told() {
+    let here = tempfile::tempdir().unwrap();
+    let copy = |id: &str| {
+        let from = examples().join(DATASET).join("shell-versions");
+        let to = here.path().join("set").join(id);
+        fs::create_dir_all(to.parent().unwrap()).unwrap();
+        assert!(std::process::Command::new("cp").arg("-r").arg(from).arg(&to).status().unwrap().success());
+        to
+    };
+    fs::write(
+        copy("wrong").join("reference.patch"),
+        "--- a/newer.sh\n+++ b/newer.sh\n@@ -1 +1 @@\n-#!/bin/sh\n+#!/bin/bash\n",
+    )
+    .unwrap();
+    fs::copy(examples().join(DATASET).join("shell-versions/code/newer.sh"), here.path().join("newer.sh")).unwrap();
+    let easy = copy("easy");
+    let toml = fs::read_to_string(easy.join("sample.toml")).unwrap();
+    let listed = toml.find("fail_to_pass").unwrap()..toml.find("protected").unwrap();
+    let toml = toml.replace(&toml[listed], "fail_to_pass = [\"the same is not newer\"]\n");
+    fs::write(easy.join("sample.toml"), toml).unwrap();
+    let outcome = sandshell(&["sample", "check", "--prove", here.path().to_str().unwrap()]);
+    let told = String::from_utf8(outcome.stdout).unwrap();
+    assert!(!outcome.status.success(), "{told}");
+    for part in ["set/wrong: does not succeed with its reference patch: ", "set/easy: succeeds as it is: "] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+}
