@@ -1,6 +1,6 @@
 """The life of a session: a code base, commands in it, and its end.
 
-The code base comes from a directory here; sample_sandbox.py takes a sample.
+The code base comes from a directory here; sample_sandbox.py takes a sample, and verification.py says whether its task was done.
 """
 
 from sandshell import NotFound, Sandbox

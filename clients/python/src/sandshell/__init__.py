@@ -18,6 +18,7 @@ from ._async.listing import AsyncListing
 from ._async.samples import AsyncSamples
 from ._async.sandbox import AsyncSandbox
 from ._async.session import AsyncSession
+from ._async.verification import AsyncVerification
 from ._async.watch import AsyncWatch
 from ._sync.client import Client
 from ._sync.code import Code
@@ -27,6 +28,7 @@ from ._sync.listing import Listing
 from ._sync.samples import Samples
 from ._sync.sandbox import Sandbox
 from ._sync.session import Session
+from ._sync.verification import Verification
 from ._sync.watch import Watch
 from .errors import (
     AlreadyExists,
@@ -59,6 +61,9 @@ from .results import (
     Sample,
     Stats,
     Uploaded,
+    VerificationResult,
+    VerificationStatus,
+    VerifiedTest,
 )
 
 __all__ = [
@@ -71,6 +76,7 @@ __all__ = [
     "AsyncSamples",
     "AsyncSandbox",
     "AsyncSession",
+    "AsyncVerification",
     "AsyncWatch",
     "Cancelled",
     "Client",
@@ -107,5 +113,9 @@ __all__ = [
     "Unauthenticated",
     "Unavailable",
     "Uploaded",
+    "Verification",
+    "VerificationResult",
+    "VerificationStatus",
+    "VerifiedTest",
     "Watch",
 ]

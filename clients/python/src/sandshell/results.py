@@ -342,6 +342,106 @@ class Sample:
         )
 
 
+@dataclass(frozen=True)
+class VerifiedTest:
+    """One test of a verification."""
+
+    name: str
+    outcome: str
+    """`passed`, `failed` or `skipped`."""
+    duration: float | None
+    message: str
+
+
+@dataclass(frozen=True)
+class VerificationResult:
+    """What came of a verification."""
+
+    is_success: bool
+    """Whether all tests passed that have to."""
+    passed: int
+    failed: int
+    skipped: int
+    total: int
+    tests: tuple[VerifiedTest, ...]
+    reason: str
+    """Why it was no success: `TESTS_FAILED`, `TESTS_MISSING`, `NO_REPORT`, `TIMED_OUT`, …; empty for a success."""
+    message: str
+    """The same in words."""
+    exit_code: int | None
+    duration: float
+    stdout: str
+    stderr: str
+    changes: tuple[str, ...]
+    """What differed from the sample: `A path`, `M path` or `D path`."""
+
+    @classmethod
+    def _of(cls, result: Any) -> VerificationResult:
+        tests = [
+            VerifiedTest(
+                test.name,
+                type(test).Outcome.Name(test.outcome).removeprefix("OUTCOME_").lower(),
+                test.duration.seconds + test.duration.nanos / 1e9 if test.HasField("duration") else None,
+                test.message,
+            )
+            for test in result.tests
+        ]
+        return cls(
+            is_success=result.is_success,
+            passed=result.passed,
+            failed=result.failed,
+            skipped=result.skipped,
+            total=result.total,
+            tests=tuple(tests),
+            reason=type(result).Reason.Name(result.reason).removeprefix("REASON_") if result.reason else "",
+            message=result.message,
+            exit_code=result.exit_code if result.HasField("exit_code") else None,
+            duration=result.duration.seconds + result.duration.nanos / 1e9,
+            stdout=result.stdout,
+            stderr=result.stderr,
+            changes=tuple(result.changes),
+        )
+
+
+@dataclass(frozen=True)
+class VerificationStatus:
+    """Where a verification is, and what came of it."""
+
+    verification_id: str
+    sandbox_id: str
+    state: str
+    """`pending`, `starting`, `running`, `completed`, `error` or `cancelled`; the last three are final."""
+    result: VerificationResult | None
+    """What came of it, once it is `completed`."""
+    error: str
+    """Why it could not be carried out, for programs: `SANDBOX_GONE`, `SETUP_FAILED`, …; empty unless it is in `error`."""
+    message: str
+    """The same in words."""
+    attempt: int
+    """How often it was begun. More than 1: its server was ended meanwhile."""
+    dataset: str
+    sample_id: str
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing changes any more."""
+        return self.state in ("completed", "error", "cancelled")
+
+    @classmethod
+    def _of(cls, told: Any) -> VerificationStatus:
+        return cls(
+            verification_id=told.verification_id,
+            sandbox_id=told.sandbox_id,
+            state=type(told).State.Name(told.state).removeprefix("STATE_").lower(),
+            result=VerificationResult._of(told.result) if told.HasField("result") else None,
+            error=type(told.error).Reason.Name(told.error.reason).removeprefix("REASON_") if told.HasField("error") else "",
+            message=told.error.message if told.HasField("error") else "",
+            attempt=told.attempt,
+            dataset=told.dataset,
+            sample_id=told.sample_id,
+        )
+
+
 @dataclass
 class _Collected:
     """Outputs that gather."""

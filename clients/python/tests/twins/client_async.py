@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import LIMIT, Proxy, Server
+from conftest import DATASETS, LIMIT, Proxy, Server
 
 from sandshell import (
     AsyncClient,
     AsyncSamples,
     AsyncSandbox,
+    AsyncVerification,
     Cancelled,
     CommandFailed,
     FailedPrecondition,
@@ -26,6 +27,7 @@ from sandshell import (
     Progress,
     ResourceExhausted,
     SandshellError,
+    VerificationStatus,
 )
 
 
@@ -327,6 +329,41 @@ async def test_a_sandbox_is_made_from_a_sample(catalogue: str) -> None:
         await AsyncSandbox.create(sample="none", server=catalogue)
     assert missing.value.reason == "SAMPLE_NOT_FOUND"
     async with await AsyncSandbox.create(server=catalogue) as plain:
+        with pytest.raises(NotFound):
+            await plain.default_session()
+
+
+@scenario
+async def test_what_was_done_in_a_sample_is_verified(catalogue: str) -> None:
+    sample = await AsyncSamples(catalogue).get("python-intervals")
+    patch = (DATASETS / "first-steps/python-intervals/reference.patch").read_text()
+    async with await AsyncSandbox.create(sample="first-steps/python-intervals", server=catalogue) as sandbox:
+        assert (await sandbox.info()).sample == "first-steps/python-intervals"
+        session = await sandbox.default_session()
+        assert (await session.exec("pwd")).stdout == "/workspace\n"
+        before = await sandbox.verify(timeout=LIMIT)
+        assert before.state == "completed" and before.result is not None
+        assert not before.result.is_success and before.result.reason == "TESTS_FAILED" and before.result.failed > 0
+        await session.exec("patch -p1", stdin=patch, check=True)
+        verification = await sandbox.start_verification()
+        events = [event async for event in verification.watch()]
+        after = events[-1]
+        assert isinstance(after, VerificationStatus) and after.result is not None and after.result.is_success
+        assert after.result.passed == after.result.total == len(after.result.tests) > 3
+        assert {test.outcome for test in after.result.tests} == {"passed"} and after.result.changes
+        again = await AsyncVerification.get(verification.verification_id, server=catalogue)
+        assert (await again.status()).result == (await again.cancel()).result == after.result
+    by_patch = await (await AsyncVerification.of_patch(sample.sample_id, patch, server=catalogue)).wait(LIMIT)
+    assert by_patch.result is not None and by_patch.result.is_success and by_patch.sandbox_id == ""
+    cancelled = await AsyncVerification.of_patch("python-intervals", server=catalogue)
+    with pytest.raises(TimeoutError):
+        await cancelled.wait(0.001)
+    assert (await cancelled.cancel()).state in ("pending", "starting", "running", "cancelled", "completed")
+    assert (await cancelled.wait(LIMIT)).is_over
+    async with await AsyncSandbox.create(server=catalogue) as plain:
+        with pytest.raises(FailedPrecondition) as none:
+            await plain.verify()
+        assert none.value.reason == "NO_SAMPLE"
         with pytest.raises(NotFound):
             await plain.default_session()
 

@@ -195,10 +195,10 @@ class AsyncClient:
 
         return await self._again(attempt, once=once)
 
-    async def _open(self, kind: Any, method: str, request: Any) -> Any:
+    async def _open(self, kind: Any, method: str, request: Any, timeout: float | None = None) -> Any:
         """A stream of answers, or of both. Its failures are those of gRPC."""
         stub = await self._stub(kind)
-        return getattr(stub, method)(request, metadata=self._metadata())
+        return getattr(stub, method)(request, metadata=self._metadata(), timeout=timeout)
 
 
 def is_passing(failure: SandshellError) -> bool:

@@ -9,11 +9,12 @@ from typing import Any
 import grpc
 
 from ..errors import NotFound, from_rpc
-from ..results import Info, Progress, Seconds, Stats, Uploaded
+from ..results import Info, Progress, Seconds, Stats, Uploaded, VerificationStatus
 from ..v1 import sandbox_pb2 as box
 from ..v1 import session_pb2 as pb
 from ..v1.sandbox_pb2_grpc import SandboxServiceStub
 from ..v1.session_pb2_grpc import SessionServiceStub
+from ..v1.verification_pb2 import StartVerificationRequest
 from .client import AsyncClient, new_request_id
 from .code import AsyncCode
 from .files import AsyncFiles
@@ -21,6 +22,7 @@ from .listing import AsyncListing, texts
 from .running import AsyncRuns, duration
 from .session import AsyncSession
 from .shared import client_of
+from .verification import AsyncVerification
 
 
 class AsyncSandbox(AsyncRuns):
@@ -256,6 +258,14 @@ class AsyncSandbox(AsyncRuns):
             raise from_rpc(error) from None
         finally:
             stream.cancel()
+
+    async def start_verification(self) -> AsyncVerification:
+        """Asks for a verification of what was done in it. It was made from a sample, and must stay until its files are taken."""
+        return await AsyncVerification._started(self._client, StartVerificationRequest(sandbox_id=self.sandbox_id))
+
+    async def verify(self, timeout: Seconds | None = None) -> VerificationStatus:
+        """Verifies what was done in it, and waits for what comes of that. TimeoutError when it does not come in time."""
+        return await (await self.start_verification()).wait(timeout)
 
     async def delete(self) -> None:
         """Deletes it with all that runs in it. One that is gone already is deleted."""
