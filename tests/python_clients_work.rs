@@ -28,7 +28,14 @@ fn by_reflection_alone() {
 #[test]
 fn the_guides_to_stubs_are_true() {
     let out = run_script("stub_guides.py", &[shared().address(), "grpc.md", "code.md"]);
-    let said = ["hello world from /tmp\n", "1\n2\n3\nexit code 0\n", "hello Ada\n", "again: hello Ada\n", "21 [", "all fine\n"];
+    let said = [
+        "hello world from /tmp\n",
+        "1\n2\n3\nexit code 0\n",
+        "hello Ada\n",
+        "again: hello Ada\n",
+        "21 [",
+        "all fine\n",
+    ];
     let mut rest = out.as_str();
     for part in said {
         rest = rest.split_once(part).unwrap_or_else(|| panic!("{part:?} is not, or not in its place, in: {out}")).1;

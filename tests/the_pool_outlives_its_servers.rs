@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
     process::Command,
 };
-use v1::{CreateSandboxRequest, Resources};
+use v1::CreateSandboxRequest;
 
 /// What is done to a pool's file, and how.
 type Breaking = (&'static str, fn(&File));
