@@ -27,6 +27,10 @@ check adds "$(add 1 2)" 3
 echo "1..$n"
 "#;
 
+/// Reads what these tests print, for samples that read their own reports.
+const READER: &str = r#"sed -n 's/^ok [0-9]* - \(.*\)/{"name":"\1","outcome":"passed"}/p; s/^not ok [0-9]* - \(.*\)/{"name":"\1","outcome":"failed"}/p' /tmp/report.tap
+"#;
+
 /// A patch of the code base, as `git diff` writes it.
 pub fn patch(after: &str) -> String {
     let lines = |sign: char, text: &str| text.lines().map(|line| format!("{sign}{line}\n")).collect::<String>();
@@ -34,13 +38,15 @@ pub fn patch(after: &str) -> String {
     format!("diff --git a/calc.sh b/calc.sh\n--- a/calc.sh\n+++ b/calc.sh\n@@ -1,2 +1,2 @@\n{before}{after}")
 }
 
-/// Writes a sample with that code base. Its tests are `tests/check.sh`, and hidden as `.verify/hidden.sh`.
+/// Writes a sample with that code base. Its tests are `tests/check.sh`, and hidden as `.verify/hidden.sh`; `.verify/reader.sh` reads
+/// their report.
 pub fn sample(dataset: &Path, id: &str, image: &str, verification: &str) {
     let at = dataset.join(id);
     for (path, text) in [
         ("code/calc.sh", CODE),
         ("code/tests/check.sh", CHECK),
         ("hidden/.verify/hidden.sh", CHECK),
+        ("hidden/.verify/reader.sh", READER),
         ("task.md", "# Division\n\nIt multiplies.\n"),
         ("reference.patch", &patch(RIGHT)),
         (
@@ -90,11 +96,6 @@ impl Lab {
         }
         let server = serve(catalog.path(), options);
         Self { server, on, _catalog: catalog }
-    }
-
-    /// Where the samples are.
-    pub fn catalog(&self) -> &Path {
-        self._catalog.path()
     }
 
     /// The same samples with another server, once this one is killed.
