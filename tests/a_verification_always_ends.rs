@@ -82,7 +82,7 @@ report = { format = "junit", path = "/tmp/report.xml" }"#;
         let result = result(&judged);
         if sample == "prints" {
             assert!(result.stdout.len() < 300_000 && result.stdout.ends_with("the end\n") && result.stdout_truncated);
-            assert_eq!((result.stdout_bytes, result.exit_code), (40_000_008, Some(3)));
+            assert_eq!((result.stdout_total_bytes, result.exit_code), (40_000_008, Some(3)));
         }
         sandbox.delete().await;
     }
