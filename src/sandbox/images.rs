@@ -3,7 +3,7 @@
 //! Its file system may not answer: a network mount whose server is gone. A thread that looks there cannot be called back, so
 //! only so many look below one root at a time, and nobody waits longer than [`LOOK_TIMEOUT`].
 
-use super::Sandboxes;
+use super::{Sandboxes, policy::Policy};
 use crate::{
     error::{Error, Reason, Result},
     runtime::{Image, ImageNames},
@@ -39,23 +39,34 @@ impl Sandboxes {
             return self.policy().file(name);
         }
         let root = self.policy().image_roots.iter().find(|root| Path::new(name).starts_with(root)).cloned();
+        let path = name.to_owned();
+        self.look_below(root, &format!("image {name:?}"), move |policy| policy.file(&path)).await
+    }
+
+    /// Looks below a root of images, on a thread of its own. `what` lies there, for the error of a file system that does not answer.
+    pub(super) async fn look_below<T: Send + 'static>(
+        &self,
+        root: Option<PathBuf>,
+        what: &str,
+        look: impl FnOnce(&Policy) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
         let threads = {
             let mut looks = lock(self.looks());
             Arc::clone(looks.entry(root).or_insert_with(|| Arc::new(Semaphore::new(LOOKS_AT_ONCE))))
         };
-        let (this, path) = (self.clone(), name.to_owned());
-        let look = async move {
+        let this = self.clone();
+        let looking = async move {
             let permit = threads.acquire_owned().await;
             // The thread keeps the permit: it is given back when the file system has answered, not when nobody waits any more.
             let looked = spawn_blocking(move || {
                 let _permit = permit;
-                this.policy().file(&path)
+                look(this.policy())
             });
             looked.await.map_err(|error| Error::internal("look for an image", error))?
         };
-        timeout(LOOK_TIMEOUT, look).await.unwrap_or_else(|_| {
+        timeout(LOOK_TIMEOUT, looking).await.unwrap_or_else(|_| {
             let message = format!(
-                "the file system of image {name:?} did not answer within {} s; try again later",
+                "the file system of {what} did not answer within {} s; try again later",
                 LOOK_TIMEOUT.as_secs()
             );
             Err(Error::Unavailable { reason: Reason::RuntimeUnreachable, message })

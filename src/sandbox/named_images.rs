@@ -10,9 +10,9 @@ use std::{
     path::{Path, PathBuf},
     time::Duration,
 };
-use tokio::{task::spawn_blocking, time::timeout};
+use tokio::time::timeout;
 
-/// How long listing them may take.
+/// How long the runtime may take to say which images it has.
 const LIST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Directories that are looked at below one root.
@@ -76,15 +76,6 @@ pub struct KnownImage {
 impl Sandboxes {
     /// The images that are here and may be asked for, by name.
     pub async fn images(&self) -> Result<Vec<KnownImage>> {
-        let found = timeout(LIST_TIMEOUT, self.find_images()).await;
-        found.unwrap_or_else(|_| {
-            let message =
-                format!("what has the images did not answer within {} s; try again later", LIST_TIMEOUT.as_secs());
-            Err(Error::Unavailable { reason: Reason::RuntimeUnreachable, message })
-        })
-    }
-
-    async fn find_images(&self) -> Result<Vec<KnownImage>> {
         let mut known = BTreeMap::new();
         let mut add = |name: String, image: Image, description: &str, held: Option<HeldImage>| {
             let is_default = name == "host" && image == Image::Host;
@@ -97,17 +88,17 @@ impl Sandboxes {
             ImageNames::Files => {
                 let description = "The programs of the server's host, copy-on-write.";
                 add("host".to_owned(), Image::Host, description, None);
-                let roots = policy.image_roots.clone();
-                let look = spawn_blocking(move || roots.iter().flat_map(|root| below(root)).collect::<Vec<_>>());
-                let directories = look.await.map_err(|error| Error::internal("look for images", error))?;
-                for directory in directories {
-                    if let Some(name) = directory.to_str().map(str::to_owned) {
-                        add(name, Image::Directory(directory), "", None);
+                for root in &policy.image_roots {
+                    let (at, what) = (root.clone(), format!("image root {}", root.display()));
+                    for directory in self.look_below(Some(root.clone()), &what, move |_| Ok(below(&at))).await? {
+                        if let Some(name) = directory.to_str().map(str::to_owned) {
+                            add(name, Image::Directory(directory), "", None);
+                        }
                     }
                 }
             }
             ImageNames::References => {
-                for image in self.runtime().images().await.map_err(unreachable)? {
+                for image in self.held_images().await? {
                     held.insert(references::with_tag(&image.name), image.clone());
                     if policy.reference(&image.name).is_ok() {
                         add(image.name.clone(), Image::Reference(image.name.clone()), "", Some(image));
@@ -123,6 +114,17 @@ impl Sandboxes {
             add(name.clone(), named.image.clone(), &named.description, held);
         }
         Ok(known.into_values().collect())
+    }
+
+    /// What the runtime has. Whoever gives up leaves nothing behind that waits.
+    async fn held_images(&self) -> Result<Vec<HeldImage>> {
+        let held = timeout(LIST_TIMEOUT, self.runtime().images()).await;
+        held.map_err(|_| {
+            let message =
+                format!("what has the images did not answer within {} s; try again later", LIST_TIMEOUT.as_secs());
+            Error::Unavailable { reason: Reason::RuntimeUnreachable, message }
+        })?
+        .map_err(unreachable)
     }
 }
 
