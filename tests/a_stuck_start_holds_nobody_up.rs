@@ -1,11 +1,14 @@
 //! What starts sandboxes can be killed, stopped or kept waiting: everybody else goes on, no creation is lost, and what was given
 //! up is removed.
 
-use crate::kit::{Options, Sandbox, Server, create_sandbox, hanging::Hanging, host, v1, within};
+use crate::kit::{Options, Sandbox, Server, create_sandbox, errors, hanging::Hanging, host, v1, within};
 use futures_util::future::join_all;
 use std::fs;
 use tonic::Code;
-use v1::{CreateSandboxRequest, DeleteSandboxRequest, ListSandboxesRequest};
+use v1::{
+    CreateSandboxRequest, DeleteSandboxRequest, ListImagesRequest, ListSandboxesRequest,
+    image_service_client::ImageServiceClient,
+};
 
 fn children(pid: u32) -> Vec<u32> {
     let parent = |pid: u32| {
@@ -120,4 +123,36 @@ async fn an_image_that_hangs_holds_only_its_own_sandbox() {
     let starters = || children(zygote).into_iter().filter(is_zygote).count();
     within::until("nothing but what is ready", async || starters() <= READY && slots(&server) <= READY).await;
     assert_eq!(fs::read_dir(server.data_dir().join("sandboxes")).expect("sandboxes").count(), 0);
+}
+
+/// More calls than a server has threads.
+#[tokio::test]
+async fn an_image_root_that_hangs_holds_only_few_threads() {
+    const CALLS: usize = 600;
+    const CONNECTIONS: usize = 6;
+    /// That look below one root.
+    const THREADS: usize = 8;
+    // The disk goes first, because the server cannot end before it.
+    let (server, disk) = {
+        let disk = Hanging::mount_for("serve");
+        let args = ["--image-root", &disk.root().display().to_string()].map(str::to_owned).to_vec();
+        (Server::start(Options { args, ..Default::default() }), disk)
+    };
+    let clients = join_all((0..CONNECTIONS).map(|_| server.connect())).await;
+    let calls = (0..CALLS).map(|number| {
+        let mut client = ImageServiceClient::new(clients[number % CONNECTIONS].channel.clone());
+        tokio::spawn(async move { client.list_images(ListImagesRequest::default()).await })
+    });
+    let calls: Vec<_> = calls.collect();
+    within::until("threads that wait for the disk", async || disk.waiting() >= THREADS).await;
+    let made = create(&server, 5).await;
+    all_work(&made).await;
+    for call in calls {
+        let status = within("a refusal", call).await.expect("its task").expect_err("the disk does not answer");
+        errors::expect_error(&status, Code::Unavailable, "RUNTIME_UNREACHABLE");
+    }
+    assert_eq!(disk.waiting(), THREADS);
+    for sandbox in made {
+        sandbox.delete().await;
+    }
 }

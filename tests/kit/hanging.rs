@@ -1,4 +1,4 @@
-//! A file system that does not answer those who start sandboxes, like a network disk whose server has gone. It is a FUSE file
+//! A file system that does not answer those who start sandboxes, or the server, like a network disk whose server has gone. It is a FUSE file
 //! system that holds nothing but its root. What it has not answered fails when it is dropped.
 
 use super::host;
@@ -35,8 +35,13 @@ pub struct Hanging {
 }
 
 impl Hanging {
-    /// Mounts one.
+    /// Mounts one that does not answer starters, which are copies of the zygote.
     pub fn mount() -> Self {
+        Self::mount_for("zygote")
+    }
+
+    /// Mounts one that does not answer programs with this in their arguments.
+    pub fn mount_for(whom: &'static str) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         fs::create_dir(directory.path().join("image")).expect("a mount point");
         let device = File::options().read(true).write(true).open("/dev/fuse").expect("/dev/fuse: modprobe fuse");
@@ -46,7 +51,7 @@ impl Hanging {
             .expect("a FUSE mount");
         let (over, waiting) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
         let (is_over, count) = (over.clone(), waiting.clone());
-        let server = std::thread::spawn(move || serve(device, &is_over, &count));
+        let server = std::thread::spawn(move || serve(device, whom, &is_over, &count));
         Self { directory, over, waiting, server: Some(server) }
     }
 
@@ -74,7 +79,7 @@ impl Drop for Hanging {
     }
 }
 
-fn serve(mut device: File, over: &AtomicBool, waiting: &AtomicUsize) {
+fn serve(mut device: File, whom: &str, over: &AtomicBool, waiting: &AtomicUsize) {
     let mut buffer = vec![0; 1 << 20];
     while !over.load(Ordering::Relaxed) {
         let soon = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
@@ -85,8 +90,7 @@ fn serve(mut device: File, over: &AtomicBool, waiting: &AtomicUsize) {
         let request = &buffer[..length];
         let number = |at: usize| u32::from_ne_bytes(request[at..at + 4].try_into().unwrap());
         let (opcode, pid) = (number(4), number(32));
-        // A starter is a copy of the zygote.
-        if opcode != INIT && host::arguments(pid).contains("zygote") {
+        if opcode != INIT && host::arguments(pid).contains(whom) {
             waiting.fetch_add(1, Ordering::Relaxed);
             continue;
         }
