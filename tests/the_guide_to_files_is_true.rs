@@ -1,7 +1,7 @@
 //! What `docs/files.md` shows works as it stands there.
 
-use crate::kit::{cli::program, create_sandbox, python::run_script, server::BINARY, shared, v1};
-use std::{fs, path::Path, process::Command};
+use crate::kit::{create_sandbox, guide, python::run_script, shared, v1};
+use std::{fs, path::Path};
 
 /// A project with something to build. Its compiler is a shell, so that any sandbox can.
 fn project(at: &Path) {
@@ -12,27 +12,13 @@ fn project(at: &Path) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn from_the_command_line() {
-    let guide = include_str!("../docs/files.md");
-    let text: Vec<_> = guide.split("```sh\n").skip(1).map(|part| part.split("```").next().unwrap()).collect();
     let s = create_sandbox(shared(), v1::CreateSandboxRequest::default()).await;
     let here = tempfile::tempdir().unwrap();
     project(&here.path().join("project"));
-    let binaries = Path::new(BINARY).parent().unwrap().display().to_string();
-    let mut shell = Command::new("sh");
-    // The environment that a program of ours gets in tests, with what the guide takes for granted.
-    for (name, value) in program(&[]).get_envs() {
-        match value {
-            Some(value) => shell.env(name, value),
-            None => shell.env_remove(name),
-        };
-    }
-    shell.args(["-exc", &text.concat()]).current_dir(&here);
-    shell.env("PATH", format!("{binaries}:{}", std::env::var("PATH").unwrap()));
-    shell.env("SANDBOX", &s.id).env("SANDSHELL_SERVER", shared().url());
-    let out = shell.output().unwrap();
-    let said = (String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
-    assert!(out.status.success(), "{said:?}");
-    assert!(said.0.contains("Hello\n") && said.0.contains("/workspace/project/hello.c"), "{said:?}");
+    let said = tokio::task::block_in_place(|| {
+        guide::run(include_str!("../docs/files.md"), shared(), here.path(), &[("SANDBOX", &s.id)])
+    });
+    assert!(said[0].contains("Hello\n") && said[0].contains("/workspace/project/hello.c"), "{said:?}");
     for made in ["changed/hello", "changed.tar.gz", "project/hello", "copy/hello.c"] {
         assert!(here.path().join(made).exists(), "{made}: {said:?}");
     }

@@ -1,30 +1,16 @@
 //! What `docs/samples.md` shows works as it stands there, with the example dataset.
 
-use crate::kit::{Options, Server, cli::program, server::BINARY};
-use std::{fs, path::Path, process::Command};
+use crate::kit::{Options, Server, guide};
+use std::{fs, path::Path};
 
 #[test]
 fn each_line_runs() {
-    let guide = include_str!("../docs/samples.md");
-    let text: Vec<_> = guide.split("```sh\n").skip(1).map(|part| part.split("```").next().unwrap()).collect();
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let catalog = root.join("examples/datasets").display().to_string();
     let server = Server::start(Options { args: vec!["--catalog".to_owned(), catalog], ..Options::default() });
     let here = tempfile::tempdir().unwrap();
     std::os::unix::fs::symlink(root.join("examples"), here.path().join("examples")).unwrap();
-    let binaries = Path::new(BINARY).parent().unwrap().display().to_string();
-    let mut shell = Command::new("sh");
-    for (name, value) in program(&[]).get_envs() {
-        match value {
-            Some(value) => shell.env(name, value),
-            None => shell.env_remove(name),
-        };
-    }
-    shell.args(["-ec", &text.concat()]).current_dir(&here);
-    shell.env("PATH", format!("{binaries}:{}", std::env::var("PATH").unwrap())).env("SANDSHELL_SERVER", server.url());
-    let out = shell.output().unwrap();
-    let said = (String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
-    assert!(out.status.success(), "{said:?}");
+    let said = guide::run(include_str!("../docs/samples.md"), &server, here.path(), &[]);
     for part in [
         "first-steps  8        0       c,javascript,python,shell  First steps",
         "first-steps/python-intervals",
@@ -36,7 +22,7 @@ fn each_line_runs() {
         "1 samples imported into imported",
         "git clone --mirror https://github.com/owner/name ",
     ] {
-        assert!(said.0.contains(part), "{part:?}: {said:?}");
+        assert!(said[0].contains(part), "{part:?}: {said:?}");
     }
     let sample = fs::read_to_string(here.path().join("imported/owner__name-1/sample.toml")).unwrap();
     assert!(

@@ -1,12 +1,10 @@
 //! What `docs/verification.md` shows works as it stands there, with the example dataset.
 
-use crate::kit::{Options, Server, cli::program, create_sandbox, server::BINARY, v1};
-use std::{path::Path, process::Command};
+use crate::kit::{Options, Server, cli::program, create_sandbox, guide, v1};
+use std::path::Path;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn each_line_runs() {
-    let guide = include_str!("../docs/verification.md");
-    let text: Vec<_> = guide.split("```sh\n").skip(1).map(|part| part.split("```").next().unwrap()).collect();
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let catalog = root.join("examples/datasets").display().to_string();
     let server = Server::start(Options { args: vec!["--catalog".to_owned(), catalog], ..Options::default() });
@@ -14,20 +12,9 @@ async fn each_line_runs() {
     let sandbox = create_sandbox(&server, v1::CreateSandboxRequest { sample, ..Default::default() }).await;
     let here = tempfile::tempdir().unwrap();
     std::os::unix::fs::symlink(root.join("examples"), here.path().join("examples")).unwrap();
-    let binaries = Path::new(BINARY).parent().unwrap().display().to_string();
-    let mut shell = Command::new("sh");
-    for (name, value) in program(&[]).get_envs() {
-        match value {
-            Some(value) => shell.env(name, value),
-            None => shell.env_remove(name),
-        };
-    }
-    shell.args(["-ec", &text.concat()]).current_dir(&here);
-    shell.env("PATH", format!("{binaries}:{}", std::env::var("PATH").unwrap()));
-    shell.env("SANDSHELL_SERVER", server.url()).env("SANDBOX", &sandbox.id);
-    let out = tokio::task::spawn_blocking(move || shell.output()).await.unwrap().unwrap();
-    let (out, said) = (out.status, [out.stdout, out.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()));
-    assert!(out.success(), "{said:?}");
+    let said = tokio::task::block_in_place(|| {
+        guide::run(include_str!("../docs/verification.md"), &server, here.path(), &[("SANDBOX", &sandbox.id)])
+    });
     for part in
         ["not done yet", "no success: failed: ", "\nsuccess\n6 passed, 0 failed", "\"is_success\":false", "it fails\n"]
     {

@@ -9,6 +9,7 @@ pub mod errors;
 pub mod expected;
 pub mod files;
 pub mod frames;
+pub mod guide;
 pub mod hanging;
 pub mod host;
 pub mod postgres;
