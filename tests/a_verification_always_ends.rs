@@ -3,6 +3,7 @@
 use crate::kit::{
     Dice, Options, Runtime, Server,
     cli::make_key,
+    postgres::Postgres,
     raw::keyed,
     token, v1,
     verifying::{HIDDEN, Lab, RIGHT, Verifier, expect_result, of_patch, of_sandbox, patch, result},
@@ -290,4 +291,21 @@ async fn they_are_the_tenants_own() {
         }
     }
     assert_eq!(listed, ids);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn they_can_be_in_a_shared_database() {
+    let postgres = Postgres::start().await;
+    let args = vec!["--database".to_owned(), postgres.url()];
+    let lab = Lab::with(Runtime::Linux, &[("calc", HIDDEN)], Options { args, ..Options::default() });
+    expect_result(&lab.verify_patch("calc", "").await, Some(Reason::TestsFailed));
+    let right = lab.verify_patch("calc", &patch(RIGHT)).await;
+    expect_result(&right, None);
+    let mut client = lab.client().await;
+    assert_eq!(client.get(&right.verification_id).await, right);
+    let listed =
+        client.0.list_verifications(v1::ListVerificationsRequest::default()).await.expect("a page").into_inner();
+    assert_eq!(listed.total_size, 2);
+    let log = lab.server.log();
+    assert!(!log.contains("old verifications could not be removed"), "{log}");
 }

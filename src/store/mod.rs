@@ -20,7 +20,9 @@ pub use listing::Page;
 pub use row::{Inserted, Quota, RequestKey, SandboxRow, SandboxState, Settings};
 pub use stamp::Stamp;
 pub use tenants::{ApiKey, TenantRow};
-pub use verifications::{NewVerification, VerificationInserted, VerificationPage, VerificationRow, VerificationStep};
+pub use verifications::{
+    Kept, NewVerification, VerificationInserted, VerificationPage, VerificationRow, VerificationStep,
+};
 
 use sqlx::{
     Acquire, AnyConnection, AnyPool, Connection, Executor,
@@ -36,9 +38,10 @@ use tokio::{sync::Semaphore, time::timeout};
 use work::Lane;
 
 /// In order, and never changed once released.
-const MIGRATIONS: [(i64, &str, &str); 2] = [
+const MIGRATIONS: [(i64, &str, &str); 3] = [
     (1, "base", include_str!("migrations/0001_base.sql")),
     (4, "verifications", include_str!("migrations/0004_verifications.sql")),
+    (5, "verification bytes", include_str!("migrations/0005_verification_bytes.sql")),
 ];
 
 /// The database in a data directory.

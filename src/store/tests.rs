@@ -172,3 +172,53 @@ async fn a_file_that_is_no_database_is_told_as_such() {
     let error = Store::in_directory(dir.path(), Durability::Kill).await.unwrap_err().to_string();
     assert!(error.contains("file is not a database") && error.contains(FILE), "{error}");
 }
+
+fn verification(id: &str) -> VerificationRow {
+    VerificationRow {
+        id: id.into(),
+        tenant: "t".into(),
+        server: "s".into(),
+        sandbox_id: String::new(),
+        state: "PENDING".into(),
+        attempt: 1,
+        create_time: SystemTime::now(),
+        start_time: None,
+        end_time: None,
+        details: "{}".into(),
+        outcome: None,
+    }
+}
+
+#[tokio::test]
+async fn verifications_are_bounded_by_their_bytes_too() {
+    let kit = Kit::new().await;
+    let insert = async |id: &str, patch: usize| {
+        let patch = Some("x".repeat(patch));
+        let new = NewVerification { patch, most_unfinished: 10, most_patch_bytes: 100, ..Default::default() };
+        kit.store.insert_verification(&verification(id), new).await.unwrap()
+    };
+    assert_eq!(insert("a", 60).await, VerificationInserted::New);
+    assert_eq!(insert("b", 41).await, VerificationInserted::TooMany);
+    assert_eq!(insert("b", 40).await, VerificationInserted::New);
+    for (id, outcome) in [("a", 30), ("b", 10)] {
+        let step = VerificationStep {
+            from: vec!["PENDING"],
+            state: "COMPLETED",
+            attempt: 1,
+            start_time: None,
+            end_time: Some(SystemTime::now()),
+            outcome: Some(("y".repeat(outcome), String::new())),
+        };
+        assert!(kit.store.step_verification(id, step).await.unwrap());
+    }
+    assert_eq!(insert("c", 100).await, VerificationInserted::New, "what is over has no patch any more");
+    let left = async |bytes| {
+        let kept = Kept { count: 10, bytes };
+        kit.store.clean_verifications(SystemTime::UNIX_EPOCH, "t", kept).await.unwrap();
+        let page = kit.store.verifications_of_tenant("t", "", "", 10).await.unwrap();
+        page.rows.into_iter().map(|row| row.id).collect::<Vec<_>>()
+    };
+    assert_eq!(left(40).await, ["a", "b", "c"]);
+    assert_eq!(left(39).await, ["b", "c"], "the oldest goes");
+    assert_eq!(left(0).await, ["c"], "what is not over stays");
+}

@@ -41,6 +41,8 @@ pub struct NewVerification {
     pub patch: Option<String>,
     /// How many of one tenant may be unfinished.
     pub most_unfinished: u64,
+    /// Bytes that the patches of a tenant's unfinished ones may have together.
+    pub most_patch_bytes: u64,
 }
 
 /// What became of an insertion.
@@ -131,10 +133,12 @@ impl Store {
                 let from: Vec<_> = step.from.iter().map(|state| format!("'{state}'")).collect();
                 let ended = step.end_time.is_some();
                 let (outcome, brief) = step.outcome.unzip();
+                let bytes = outcome.as_ref().map_or(0, String::len) + brief.as_ref().map_or(0, String::len);
+                let over = format!(", patch = NULL, unfinished = 0, bytes = {bytes}");
                 let sql = format!(
                     "UPDATE verifications SET state = $2, attempt = $3, start_time = $4, end_time = $5, outcome = $6, brief = $7{} \
                      WHERE id = $1 AND state IN ({})",
-                    if ended { ", patch = NULL, unfinished = 0" } else { "" },
+                    if ended { over.as_str() } else { "" },
                     from.join(", ")
                 );
                 let changed = query(AssertSqlSafe(sql))
@@ -230,7 +234,7 @@ impl Store {
     }
 
     /// Removes finished ones that ended before a time, and of each tenant all but the newest so many.
-    pub async fn clean_verifications(&self, ended_before: SystemTime, tenant: &str, most: u64) -> Result<()> {
+    pub async fn clean_verifications(&self, ended_before: SystemTime, tenant: &str, most: Kept) -> Result<()> {
         let tenant = tenant.to_owned();
         self.write(move |connection| {
             async move {
@@ -242,8 +246,17 @@ impl Store {
                     "DELETE FROM verifications WHERE tenant = $1 AND unfinished = 0 AND id < \
                      (SELECT min(id) FROM (SELECT id FROM verifications WHERE tenant = $1 ORDER BY id DESC LIMIT $2) newest)",
                 )
+                .bind(&tenant)
+                .bind(i64::try_from(most.count).unwrap_or(i64::MAX))
+                .execute(&mut *connection)
+                .await?;
+                query(
+                    "DELETE FROM verifications WHERE tenant = $1 AND unfinished = 0 AND id IN (SELECT id FROM \
+                     (SELECT id, CAST(sum(bytes) OVER (ORDER BY id DESC) AS BIGINT) AS upto FROM verifications \
+                     WHERE tenant = $1 AND unfinished = 0) sized WHERE upto > $2)",
+                )
                 .bind(tenant)
-                .bind(i64::try_from(most).unwrap_or(i64::MAX))
+                .bind(i64::try_from(most.bytes).unwrap_or(i64::MAX))
                 .execute(connection)
                 .await?;
                 Ok(())
@@ -252,6 +265,15 @@ impl Store {
         })
         .await
     }
+}
+
+/// How much is kept of a tenant's verifications that are over, the newest of them.
+#[derive(Debug, Clone, Copy)]
+pub struct Kept {
+    /// How many.
+    pub count: u64,
+    /// Bytes of all that came of them.
+    pub bytes: u64,
 }
 
 /// The statements of [`Store::insert_verification`].
@@ -275,16 +297,22 @@ async fn insert(
             return Ok(if same { VerificationInserted::Repeated(id) } else { VerificationInserted::Reused });
         }
     }
-    let unfinished: i64 = query_scalar("SELECT count(*) FROM verifications WHERE tenant = $1 AND unfinished = 1")
-        .bind(&row.tenant)
-        .fetch_one(&mut **tx)
-        .await?;
-    if unfinished.unsigned_abs() >= new.most_unfinished {
+    // A sum is of another type than its terms in PostgreSQL.
+    let unfinished = query(
+        "SELECT count(*) AS count, CAST(coalesce(sum(bytes), 0) AS BIGINT) AS bytes FROM verifications \
+         WHERE tenant = $1 AND unfinished = 1",
+    )
+    .bind(&row.tenant)
+    .fetch_one(&mut **tx)
+    .await?;
+    let number = |column| Ok::<_, StoreError>(unfinished.try_get::<i64, _>(column)?.unsigned_abs());
+    let bytes = new.patch.as_ref().map_or(0, |patch| patch.len() as u64);
+    if number("count")? >= new.most_unfinished || number("bytes")? + bytes > new.most_patch_bytes {
         return Ok(VerificationInserted::TooMany);
     }
     query(
         "INSERT INTO verifications (id, tenant, server, sandbox_id, state, unfinished, attempt, create_time, request_id, \
-         digest, details, patch) VALUES ($1, $2, $3, $4, $5, 1, $6, $7, $8, $9, $10, $11)",
+         digest, details, patch, bytes) VALUES ($1, $2, $3, $4, $5, 1, $6, $7, $8, $9, $10, $11, $12)",
     )
     .bind(&row.id)
     .bind(&row.tenant)
@@ -297,6 +325,7 @@ async fn insert(
     .bind(digest)
     .bind(&row.details)
     .bind(new.patch)
+    .bind(i64::try_from(bytes).unwrap_or(i64::MAX))
     .execute(&mut **tx)
     .await
     .map_err(StoreError::from)?;

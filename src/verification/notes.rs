@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    store::VerificationStep,
+    store::{Kept, VerificationStep},
 };
 use serde::Serialize;
 use std::{
@@ -24,7 +24,7 @@ const MOST_ATTEMPTS: u32 = 50;
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Finished verifications of one tenant that are kept, and for how long.
-const MOST_KEPT: u64 = 10_000;
+const MOST_KEPT: Kept = Kept { count: 10_000, bytes: 1 << 30 };
 const KEPT_FOR: Duration = Duration::from_secs(30 * 86_400);
 
 impl Verifications {

@@ -33,6 +33,9 @@ use tracing::Instrument;
 /// How many verifications of one tenant may be unfinished.
 const MOST_UNFINISHED: u64 = 10_000;
 
+/// Bytes that the patches of one tenant's unfinished verifications may have together: they are in the database.
+const MOST_PATCH_BYTES: u64 = 512 << 20;
+
 /// Longest patch, in bytes.
 pub const MOST_PATCH: usize = 16 << 20;
 
@@ -145,6 +148,7 @@ impl Verifications {
             request: (request_id.to_owned(), digest(&subject)),
             patch,
             most_unfinished: MOST_UNFINISHED,
+            most_patch_bytes: MOST_PATCH_BYTES,
         };
         let row = row_of(&verification)?;
         let (this, id) = (self.clone(), verification.id.clone());
@@ -166,8 +170,11 @@ impl Verifications {
                 message: "request_id was used for another request; make up a new one".to_owned(),
             }),
             VerificationInserted::TooMany => {
-                let message =
-                    format!("tenant \"{}\" has {MOST_UNFINISHED} verifications that are not over", caller.tenant());
+                let message = format!(
+                    "tenant \"{}\" may have {MOST_UNFINISHED} verifications that are not over, and {} MiB of patches in them; wait for some to end, or cancel some",
+                    caller.tenant(),
+                    MOST_PATCH_BYTES >> 20
+                );
                 Err(Error::quota(Reason::TooManyVerifications, message))
             }
         }
