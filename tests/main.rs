@@ -29,6 +29,7 @@ mod a_person_joins_a_session;
 mod a_program_runs_exactly_as_asked;
 mod a_pull_is_seen_by_who_waits;
 mod a_retried_start_is_the_same_command;
+mod a_sandbox_begins_in_its_directory;
 mod a_sandbox_begins_with_its_sample;
 mod a_sandbox_cannot_fill_the_disk;
 mod a_sandbox_ends_whatever_it_does;

@@ -20,7 +20,10 @@ pub struct AgentConfig {
     /// As whom everything runs that names no other user; empty for the agent's own.
     #[serde(default)]
     pub user: String,
-    /// Whether the working directory is to be that user's.
+    /// A directory of the image that is to be that user's.
     #[serde(default)]
-    pub gives_directory: bool,
+    pub given_directory: Option<String>,
+    /// Whether the working directory was asked for, so that what is missing of it is made.
+    #[serde(default)]
+    pub makes_directory: bool,
 }

@@ -27,6 +27,7 @@ mod oom;
 mod opening;
 mod output;
 mod peers;
+mod prepare;
 mod program;
 mod programs;
 mod request_ids;

@@ -8,15 +8,14 @@ use super::{
     command::{Command, Control, InputPiece, no_room},
     line::{Connection, Line},
     output::{Collected, Follower},
-    programs,
+    prepare, programs,
     sessions::Sessions,
     starts::Started,
-    users,
 };
 use crate::{
     api::{
         agent::v1::{
-            ActivityRequest, ActivityResponse, CheckUserRequest, CheckUserResponse, HelloRequest, HelloResponse,
+            ActivityRequest, ActivityResponse, HelloRequest, HelloResponse, PrepareRequest, PrepareResponse,
             StopRequest, StopResponse,
             agent_service_server::{AgentService, AgentServiceServer},
         },
@@ -108,8 +107,8 @@ impl AgentService for Service {
         }))
     }
 
-    async fn check_user(&self, _: Request<CheckUserRequest>) -> Result<Response<CheckUserResponse>, Status> {
-        Ok(Response::new(users::check(&self.sessions.config)))
+    async fn prepare(&self, _: Request<PrepareRequest>) -> Result<Response<PrepareResponse>, Status> {
+        Ok(Response::new(prepare::prepare(&self.sessions.config)))
     }
 
     async fn create_session(

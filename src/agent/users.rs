@@ -1,8 +1,6 @@
 //! Users of the sandbox, as its own `/etc/passwd` and `/etc/group` name them. They are read without the C library, which in
 //! a static binary cannot read what a foreign image has.
 
-use super::config::AgentConfig;
-use crate::api::agent::v1::CheckUserResponse;
 use std::{fs, io, io::Read};
 
 /// Longest file that is read: one of a program's making must not fill the memory.
@@ -111,24 +109,6 @@ impl User {
     pub(in crate::agent) fn variables(&self) -> [(&'static str, &str); 3] {
         [("HOME", &self.home), ("USER", &self.name), ("LOGNAME", &self.name)]
     }
-}
-
-/// Whether the sandbox's own user can be used. If it can, it gets the directory that it works in.
-pub(in crate::agent) fn check(config: &AgentConfig) -> CheckUserResponse {
-    let user = match User::find(&config.user) {
-        Ok(user) => user,
-        Err(unknown) => return CheckUserResponse { unknown: unknown.to_string(), ..CheckUserResponse::default() },
-    };
-    if let Err(why) = user.can_be() {
-        return CheckUserResponse { impossible: why.to_string(), ..CheckUserResponse::default() };
-    }
-    if config.gives_directory
-        && let Err(error) = std::os::unix::fs::chown(&config.working_directory, Some(user.uid), Some(user.gid))
-    {
-        let impossible = format!("{} cannot be given to {}: {error}", config.working_directory, user.name);
-        return CheckUserResponse { impossible, ..CheckUserResponse::default() };
-    }
-    CheckUserResponse::default()
 }
 
 /// `map` has lines of the first id inside, the first id outside, and how many there are.

@@ -120,6 +120,7 @@ fn as_json(Branch { sandbox, sessions }: Branch) -> Value {
         "state": word(sandbox.state().as_str_name(), "STATE_"),
         "image": sandbox.image,
         "runtime": sandbox.runtime,
+        "working_directory": sandbox.working_directory,
         "labels": sandbox.labels,
         "create_time": sandbox.create_time.map(|time| time.to_string()),
         "expire_time": sandbox.expire_time.map(|time| time.to_string()),

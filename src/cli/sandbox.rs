@@ -19,7 +19,7 @@ pub(super) struct Options {
     place: Place,
     /// Existing sandbox to work in; it is not deleted afterwards
     #[arg(long, value_name = "ID", requires = "server")]
-    #[arg(conflicts_with_all = ["image", "memory", "cpus", "processes", "disk", "label", "ttl", "network", "sample"])]
+    #[arg(conflicts_with_all = ["image", "memory", "cpus", "processes", "disk", "label", "ttl", "network", "sample", "sandbox_cwd"])]
     sandbox: Option<String>,
     /// Memory of all processes together: bytes, or a number with K, M, G or T, such as 512M [default: 2G]
     #[arg(long, value_name = "SIZE", value_parser = size::bytes)]
@@ -42,6 +42,9 @@ pub(super) struct Options {
     /// What the sandbox can reach [default: none]
     #[arg(long)]
     network: Option<Reach>,
+    /// The sandbox's working directory, where all begins in it that says nothing else; it is made if it is not there [default: the image's]
+    #[arg(long, value_name = "DIR")]
+    sandbox_cwd: Option<String>,
     /// Make the sandbox from a sample of the server's, as DATASET/ID: with its image, its code base in /workspace, and its setup done
     #[arg(long, value_name = "DATASET/ID", requires = "server")]
     sample: Option<String>,
@@ -187,6 +190,7 @@ impl Options {
             lifetime: ttl.map(|ttl| Lifetime { ttl: Some(ttl), ..Lifetime::default() }),
             network: mode.map(|mode| Network { mode: mode.into() }),
             sample,
+            working_directory: self.sandbox_cwd.unwrap_or_default(),
             // Whose files there are is theirs too.
             user,
             ..CreateSandboxRequest::default()

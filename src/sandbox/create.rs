@@ -61,6 +61,7 @@ impl Sandboxes {
             image: if name.is_empty() { "host".to_owned() } else { name },
             runtime: self.runtime().name().to_owned(),
             working_directory: match image {
+                _ if !new.working_directory.is_empty() => &new.working_directory,
                 _ if sample.is_some() => WORKSPACE,
                 Image::Host => WORKSPACE,
                 Image::Directory(_) => "/",
@@ -68,6 +69,7 @@ impl Sandboxes {
                 Image::Reference(_) => "",
             }
             .to_owned(),
+            makes_directory: !new.working_directory.is_empty(),
             limits,
             network,
             warnings: self.runtime().warnings().to_vec(),

@@ -64,6 +64,9 @@ pub struct NewSandbox {
     /// As whom what runs in it runs; empty for whoever the agent is.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub user: String,
+    /// Where what runs in it begins; empty for the default.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub working_directory: String,
     /// The sample that it is to be made from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sample: Option<SampleWanted>,
@@ -131,6 +134,9 @@ pub struct Details {
     pub runtime: String,
     /// Where sessions start. Empty until the sandbox was made, if its image says so.
     pub working_directory: String,
+    /// Whether that was asked for, so that the agent makes it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub makes_directory: bool,
     /// The limits in force.
     pub limits: Limits,
     /// Its network.

@@ -4,7 +4,7 @@ use crate::{
     agent::config::AgentConfig,
     api::{
         agent::v1::{
-            ActivityRequest, ActivityResponse, CheckUserRequest, CheckUserResponse, HelloRequest, HelloResponse,
+            ActivityRequest, ActivityResponse, HelloRequest, HelloResponse, PrepareRequest, PrepareResponse,
             StopRequest, StopResponse,
             agent_service_server::{AgentService, AgentServiceServer},
         },
@@ -273,9 +273,9 @@ impl AgentService for FakeAgent {
         Ok(Response::new(HelloResponse { protocol_version: 1, agent_version: "fake".into(), sandbox_id }))
     }
 
-    async fn check_user(&self, _: Request<CheckUserRequest>) -> Result<Response<CheckUserResponse>, Status> {
-        let unknown = if self.config.user == "nosuch" { "no such user" } else { "" }.to_owned();
-        Ok(Response::new(CheckUserResponse { unknown, ..CheckUserResponse::default() }))
+    async fn prepare(&self, _: Request<PrepareRequest>) -> Result<Response<PrepareResponse>, Status> {
+        let unknown_user = if self.config.user == "nosuch" { "no such user" } else { "" }.to_owned();
+        Ok(Response::new(PrepareResponse { unknown_user, ..PrepareResponse::default() }))
     }
 
     async fn run(&self, request: Request<RunRequest>) -> Result<Response<RunResponse>, Status> {

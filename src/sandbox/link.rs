@@ -7,7 +7,7 @@ pub(in crate::sandbox) use inside::Ran;
 use crate::{
     api::{
         agent::v1::{
-            ActivityRequest, ActivityResponse, CheckUserRequest, CheckUserResponse, HelloRequest, StopRequest,
+            ActivityRequest, ActivityResponse, HelloRequest, PrepareRequest, PrepareResponse, StopRequest,
             agent_service_client::AgentServiceClient,
         },
         v1::{ListSessionsRequest, code_service_client::CodeServiceClient, file_service_client::FileServiceClient},
@@ -155,18 +155,22 @@ impl Link {
         Err(Error::WrongState { reason: Reason::SandboxTooOld, message })
     }
 
-    /// Refuses the sandbox's own user when it is not there, or cannot be used.
-    pub async fn check_user(&self) -> Result<()> {
-        let answer = self.client().await?.check_user(CheckUserRequest {}).await;
-        let CheckUserResponse { unknown, impossible } = answer.map_err(|status| self.unreachable(status))?.into_inner();
-        if !unknown.is_empty() {
-            return Err(Error::invalid("user", unknown));
+    /// Has the agent look for the sandbox's own user and make its working directory. Refuses what cannot be used.
+    pub async fn prepare(&self) -> Result<()> {
+        let answer = self.client().await?.prepare(PrepareRequest {}).await;
+        let PrepareResponse { unknown_user, impossible_user, unusable_directory } =
+            answer.map_err(|status| self.unreachable(status))?.into_inner();
+        if !unknown_user.is_empty() {
+            return Err(Error::invalid("user", unknown_user));
         }
-        if !impossible.is_empty() {
+        if !impossible_user.is_empty() {
             return Err(Error::WrongState {
                 reason: Reason::NotSupportedByHost,
-                message: format!("user: {impossible}"),
+                message: format!("user: {impossible_user}"),
             });
+        }
+        if !unusable_directory.is_empty() {
+            return Err(Error::invalid("working_directory", unusable_directory));
         }
         Ok(())
     }

@@ -189,6 +189,7 @@ impl Sandboxes {
             image: sample.image.clone(),
             runtime: self.runtime().name().to_owned(),
             working_directory: if *image == Image::Host { WORKSPACE } else { "/" }.to_owned(),
+            makes_directory: false,
             limits: policy::limits(
                 Limits::default(),
                 self.runtime().supported_limits(),

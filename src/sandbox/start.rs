@@ -1,6 +1,6 @@
 //! Starting a sandbox that has a place: its image, the runtime's part, and the agent's first answer.
 
-use super::{Entry, Progress, Reached, Sandboxes, State, row};
+use super::{Entry, Progress, Reached, Sandboxes, State, preparing::WORKSPACE, row};
 use crate::{
     agent::config::AgentConfig,
     error::{Error, Kind, Reason, Result},
@@ -37,7 +37,8 @@ pub(super) fn spec(
         background_is_activity: details.background_is_activity,
         user: details.user.clone(),
         // In an image of somebody else's it belongs to whom that says, and in a layer to whom it was given then.
-        gives_directory: image == Image::Host && layer.is_none(),
+        given_directory: (image == Image::Host && layer.is_none()).then(|| WORKSPACE.to_owned()),
+        makes_directory: details.makes_directory,
     };
     let agent_config =
         serde_json::to_vec(&config).map_err(|error| Error::internal("write the agent's configuration", error))?;
@@ -78,7 +79,7 @@ impl Sandboxes {
     /// Starts a sandbox until its agent answers.
     pub(super) async fn start_agent(&self, entry: &Arc<Entry>, spec: SandboxSpec) -> Result<()> {
         let made = self.create_in_time(entry, spec).await?;
-        // A sample has its own.
+        // A request or a sample may have its own.
         if let Some(directory) = made.working_directory.filter(|_| entry.about.details.working_directory.is_empty()) {
             entry.learn(|details| details.working_directory = directory);
         }
@@ -90,10 +91,11 @@ impl Sandboxes {
             })
         };
         unless_deleted(entry, greeting).await?;
-        if !entry.about.details.user.is_empty() {
-            let checked = timeout(START_TIMEOUT, entry.link.check_user());
-            let checked = async { checked.await.map_err(|error| Error::internal("wait for a new agent", error))? };
-            unless_deleted(entry, checked).await?;
+        let details = &entry.about.details;
+        if !details.user.is_empty() || details.makes_directory {
+            let prepared = timeout(START_TIMEOUT, entry.link.prepare());
+            let prepared = async { prepared.await.map_err(|error| Error::internal("wait for a new agent", error))? };
+            unless_deleted(entry, prepared).await?;
         }
         Ok(())
     }

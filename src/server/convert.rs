@@ -22,6 +22,7 @@ pub(super) fn new_sandbox(request: v1::CreateSandboxRequest) -> NewSandbox {
         network: if mode == Mode::Host { Network::Host } else { Network::None },
         background_is_activity: request.background_is_activity,
         user: request.user,
+        working_directory: request.working_directory,
         sample: request.sample.map(sample_wanted),
         request_id: request.request_id,
     }

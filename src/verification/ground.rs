@@ -139,6 +139,7 @@ fn asked(sample: &Sample, like: &Like, label: &str) -> NewSandbox {
         lifetime: Lifetime::default(),
         network: if like.network { Network::Host } else { Network::None },
         background_is_activity: false,
+        working_directory: String::new(),
         user: like.user.clone(),
         sample: Some(SampleWanted {
             dataset: sample.dataset.clone(),

@@ -11,7 +11,7 @@ use std::io;
 
 /// Whom a request acts as.
 #[derive(Debug, Clone)]
-pub(super) enum Identity {
+pub(in crate::agent) enum Identity {
     /// As the program itself, which is whom the sandbox's programs run as.
     Own,
     /// As somebody else.
@@ -34,7 +34,7 @@ impl Identity {
     }
 
     /// Does this as that user.
-    pub(super) fn act<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    pub(in crate::agent) fn act<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
         match self {
             Self::Own => work(),
             Self::Of(user) => {

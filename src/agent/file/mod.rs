@@ -28,6 +28,8 @@ mod watch;
 mod watched;
 mod work;
 
+pub(in crate::agent) use identity::Identity;
+
 use crate::packet;
 use std::{
     io,

@@ -95,6 +95,7 @@ pub(super) fn new() -> NewSandbox {
         lifetime: Lifetime { ttl: None, idle_timeout: Some(Duration::ZERO) },
         network: Network::None,
         background_is_activity: false,
+        working_directory: String::new(),
         user: String::new(),
         sample: None,
         request_id: String::new(),

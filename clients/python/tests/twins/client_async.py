@@ -94,6 +94,16 @@ async def test_without_a_session_nothing_stays(server: str) -> None:
 
 
 @scenario
+async def test_a_sandbox_begins_where_it_is_told(server: str) -> None:
+    async with await AsyncSandbox.create(server=server, working_directory="/made/here") as sandbox:
+        assert (await sandbox.run("pwd")).stdout == "/made/here\n"
+        await sandbox.files.write("file", "kept")
+        assert (await sandbox.info()).cwd == "/made/here" and (await sandbox.run("cat file")).stdout == "kept"
+    with pytest.raises(InvalidArgument, match="working_directory"):
+        await AsyncSandbox.create(server=server, working_directory="relative")
+
+
+@scenario
 async def test_output_comes_while_it_runs_and_input_goes(server: str) -> None:
     async with await AsyncSandbox.create(server=server) as sandbox:
         session = await sandbox.session("/bin/bash")

@@ -60,6 +60,7 @@ class AsyncSandbox(AsyncRuns):
         ttl: Seconds | None = None,
         idle_timeout: Seconds | None = None,
         host_network: bool = False,
+        working_directory: str = "",
         server: str | None = None,
         key: str | None = None,
         client: AsyncClient | None = None,
@@ -70,7 +71,8 @@ class AsyncSandbox(AsyncRuns):
         to find it by, `env` is the environment of all that runs in it, and `user` is as whom that runs. `memory` and `disk`
         are bytes, `cpus` a number of processors, `processes` how many there may be at one time. It is released `ttl` after now,
         and after it has been idle for `idle_timeout`: seconds or timedelta, and 0 for never. `host_network` wants a server that
-        allows it; without it a sandbox has its own loopback and nothing else.
+        allows it; without it a sandbox has its own loopback and nothing else. `working_directory` is an absolute path, where
+        sessions, commands and relative paths of files begin; it is made, as `user`'s, if it is not there.
 
         `sample` is the id of a sample of the server, `ID` or `DATASET/ID`: the sandbox then has its image and its code base, as
         it was prepared for the task, and a session, which `default_session` returns. With `past=False` the repository there has
@@ -92,6 +94,7 @@ class AsyncSandbox(AsyncRuns):
             user=user,
             resources=box.Resources(**{name: value for name, value in limits.items() if value is not None}),
             lifetime=box.Lifetime(ttl=duration(ttl), idle_timeout=duration(idle_timeout)),
+            working_directory=working_directory,
             request_id=new_request_id(),
         )
         if host_network:
