@@ -1,7 +1,7 @@
 //! A sandbox is gone when nothing of it runs. Its files are removed behind, by the next server if need be.
 
 use crate::kit::{Options, Server, create_sandbox, v1, within};
-use std::{fs, path::Path, process::Command};
+use std::{collections::HashSet, fs, path::Path, process::Command};
 
 fn options(data_dir: &Path, pool: &str) -> Options {
     let args = vec!["--max-pool-bytes".to_owned(), pool.to_owned()];
@@ -68,6 +68,48 @@ async fn in_the_pool_their_room_is_given_back() {
         sandbox.delete().await;
     }
     assert_eq!(count(&data_dir.join("trash")), 0);
+}
+
+/// What was removed and is not cleared up yet goes with the end of the server, or with the next one.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_killed_server_has_left_in_the_pool_goes_too() {
+    let dir = tempfile::tempdir().expect("a directory for data");
+    let data_dir = dir.path().join("data");
+    let server = Server::start(options(&data_dir, "1G"));
+    let kept = create_sandbox(&server, v1::CreateSandboxRequest::default()).await;
+    kept.run("echo kept >/workspace/f").await.expect("", "", 0);
+    let mut groups = HashSet::new();
+    for _ in 0..3 {
+        let before = groups_of(&data_dir);
+        let sandbox = create_sandbox(&server, v1::CreateSandboxRequest::default()).await;
+        let fill = "cd /workspace; i=0; while [ $i -lt 3000 ]; do : >$i; i=$((i+1)); done";
+        sandbox.run(fill).await.expect("", "", 0);
+        groups.extend(groups_of(&data_dir).difference(&before).cloned());
+        sandbox.delete().await;
+    }
+    assert!(!groups.is_empty());
+    server.crash();
+    let server = Server::start(options(&data_dir, "1G"));
+    within::until("the end of what was deleted", async || groups_of(&data_dir).is_disjoint(&groups)).await;
+    kept.through(&server).await.run("cat /workspace/f").await.expect("kept\n", "", 0);
+    drop(server);
+}
+
+/// The groups of subvolumes in a pool that is in use, by what the kernel shows of it.
+fn groups_of(data_dir: &Path) -> HashSet<String> {
+    let pool = data_dir.join("pool.img").display().to_string();
+    let devices = fs::read_dir("/sys/block").expect("the block devices").flatten();
+    let device = devices
+        .filter(|entry| {
+            fs::read_to_string(entry.path().join("loop/backing_file")).is_ok_and(|file| file.trim_end() == pool)
+        })
+        .map(|entry| entry.file_name())
+        .next()
+        .expect("the pool's device");
+    let systems = fs::read_dir("/sys/fs/btrfs").expect("btrfs file systems").flatten();
+    let system = systems.map(|entry| entry.path()).find(|path| path.join("devices").join(&device).exists());
+    let groups = fs::read_dir(system.expect("the pool").join("qgroups")).expect("groups").flatten();
+    groups.filter_map(|entry| entry.file_name().into_string().ok()).filter(|name| name.starts_with("0_")).collect()
 }
 
 async fn create_sandbox_when_there_is_room(server: &Server) -> crate::kit::Sandbox {

@@ -26,6 +26,7 @@ mod a_look_that_fails_ends_nothing;
 mod a_measurement_stays_in_its_sandbox;
 mod a_new_shell_gets_back_what_the_old_one_had;
 mod a_person_joins_a_session;
+mod a_power_cut_leaves_everything_whole;
 mod a_program_runs_exactly_as_asked;
 mod a_pull_is_seen_by_who_waits;
 mod a_retried_start_is_the_same_command;

@@ -1,4 +1,6 @@
 //! The file system that sandboxes' files are in: found again by the next server, given up by nobody else, and no reason not to start.
+//!
+//! `SANDSHELL_TEST_POOL_KILLS=50` kills the server as often.
 
 use crate::kit::{Dice, Options, Server, create_sandbox, create_sandbox_patiently, v1, within};
 use std::{
@@ -34,7 +36,7 @@ async fn until_released(pool: &Path) {
 fn look_into(pool: &Path) -> String {
     let script = "
         mount -o loop,nodatacow,commit=1 \"$0\" /mnt && btrfs quota rescan -w /mnt >/dev/null &&
-        echo subvolumes $(ls /mnt | wc -l) && btrfs subvolume sync /mnt >/dev/null;
+        echo subvolumes $(btrfs subvolume list /mnt | wc -l) && echo -n $(ls /mnt/gone) && btrfs subvolume sync /mnt >/dev/null;
         btrfs subvolume list -d /mnt | sed 's/^/removed /'; btrfs check --version >/dev/null; umount /mnt";
     let output = Command::new("unshare").args(["-m", "sh", "-c", script]).arg(pool).output().expect("unshare");
     assert!(output.status.success(), "{output:?}");
@@ -125,6 +127,15 @@ async fn a_broken_pool_is_told_and_kept_and_the_server_starts() {
     }
 }
 
+/// Gives a sandbox files, as far as the server lives.
+async fn fill(channel: tonic::transport::Channel, sandbox_id: &str) {
+    let fill = "cd /workspace; mkdir -p d; for i in 0 1 2 3 4 5 6 7 8 9; do head -c 100k /dev/zero >d/$i; done";
+    let target = Some(v1::exec_start::Target::SandboxId(sandbox_id.into()));
+    let start = v1::ExecStart { target, command: fill.into(), ..Default::default() };
+    let request = v1::RunRequest { start: Some(start), ..Default::default() };
+    let _ = v1::session_service_client::SessionServiceClient::new(channel).run(request).await;
+}
+
 /// A server that is killed while it makes and removes sandboxes leaves nothing in the pool that the next one does not remove.
 #[tokio::test(flavor = "multi_thread")]
 async fn kills_at_random_moments_leave_nothing_in_it() {
@@ -132,19 +143,23 @@ async fn kills_at_random_moments_leave_nothing_in_it() {
     let dir = tempfile::tempdir().expect("a directory for data");
     let (data_dir, pool) = (dir.path().join("data"), dir.path().join("data/pool.img"));
     let mut kept = Vec::new();
-    for round in 0..10 {
+    let asked = std::env::var("SANDSHELL_TEST_POOL_KILLS").ok().and_then(|text| text.parse().ok());
+    for round in 0..asked.unwrap_or(10) {
         let server = Server::start(options(&data_dir));
         let work: Vec<_> = (0..4)
             .map(|_| {
                 let (address, pause) = (server.url(), dice.below(40));
                 tokio::spawn(async move {
-                    let Ok(mut clients) = v1::sandbox_service_client::SandboxServiceClient::connect(address).await
+                    let Ok(channel) = tonic::transport::Endpoint::new(address).expect("an address").connect().await
                     else {
                         return;
                     };
+                    let mut clients = v1::sandbox_service_client::SandboxServiceClient::new(channel.clone());
                     while let Ok(made) = clients.create_sandbox(CreateSandboxRequest::default()).await {
+                        let sandbox_id = made.into_inner().sandbox_id;
+                        fill(channel.clone(), &sandbox_id).await;
                         tokio::time::sleep(std::time::Duration::from_millis(pause)).await;
-                        let request = v1::DeleteSandboxRequest { sandbox_id: made.into_inner().sandbox_id };
+                        let request = v1::DeleteSandboxRequest { sandbox_id };
                         if clients.delete_sandbox(request).await.is_err() {
                             return;
                         }

@@ -26,6 +26,7 @@ pub mod slowness;
 pub mod sshd;
 pub mod terminal;
 pub mod verifying;
+pub mod vm;
 pub mod within;
 
 pub use running::{Finished, Running};

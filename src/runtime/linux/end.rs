@@ -12,6 +12,7 @@ use super::{
 use crate::runtime::kill::{hurry, kill_all};
 use std::{
     fs, io,
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -38,22 +39,25 @@ const CGROUP: Duration = Duration::from_secs(10);
 /// Ends a sandbox. One that is not there is no error. After an error the record is still there, unless somebody else has
 /// removed it, and so is all that it names and that could not be removed.
 pub(super) async fn remove(shared: &Shared, id: &str) -> Result<(), Failure> {
-    let made = match shared.processes.find(&shared.layout, id).await? {
+    let (made, root) = match shared.processes.find(&shared.layout, id).await? {
         Found::Held(held) => {
+            // An image that hangs may hold the look up; then it goes the slow way.
+            let root = timeout(SOON, held.root()).await.ok().flatten();
             end(&held).await?;
-            held.record.made.clone()
+            (held.record.made.clone(), root)
         }
-        Found::Ended(record) => record.made,
-        Found::NeverRan => Made::default(),
+        Found::Ended(record) => (record.made, None),
+        Found::NeverRan => (Made::default(), None),
     };
-    undo(shared, made, shared.layout.sandbox(id)).await?;
+    undo(shared, made, shared.layout.sandbox(id), root).await?;
     shared.processes.release(id);
     Ok(())
 }
 
 /// Removes what was made for a sandbox that has no first process any more. What is left of its processes, such as a starter
-/// that does not come back, is killed. Nothing else is touched before all of them were seen to be gone.
-pub(super) async fn undo(shared: &Shared, made: Made, sandbox: PathBuf) -> Result<(), Failure> {
+/// that does not come back, is killed. Nothing else is touched before all of them were seen to be gone. `root` keeps its root file
+/// system from being unmounted before that is somebody's task.
+pub(super) async fn undo(shared: &Shared, made: Made, sandbox: PathBuf, root: Option<OwnedFd>) -> Result<(), Failure> {
     remove_cgroups(made.cgroups.clone()).await?;
     let (layout, pool) = (shared.layout.clone(), shared.pool());
     blocking(move || {
@@ -62,7 +66,7 @@ pub(super) async fn undo(shared: &Shared, made: Made, sandbox: PathBuf) -> Resul
     })
     .await?;
     // Its files may still be there, and it answers before they are gone; but not if more come than can be removed.
-    shared.trash.catch_up().await;
+    shared.trash.catch_up(root).await;
     Ok(())
 }
 
@@ -70,7 +74,7 @@ pub(super) async fn undo(shared: &Shared, made: Made, sandbox: PathBuf) -> Resul
 fn throw_away(layout: &Layout, pool: Option<&Pool>, made: &Made) -> io::Result<()> {
     let Some(slot) = made.slot else { return Ok(()) };
     if let Some(pool) = pool.filter(|_| made.subvolume.is_some()) {
-        pool.destroy(&slot.to_string())?;
+        pool.root().throw(&slot.to_string())?;
     }
     trash::throw(layout, &layout.slot(slot))
 }
@@ -80,7 +84,7 @@ pub(super) async fn undo_start(shared: &Shared, id: &str, made: Made) -> Result<
     if let Found::Held(held) = shared.processes.find(&shared.layout, id).await? {
         end(&held).await?;
     }
-    undo(shared, made, shared.layout.sandbox(id)).await?;
+    undo(shared, made, shared.layout.sandbox(id), None).await?;
     shared.processes.release(id);
     Ok(())
 }

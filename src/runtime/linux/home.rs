@@ -186,7 +186,7 @@ pub(super) fn sweep(
     let is_used = |slot: &Path| used.slots.contains(slot);
     for name in pool.map_or(Ok(Vec::new()), Root::subvolumes).step("list the pool of the sandboxes' files")? {
         if !layer::is_subvolume(&name) && !is_used(&layout.slots().join(&name)) {
-            pool.map_or(Ok(None), |pool| pool.destroy(&name)).step_with(|| format!("remove the subvolume {name}"))?;
+            pool.map_or(Ok(()), |pool| pool.throw(&name)).step_with(|| format!("remove the subvolume {name}"))?;
         }
     }
     for path in entries(&layout.slots())?.into_iter().filter(|path| !is_used(path)) {

@@ -170,7 +170,7 @@ async fn end_and_keep(shared: &Arc<Shared>, id: &str, name: &str) -> Result<(), 
     let (from, sandbox, is_privileged) = (shared.clone(), shared.layout.sandbox(id), shared.client.hello().privileged);
     let to = shared.layout.layer(name);
     blocking(move || keep(&from, &sandbox, record, &to, is_privileged)).await?;
-    end::undo(shared, Made::default(), shared.layout.sandbox(id)).await?;
+    end::undo(shared, Made::default(), shared.layout.sandbox(id), None).await?;
     shared.processes.release(id);
     flush(shared.layout.clone(), name.to_owned());
     Ok(())
@@ -215,7 +215,7 @@ fn keep(shared: &Shared, sandbox: &Path, record: Record, to: &Path, is_privilege
     let left = || -> io::Result<()> {
         if made.is_err() {
             if let Some((pool, _)) = in_pool {
-                subvolume.iter().chain(&[slot.to_string()]).try_for_each(|name| pool.destroy(name))?;
+                subvolume.iter().chain(&[slot.to_string()]).try_for_each(|name| pool.root().throw(name))?;
             }
             trash::throw(layout, &unfinished)?;
         }
@@ -294,13 +294,13 @@ async fn remove_unused(shared: &Shared, name: String) -> Result<bool, Failure> {
             Err(error) => return Err(error).step("remove the layer"),
         }
         if let (Some(subvolume), Some(pool)) = (read(&gone).step("read about the layer")?.subvolume, &pool) {
-            pool.destroy(&subvolume).step("remove the layer's files")?;
+            pool.root().throw(&subvolume).step("remove the layer's files")?;
         }
         trash::throw(&layout, &gone).step("remove the layer's files")?;
         Ok(true)
     });
     let removed = removed.await?;
-    shared.trash.catch_up().await;
+    shared.trash.catch_up(None).await;
     Ok(removed)
 }
 
@@ -335,7 +335,7 @@ pub(super) fn sweep(layout: &Layout, pool: Option<&Root>) -> Result<(), Failure>
     }
     let Some(pool) = pool else { return Ok(()) };
     for name in there.iter().flatten().filter(|name| is_subvolume(name) && !kept.contains(*name)) {
-        pool.destroy(name).step_with(|| format!("remove the subvolume {name}"))?;
+        pool.throw(name).step_with(|| format!("remove the subvolume {name}"))?;
     }
     Ok(())
 }

@@ -195,7 +195,8 @@ impl LinuxRuntime {
         let started = start::start(&config)?;
         let supported = SupportedLimits { disk: started.pool.is_some(), ..started.client.hello().cgroups.supported() };
         let warnings = started.warnings.clone();
-        let trash = trash::Trash::start(&started.layout).step("start to delete what is left over")?;
+        let pool = started.pool.as_ref().map(|watched| watched.pool.clone());
+        let trash = trash::Trash::start(&started.layout, pool).step("start to delete what is left over")?;
         let shared = Shared::new(started, trash, config.start_limit);
         Ok(Self { shared: Arc::new(shared), warnings, supported })
     }

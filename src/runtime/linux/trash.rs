@@ -1,21 +1,28 @@
 //! Files of sandboxes that have ended. A sandbox's layers are moved here in one step, whatever is in them, and are deleted behind,
-//! by one thread. What a server leaves here, the next one deletes.
+//! by one thread. What a server leaves here, the next one deletes. Layers in the pool are moved to a place there; the same thread
+//! removes them.
 
 use super::{
     delete::{Deletion, TURN},
     layout::Layout,
+    pool::Pool,
 };
 use rustix::io::Errno;
 use std::{
     collections::HashSet,
     ffi::OsString,
     fs, io,
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
-    sync::mpsc,
+    sync::{Arc, mpsc},
     thread,
     time::{Duration, Instant},
 };
-use tokio::{sync::watch, time::timeout};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    task::spawn_blocking,
+    time::timeout,
+};
 
 /// Trees that are deleted in turns, so that a large one does not hold small ones up.
 const AT_ONCE: usize = 4;
@@ -42,23 +49,43 @@ pub(super) fn throw(layout: &Layout, path: &Path) -> io::Result<()> {
 
 /// The thread that deletes. It ends, after its turn, when this is dropped.
 pub(super) struct Trash {
-    wake: mpsc::Sender<()>,
+    wake: mpsc::Sender<Option<Root>>,
     left: watch::Receiver<usize>,
+    /// How many root file systems it may have before it.
+    places: Arc<Semaphore>,
+}
+
+/// The root file system of a sandbox that has ended, which is unmounted when this is dropped.
+struct Root {
+    _root: OwnedFd,
+    _place: OwnedSemaphorePermit,
 }
 
 impl Trash {
     /// Begins with what is there.
-    pub(super) fn start(layout: &Layout) -> io::Result<Self> {
+    pub(super) fn start(layout: &Layout, pool: Option<Arc<Pool>>) -> io::Result<Self> {
         let (wake, woken) = mpsc::channel();
         let (told, left) = watch::channel(0);
         let directory = layout.trash();
-        thread::Builder::new().name("sandshell-trash".to_owned()).spawn(move || work(&directory, &woken, &told))?;
-        Ok(Self { wake, left })
+        thread::Builder::new()
+            .name("sandshell-trash".to_owned())
+            .spawn(move || work(&directory, pool.as_deref(), &woken, &told))?;
+        Ok(Self { wake, left, places: Arc::new(Semaphore::new(MOST)) })
     }
 
-    /// Has deleted what was thrown away. Waits only when there is too much of it.
-    pub(super) async fn catch_up(&self) {
-        if self.wake.send(()).is_err() {
+    /// Has deleted what was thrown away, and unmounts the root file system that it was part of, if it still is. Waits only when there
+    /// is too much of it.
+    pub(super) async fn catch_up(&self, root: Option<OwnedFd>) {
+        let root = match (root, self.places.clone().try_acquire_owned()) {
+            (Some(root), Ok(place)) => Some(Root { _root: root, _place: place }),
+            (Some(root), Err(_)) => {
+                // Nobody may end sandboxes faster than they are unmounted.
+                let _ = timeout(PATIENCE, spawn_blocking(move || drop(root))).await;
+                None
+            }
+            (None, _) => None,
+        };
+        if self.wake.send(root).is_err() {
             tracing::error!("what deletes the files of ended sandboxes has ended; the next server goes on");
         }
         let mut left = self.left.clone();
@@ -66,33 +93,57 @@ impl Trash {
     }
 }
 
-fn work(directory: &Path, woken: &mpsc::Receiver<()>, told: &watch::Sender<usize>) {
+fn work(directory: &Path, pool: Option<&Pool>, woken: &mpsc::Receiver<Option<Root>>, told: &watch::Sender<usize>) {
     let mut turns = Turns { directory: directory.to_owned(), ..Turns::default() };
+    let mut is_settled = true;
+    let mut is_first = true;
     loop {
-        let left = turns.list();
+        let in_pool = pool.and_then(|pool| turns.list_pool(pool));
+        let left = turns.list() + in_pool.as_ref().map_or(0, |gone| gone.left);
+        if std::mem::take(&mut is_first) && left > 0 {
+            tracing::info!(left, "the files of sandboxes that earlier servers have deleted are being removed");
+        }
         told.send_replace(left);
         if left == 0 {
+            if !std::mem::replace(&mut is_settled, true)
+                && let Some(Err(error)) = pool.map(Pool::settle)
+            {
+                tracing::error!(%error, "the room of what was removed in the pool is given back late");
+            }
             let next = if turns.failed.is_empty() {
                 woken.recv().map_err(|_| mpsc::RecvTimeoutError::Disconnected)
             } else {
                 woken.recv_timeout(AGAIN)
             };
             match next {
-                Ok(()) => {}
+                Ok(root) => {
+                    is_settled &= root.is_none();
+                    drop(root);
+                }
                 Err(mpsc::RecvTimeoutError::Timeout) => turns.failed.clear(),
                 Err(mpsc::RecvTimeoutError::Disconnected) => return,
             }
             continue;
         }
+        is_settled = false;
         turns.take();
+        if let Some((pool, gone)) = pool.zip(in_pool) {
+            turns.clear(pool, gone.next);
+        }
         loop {
             match woken.try_recv() {
-                Ok(()) => {}
+                Ok(root) => drop(root),
                 Err(mpsc::TryRecvError::Empty) => break,
                 Err(mpsc::TryRecvError::Disconnected) => return,
             }
         }
     }
+}
+
+/// What is to be removed in the pool.
+struct Gone {
+    next: OsString,
+    left: usize,
 }
 
 /// What is being deleted.
@@ -130,6 +181,28 @@ impl Turns {
             }
         }
         left
+    }
+
+    /// What was given up in the pool. None, if there is nothing or it cannot be looked for.
+    fn list_pool(&mut self, pool: &Pool) -> Option<Gone> {
+        let names = match pool.gone() {
+            Ok(names) => names,
+            Err(error) => {
+                tracing::error!(%error, "the files of ended sandboxes cannot be looked for in the pool");
+                return None;
+            }
+        };
+        let mut names = names.into_iter().map(OsString::from).filter(|name| !self.failed.contains(name));
+        let next = names.next()?;
+        Some(Gone { next, left: 1 + names.count() })
+    }
+
+    /// Removes one of these.
+    fn clear(&mut self, pool: &Pool, name: OsString) {
+        let removed = pool.clear(&name.to_string_lossy());
+        if let Err(error) = removed {
+            self.give_up(name, &error);
+        }
     }
 
     /// Gives each its turn.
@@ -178,11 +251,11 @@ mod tests {
             assert!(!path.exists());
             throw(&layout, &path).unwrap();
         }
-        let trash = Trash::start(&layout).unwrap();
+        let trash = Trash::start(&layout, None).unwrap();
         let last = dir.path().join("last");
         tree(&last, 5);
         throw(&layout, &last).unwrap();
-        trash.catch_up().await;
+        trash.catch_up(None).await;
         let mut left = trash.left.clone();
         while fs::read_dir(layout.trash()).unwrap().count() > 0 {
             timeout(Duration::from_secs(60), left.changed()).await.unwrap().unwrap();

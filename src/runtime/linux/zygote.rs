@@ -202,7 +202,8 @@ impl Zygote {
         let unused: Vec<_> = self.idle.iter().map(|starter| starter.pid.as_raw_pid()).collect();
         let hello = &self.shared.hello;
         hello.cgroups.close(&unused);
-        home::sweep(&self.shared.layout, &hello.skeleton, &hello.cgroups, self.pool.as_ref(), delete::tree)
+        home::sweep(&self.shared.layout, &hello.skeleton, &hello.cgroups, self.pool.as_ref(), delete::tree)?;
+        self.pool.as_ref().map_or(Ok(()), Root::clear_all).step("remove the files of sandboxes that have ended")
     }
 
     /// Passes an order on; `false` when the server is gone.

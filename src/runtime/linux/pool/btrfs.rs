@@ -3,7 +3,7 @@
 use super::ioctl::{
     self, DESTROY_SUBVOLUME, FILE_SYSTEM_INFORMATION, GROUP_CREATE, GROUP_LIMIT, Group, GroupLimit, INODE_LOOKUP,
     Information, Inherit, LIMIT_REFERENCED, Limit, Lookup, Name, NewSubvolume, Nothing, QUOTA_CONTROL, QUOTA_RESCAN,
-    QUOTA_RESCAN_WAIT, Quota, RESIZE, Rescan, START_SYNC, Search, TREE_SEARCH, Transaction, UNLIMITED,
+    QUOTA_RESCAN_WAIT, Quota, RESIZE, Rescan, SYNC, Search, TREE_SEARCH, UNLIMITED,
 };
 use rustix::{
     fs::{Mode, OFlags, openat},
@@ -76,9 +76,9 @@ pub(super) fn count_anew(mounted: impl AsFd) -> io::Result<()> {
     }
 }
 
-/// Begins to write out what has changed, and so to clear up what was removed. Waits for neither.
-pub(super) fn begin_to_write(mounted: impl AsFd) -> io::Result<()> {
-    ioctl::call(mounted, &START_SYNC, &mut Transaction(0)).map(drop)
+/// Writes out what has changed, and begins to clear up what was removed, which else waits for half a minute.
+pub(super) fn write_out(mounted: impl AsFd) -> io::Result<()> {
+    ioctl::call(mounted, &SYNC, &mut { Nothing::NOTHING }).map(drop)
 }
 
 /// Makes a group. One that is there is no error.

@@ -191,11 +191,6 @@ impl Search {
     }
 }
 
-/// The number of a transaction.
-#[repr(C)]
-pub(super) struct Transaction(pub(super) u64);
-impl Argument for Transaction {}
-
 /// `struct btrfs_ioctl_quota_ctl_args`.
 #[repr(C)]
 pub(super) struct Quota {
@@ -280,7 +275,7 @@ pub(super) const INODE_LOOKUP: Request<Lookup> = Request::btrfs(READ | WRITE, 18
 pub(super) const fn create_subvolume<'a>() -> Request<NewSubvolume<'a>> {
     Request::btrfs(WRITE, 24)
 }
-pub(super) const START_SYNC: Request<Transaction> = Request::btrfs(READ, 24);
+pub(super) const SYNC: Request<Nothing> = Request::plain(BTRFS << 8 | 8);
 pub(super) const FILE_SYSTEM_INFORMATION: Request<Information> = Request::btrfs(READ, 31);
 pub(super) const QUOTA_CONTROL: Request<Quota> = Request::btrfs(READ | WRITE, 40);
 pub(super) const GROUP_CREATE: Request<Group> = Request::btrfs(WRITE, 42);

@@ -2,8 +2,9 @@
 //! limit that the kernel keeps.
 //!
 //! ```text
-//! DATA/pool.img ── loop device ── btrfs ─┬─ 17/   a sandbox's layers
-//!                                        └─ 42/   another one's
+//! DATA/pool.img ── loop device ── btrfs ─┬─ 17/     a sandbox's layers
+//!                                        ├─ 42/     another one's
+//!                                        └─ gone/   those of sandboxes that have ended, on their way out
 //! ```
 //!
 //! It is mounted in no place that others see. The server has a descriptor of it, and each starter mounts it once more in its own
@@ -21,12 +22,18 @@ use super::{
     wire::{Failure, Step},
 };
 use crate::sync::lock;
-use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::{
+    fs::{CWD, Mode, OFlags, mkdirat, openat},
+    io::Errno,
+};
 use std::{
     fs, io,
     os::fd::{AsRawFd, OwnedFd},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -34,6 +41,8 @@ use std::{
 /// How long the last of its users may take to let go of a pool that is to be mounted again.
 const RELEASE: Duration = Duration::from_secs(10);
 const AGAIN: Duration = Duration::from_millis(20);
+/// The directory of subvolumes that were given up.
+const GONE: &str = "gone";
 
 /// What the operator allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,6 +74,8 @@ pub(super) struct Pool {
     size: Size,
     /// Subvolumes that were removed and whose group may have to be removed yet.
     removed: Mutex<Vec<u64>>,
+    /// Whether little room is left, as of the last look.
+    is_tight: AtomicBool,
 }
 
 /// A pool that keeps its eyes on the disk below it, until it is dropped.
@@ -155,6 +166,7 @@ impl Pool {
             }
             btrfs::enable_quota(&root.root)?;
             btrfs::make_group(&root.root, btrfs::ALL)?;
+            root.make_gone()?;
             let counts = Path::new("/sys/fs/btrfs").join(btrfs::name(&root.root)?).join("qgroups");
             // Large trees are counted too when they are removed, so that the counts stay true. Older kernels always do.
             let _ = fs::write(counts.join("drop_subtree_threshold"), "8");
@@ -163,7 +175,15 @@ impl Pool {
         };
         let counts = ready().step("limit the pool of the sandboxes' files").map_err(host)?;
         let disk = layout.root().to_owned();
-        let pool = Self { root, device: device.path, counts, disk, size, removed: Mutex::default() };
+        let pool = Self {
+            root,
+            device: device.path,
+            counts,
+            disk,
+            size,
+            removed: Mutex::default(),
+            is_tight: AtomicBool::default(),
+        };
         pool.remember_removed().step("look for what earlier servers have removed").map_err(host)?;
         Ok(pool)
     }
@@ -178,11 +198,21 @@ impl Pool {
         &self.root
     }
 
-    /// Removes a subvolume with everything in it. One that is not there is no error.
-    pub(super) fn destroy(&self, name: &str) -> io::Result<()> {
-        let removed = self.root.destroy(name)?;
+    /// The names of subvolumes that were given up and are still there.
+    pub(super) fn gone(&self) -> io::Result<Vec<String>> {
+        self.root.gone()
+    }
+
+    /// Removes one of them, with everything in it.
+    pub(super) fn clear(&self, gone: &str) -> io::Result<()> {
+        let removed = self.root.clear(gone)?;
         lock(&self.removed).extend(removed);
         Ok(())
+    }
+
+    /// Has the room of what was removed given back soon, if somebody may be waiting for it.
+    pub(super) fn settle(&self) -> io::Result<()> {
+        if self.is_tight.load(Ordering::Relaxed) { btrfs::write_out(&self.root.root) } else { Ok(()) }
     }
 
     /// Bytes that a subvolume takes, and those that were written to files and have no place on the disk yet. `None` if there is no such.
@@ -259,25 +289,58 @@ impl Root {
         PathBuf::from(format!("/proc/self/fd/{}", self.root.as_raw_fd()))
     }
 
-    /// The names of its subvolumes.
+    /// The names of its subvolumes, but for those that were given up.
     pub(super) fn subvolumes(&self) -> io::Result<Vec<String>> {
-        let names = fs::read_dir(self.path())?.map(|entry| Ok(entry?.file_name().into_string().ok()));
-        names.filter_map(Result::transpose).collect()
+        Ok(names_in(&self.path())?.into_iter().filter(|name| name != GONE).collect())
     }
 
-    /// Removes a subvolume with everything in it, and returns its id. `None` if it is not there.
-    pub(super) fn destroy(&self, name: &str) -> io::Result<Option<u64>> {
-        let opened = match open_directory(&self.path().join(name)) {
+    /// Gives up a subvolume, at once, whatever is in it. One that is not there is no error.
+    pub(super) fn throw(&self, name: &str) -> io::Result<()> {
+        let gone = uuid::Uuid::new_v4().simple().to_string();
+        match fs::rename(self.path().join(name), self.path().join(GONE).join(gone)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !self.path().join(name).try_exists()? => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Where they are until they are removed. In a directory of their own, because who removes a large one keeps others from making
+    /// new ones beside it.
+    fn make_gone(&self) -> io::Result<()> {
+        match mkdirat(&self.root, GONE, Mode::RWXU) {
+            Err(Errno::EXIST) => Ok(()),
+            other => Ok(other?),
+        }
+    }
+
+    /// Their names.
+    fn gone(&self) -> io::Result<Vec<String>> {
+        names_in(&self.path().join(GONE))
+    }
+
+    /// Removes one of them with everything in it, which takes as long as it was large, and returns its id. `None` if it is not there.
+    fn clear(&self, gone: &str) -> io::Result<Option<u64>> {
+        let parent = self.path().join(GONE);
+        let opened = match open_directory(&parent.join(gone)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             other => other?,
         };
         let id = btrfs::subvolume_of(&opened)?;
         drop(opened);
-        match btrfs::destroy_subvolume(&self.root, name) {
+        match btrfs::destroy_subvolume(open_directory(&parent)?, gone) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             other => other.map(|()| Some(id)),
         }
     }
+
+    /// Removes all of them.
+    pub(super) fn clear_all(&self) -> io::Result<()> {
+        self.gone()?.iter().try_for_each(|gone| self.clear(gone).map(drop))
+    }
+}
+
+fn names_in(directory: &Path) -> io::Result<Vec<String>> {
+    let names = fs::read_dir(directory)?.map(|entry| Ok(entry?.file_name().into_string().ok()));
+    names.filter_map(Result::transpose).collect()
 }
 
 fn count(path: &Path) -> io::Result<u64> {

@@ -5,11 +5,10 @@ use super::{
     super::wire::{Failure, Step},
     Pool, Size, btrfs,
 };
-use crate::sync::lock;
 use rustix::fs::statvfs;
 use std::{
     io,
-    sync::{Arc, mpsc},
+    sync::{Arc, atomic::Ordering, mpsc},
     thread,
     time::Duration,
 };
@@ -76,10 +75,7 @@ fn look(pool: &Pool, told: &mut Told) -> io::Result<Duration> {
     }
     let left = limit.saturating_sub(used);
     let is_tight = left < RESERVE;
-    if is_tight && !lock(&pool.removed).is_empty() {
-        // Somebody may be waiting for what was removed.
-        btrfs::begin_to_write(&pool.root.root)?;
-    }
+    pool.is_tight.store(is_tight, Ordering::Relaxed);
     if is_tight != told.is_tight {
         told.is_tight = is_tight;
         if is_tight {
