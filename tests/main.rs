@@ -82,6 +82,7 @@ mod files_move_as_on_one_disk;
 mod grpcurl_does_what_the_readme_says;
 mod images_have_names;
 mod imported_samples_are_judged_as_labelled;
+mod input_goes_on_after_a_lost_connection;
 mod input_reaches_the_command;
 mod isolation_holds;
 mod keys_work_beside_a_running_server;

@@ -1,5 +1,6 @@
 //! One command: what was asked, what it printed, how it ended, and the way to reach it while it runs.
 
+mod arrived;
 mod spec;
 
 use super::{
@@ -11,7 +12,9 @@ use crate::{
     api::v1::{self, Exited, TerminalSize},
     sync::lock,
 };
-use bytes::Bytes;
+use arrived::Arrived;
+pub(super) use arrived::Missing;
+use bytes::{Buf, Bytes};
 pub(super) use spec::{Answers, DEFAULT_SIZE, Input, KILL_GRACE, Pty, Spec, no_room};
 use std::{
     sync::{
@@ -82,6 +85,7 @@ pub(super) struct Command {
     ongoing: Mutex<Option<Ongoing>>,
     control: mpsc::Sender<Control>,
     input: mpsc::UnboundedSender<QueuedInput>,
+    arrived: Mutex<Arrived>,
     /// Cancelled when input came that nothing wanted.
     input_refused: CancellationToken,
     /// Has a permit for each byte that may still be queued.
@@ -172,6 +176,7 @@ impl Command {
             ongoing,
             control,
             input,
+            arrived: Mutex::default(),
             input_refused: CancellationToken::new(),
             input_room,
         };
@@ -274,18 +279,40 @@ impl Command {
         self.exited().is_none() && self.control.send(control).await.is_ok()
     }
 
-    /// Gives it input, waiting while too much of it is unread. Input that nobody will read is dropped.
-    pub(super) async fn give_input(&self, piece: InputPiece) {
-        let queued = match piece {
-            InputPiece::Data(data) => {
-                let cost = (data.len() + PIECE_COST).min(MOST_UNREAD_INPUT) as u32;
-                let room = Arc::clone(&self.input_room).acquire_many_owned(cost).await.ok();
-                QueuedInput { piece: InputPiece::Data(self.log.budget().keep_when_free(data).await), _room: room }
+    /// Gives it input, waiting while too much of it is unread. Input that nobody will read is dropped, and so is what has come before
+    /// when the input says where its place is.
+    pub(super) async fn give_input(&self, piece: InputPiece, at: Option<u64>) -> Result<(), Missing> {
+        let data = match piece {
+            InputPiece::Data(data) => data,
+            InputPiece::End => {
+                let mut arrived = lock(&self.arrived);
+                arrived.fresh(0, at)?;
+                if arrived.end() && at.is_some() {
+                    return Ok(());
+                }
+                // The receiver is gone when the command is over: then nobody reads it.
+                let _ = self.input.send(QueuedInput { piece: InputPiece::End, _room: None });
+                return Ok(());
             }
-            InputPiece::End => QueuedInput { piece: InputPiece::End, _room: None },
         };
-        // The receiver is gone when the command is over: then nobody reads it.
-        let _ = self.input.send(queued);
+        if lock(&self.arrived).fresh(data.len(), at)?.is_none() {
+            return Ok(());
+        }
+        let cost = (data.len() + PIECE_COST).min(MOST_UNREAD_INPUT) as u32;
+        let room = Arc::clone(&self.input_room).acquire_many_owned(cost).await.ok();
+        let mut data = self.log.budget().keep_when_free(data).await;
+        // What comes by another call meanwhile counts: only here it is decided whose bytes these are.
+        let mut arrived = lock(&self.arrived);
+        let Some(known) = arrived.fresh(data.len(), at)? else { return Ok(()) };
+        data.advance(known);
+        arrived.came(data.len());
+        let _ = self.input.send(QueuedInput { piece: InputPiece::Data(data), _room: room });
+        Ok(())
+    }
+
+    /// How many bytes of input have come.
+    pub(super) fn input_taken(&self) -> u64 {
+        lock(&self.arrived).bytes()
     }
 
     /// Input came that nothing wanted: the call that sends it is told.

@@ -5,7 +5,7 @@ use super::{
     arrival::Arriving,
     asked,
     code::{self, Contexts},
-    command::{Command, Control, InputPiece, no_room},
+    command::{Command, Control, InputPiece, Missing, no_room},
     line::{Connection, Line},
     output::{Collected, Follower},
     prepare, programs,
@@ -28,8 +28,14 @@ use crate::{
     rpc::{paging, transport},
 };
 use futures_util::StreamExt;
-use std::{io, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    io,
+    pin::Pin,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming, body::Body, transport::server::Connected};
 
 type Answers = Pin<Box<dyn futures_util::Stream<Item = Result<ExecResponse, Status>> + Send>>;
@@ -166,9 +172,27 @@ impl AgentService for Service {
             }
             Ok(message)
         });
-        let answers = answers.take_until(command.input_refused());
-        tokio::spawn(listen(pieces, Arc::clone(&command)));
-        let refused = async move { command.input_is_refused().then(|| Err(unwanted_input().into())) };
+        let (missing, stop) = (Arc::new(OnceLock::new()), CancellationToken::new());
+        let answers = answers.take_until({
+            let (refused, stopped) = (command.input_refused(), stop.clone().cancelled_owned());
+            async move {
+                tokio::select! {
+                    () = refused => {}
+                    () = stopped => {}
+                }
+            }
+        });
+        let (heard, listener) = (Arc::clone(&missing), Arc::clone(&command));
+        tokio::spawn(async move {
+            if let Err(error) = listen(pieces, listener).await {
+                drop(heard.set(Status::from(Error::invalid("input_at.offset", error.to_string()))));
+                stop.cancel();
+            }
+        });
+        let refused = async move {
+            let missing = missing.get().cloned();
+            missing.or_else(|| command.input_is_refused().then(|| unwanted_input().into())).map(Err)
+        };
         Ok(Response::new(Box::pin(answers.chain(futures_util::stream::once(refused).filter_map(std::future::ready)))))
     }
 
@@ -341,11 +365,22 @@ fn unwanted_input() -> Error {
 }
 
 /// Passes on what the client says after the start. How its stream ends means nothing: the command goes on.
-async fn listen(mut pieces: Streaming<ExecRequest>, command: Arc<Command>) {
+async fn listen(mut pieces: Streaming<ExecRequest>, command: Arc<Command>) -> Result<(), Missing> {
     while let Ok(Some(ExecRequest { request: Some(piece) })) = pieces.message().await {
         match piece {
-            Piece::Stdin(data) => command.give_input(InputPiece::Data(data)).await,
-            Piece::CloseStdin(_) => command.give_input(InputPiece::End).await,
+            Piece::Stdin(data) => command.give_input(InputPiece::Data(data), None).await?,
+            Piece::CloseStdin(_) => command.give_input(InputPiece::End, None).await?,
+            Piece::InputAt(input) => {
+                // Refused at the edge when it is negative.
+                let at = u64::try_from(input.offset).unwrap_or_default();
+                let behind = at + input.data.len() as u64;
+                if !input.data.is_empty() {
+                    command.give_input(InputPiece::Data(input.data), Some(at)).await?;
+                }
+                if input.end {
+                    command.give_input(InputPiece::End, Some(behind)).await?;
+                }
+            }
             Piece::Signal(signal) => {
                 command.say(Control::Signal(signal)).await;
             }
@@ -356,4 +391,5 @@ async fn listen(mut pieces: Streaming<ExecRequest>, command: Arc<Command>) {
             Piece::Start(_) => {}
         }
     }
+    Ok(())
 }

@@ -11,8 +11,8 @@ use super::{
     starter::{Starter, WhenLost},
 };
 use crate::{
-    api::v1::{ExecStart, IfBusy, OnShellExit, exec_start::Target},
-    error::{Error, Reason, Result, Violation},
+    api::v1::{ExecStart, IfBusy, OnShellExit, OutputOffsets, exec_start::Target},
+    error::{Error, Kind, Reason, Result, Violation},
 };
 use bytes::Bytes;
 use std::{sync::Arc, time::Duration};
@@ -32,9 +32,16 @@ impl Started {
         Self { follower: Follower::starter(Arc::clone(&command)), command, starter }
     }
 
-    fn before(command: Arc<Command>, sessions: &Arc<Sessions>, when_lost: WhenLost) -> Self {
+    fn before(
+        command: Arc<Command>,
+        sessions: &Arc<Sessions>,
+        when_lost: WhenLost,
+        from: Option<OutputOffsets>,
+    ) -> Self {
         let starter = Starter::new(Arc::clone(&command), sessions, when_lost);
-        Self { follower: Follower::returning(Arc::clone(&command)), command, starter }
+        let from = from.unwrap_or_default();
+        let from = [from.stdout_offset, from.stderr_offset, from.terminal_offset].map(|at| at.max(0) as u64);
+        Self { follower: Follower::returning(Arc::clone(&command), from), command, starter }
     }
 }
 
@@ -50,13 +57,15 @@ impl Sessions {
     ) -> Result<Started> {
         let when_lost = WhenLost { cancel: start.cancel_on_disconnect, repeatable: !start.request_id.is_empty(), line };
         let request_id = std::mem::take(&mut start.request_id);
+        let resume_from = start.resume_from.take();
         let claimed = if request_id.is_empty() {
             None
         } else {
             // No input is the same as an empty one, and `Run` implies `stdin`.
             let content = content(&mut start, input.as_ref().filter(|input| !input.is_empty()));
             match self.command_ids.claim(&request_id, content).await? {
-                Claim::Known(command) => return Ok(Started::before(command, self, when_lost)),
+                Claim::Known(command) => return Ok(Started::before(command, self, when_lost, resume_from)),
+                Claim::New(_) if resume_from.is_some() => return Err(forgotten(request_id)),
                 Claim::New(_) if only_known => return Err(not_known()),
                 Claim::New(claimed) => Some(claimed),
             }
@@ -173,6 +182,12 @@ fn loan(start: &mut ExecStart, budget: &Arc<Budget>) -> Result<Option<Box<(Loan,
 /// What a caller is told who may only learn what an earlier call has become. The server says why.
 pub(super) fn not_known() -> Error {
     Error::exhausted(Reason::TooManySessions, "the tenant has as many sessions as it may")
+}
+
+/// A start that says that it was sent before, and of which nothing is known.
+fn forgotten(request_id: String) -> Error {
+    let hint = "; a sandbox remembers its last 10 000 request ids, and none of these is a start with this one";
+    Error::NotFound { kind: Kind::Command, id: request_id, hint: Some(hint.to_owned()) }
 }
 
 /// A direct execution's fields are those of its start.

@@ -1,5 +1,6 @@
 //! What the command line tells when it fails: what is wrong, and what to do.
 
+use super::sending::InputLost;
 use crate::{
     archive,
     error::Error,
@@ -55,6 +56,9 @@ pub(super) enum CliError {
         /// What to do.
         remedy: &'static str,
     },
+    /// A command cannot get the rest of its input.
+    #[error(transparent)]
+    InputLost(#[from] InputLost),
     /// The server refused.
     #[error("{}", explain(.0))]
     Refused(Box<Status>),

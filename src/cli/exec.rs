@@ -7,10 +7,9 @@ use super::{
     sandbox::{Options, Work},
     terminal::{self, Outputs, RawMode},
 };
-use crate::api::v1::{ExecRequest, ExecStart, Pty, exec_request::Request, exec_start::Target};
+use crate::api::v1::{ExecStart, Pty, exec_start::Target};
 use std::{env, process::ExitCode};
 use tokio::sync::{mpsc, watch};
-use tokio_stream::wrappers::ReceiverStream;
 
 const AFTER_HELP: &str = "\
 No shell is involved: each ARGUMENT arrives as it is. The exit code is the program's, 127 if it is not there, 126 if it
@@ -73,15 +72,13 @@ async fn execute(work: Work<'_>, program: Program) -> Result<u8, CliError> {
         ..ExecStart::default()
     };
     let (requests, sent) = mpsc::channel(8);
-    // The channel is empty, so there is room.
-    let _ = requests.try_send(ExecRequest { request: Some(Request::Start(start)) });
     if program.interactive {
         terminal::read_input(requests.clone());
     }
     let (current, watched) = watch::channel(None);
     let mut sessions = client.sessions.clone();
     let (command_id, end) = tokio::select! {
-        end = follow(&mut sessions, ReceiverStream::new(sent), &current, &mut outputs, program.tty) => end?,
+        end = follow(&mut sessions, start, sent, &current, &mut outputs, program.tty) => end?,
         code = signals.end(client.sessions.clone(), watched) => return Ok(code),
         error = terminal::resizes(requests), if program.tty => return Err(error),
     };

@@ -1,17 +1,17 @@
 //! Follows one command to its end: writes its output, and comes back when the connection is lost.
 
-use super::{credentials::Channel, error::CliError, terminal::Outputs};
+use super::{credentials::Channel, error::CliError, sending::Sending, terminal::Outputs};
 use crate::api::v1::{
-    AttachRequest, Command, ExecRequest, ExecResponse, Exited, SignalCommandRequest, Stream, exec_response::Response,
-    exited::Reason, session_service_client::SessionServiceClient,
+    AttachRequest, Command, ExecRequest, ExecResponse, ExecStart, Exited, SignalCommandRequest, Stream,
+    exec_response::Response, exited::Reason, session_service_client::SessionServiceClient,
 };
 use std::time::Duration;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
-    sync::watch,
+    sync::{mpsc, watch},
     time::sleep,
 };
-use tonic::{Code, IntoStreamingRequest, Status, Streaming};
+use tonic::{Code, Status, Streaming};
 
 type Sessions = SessionServiceClient<Channel>;
 
@@ -32,17 +32,19 @@ pub(super) enum End {
     NobodyReads,
 }
 
-/// Starts a command and follows it. `current` is its id while it runs. Returns its id too.
+/// Starts a command and follows it; `input` is what is sent after the start. `current` is its id while it runs. Returns its id too.
 pub(super) async fn follow(
     sessions: &mut Sessions,
-    requests: impl IntoStreamingRequest<Message = ExecRequest>,
+    start: ExecStart,
+    input: mpsc::Receiver<ExecRequest>,
     current: &watch::Sender<Option<String>>,
     outputs: &mut Outputs,
     terminal: bool,
 ) -> Result<(String, End), CliError> {
-    let stream = sessions.exec(requests).await?.into_inner();
+    let sending = Sending::new(start, input);
+    let stream = sessions.exec(sending.begin()).await?.into_inner();
     let mut position = AttachRequest::default();
-    let end = go_on(sessions, stream, &mut position, None, current, outputs, terminal).await?;
+    let end = go_on(sessions, stream, &mut position, Want::Command(&sending), current, outputs, terminal).await?;
     Ok((position.command_id, end))
 }
 
@@ -55,24 +57,41 @@ pub(super) async fn follow_from(
 ) -> Result<End, CliError> {
     let stream = sessions.attach(position.clone()).await?.into_inner();
     let (current, _) = watch::channel(None);
-    go_on(sessions, stream, &mut position, until, &current, outputs, true).await
+    go_on(sessions, stream, &mut position, Want::Output(until), &current, outputs, true).await
+}
+
+/// What is followed.
+#[derive(Clone, Copy)]
+enum Want<'a> {
+    /// A command of our own, with what it is sent.
+    Command(&'a Sending),
+    /// The output of a command that is there: to its end, or until there is as much as this says.
+    Output(Option<&'a Command>),
 }
 
 async fn go_on(
     sessions: &mut Sessions,
     mut stream: Streaming<ExecResponse>,
     position: &mut AttachRequest,
-    until: Option<&Command>,
+    want: Want<'_>,
     current: &watch::Sender<Option<String>>,
     outputs: &mut Outputs,
     terminal: bool,
 ) -> Result<End, CliError> {
     let mut exited = None;
     loop {
-        if until.is_some_and(|so_far| has_reached(position, so_far)) {
+        if let Want::Output(Some(so_far)) = want
+            && has_reached(position, so_far)
+        {
             return Ok(End::SoFar);
         }
-        match stream.message().await {
+        let message = stream.message().await;
+        if let (Want::Command(sending), false) = (want, position.command_id.is_empty())
+            && let Ok(Some(ExecResponse { response: Some(Response::Started(started)) })) = &message
+        {
+            sending.goes_on(started.stdin_offset)?;
+        }
+        match message {
             Ok(Some(message)) => match take(message, position, current, outputs, terminal).await {
                 Some(End::Exited(how)) if position.follow_background => exited = Some(how),
                 Some(end) => {
@@ -86,7 +105,7 @@ async fn go_on(
                 None => return Err(Status::unavailable("the stream ended before the command did").into()),
             },
             Err(status) if can_resume(&status) && !position.command_id.is_empty() => {
-                stream = resume(sessions, position).await.ok_or(status)?;
+                stream = resume(sessions, position, want).await.ok_or(status)?;
             }
             Err(status) => return Err(status.into()),
         }
@@ -105,12 +124,27 @@ fn can_resume(status: &Status) -> bool {
 }
 
 /// The stream from where it broke off, if the sandbox can be reached again soon.
-async fn resume(sessions: &mut Sessions, position: &AttachRequest) -> Option<Streaming<ExecResponse>> {
+async fn resume(sessions: &mut Sessions, position: &AttachRequest, want: Want<'_>) -> Option<Streaming<ExecResponse>> {
+    let mut with_input = true;
     for _ in 0..ATTEMPTS {
         sleep(PAUSE).await;
-        match sessions.attach(position.clone()).await {
+        let requests = match want {
+            Want::Command(sending) if with_input => sending.again(position),
+            _ => None,
+        };
+        let is_start = requests.is_some();
+        let answer = match requests {
+            Some(requests) => sessions.exec(requests).await,
+            None => sessions.attach(position.clone()).await,
+        };
+        match answer {
             Ok(response) => return Some(response.into_inner()),
             Err(status) if can_resume(&status) => {}
+            // Its output is there all the same.
+            Err(status) if is_start => {
+                eprintln!("sandshell: the connection was lost, and the input cannot go on: {}", status.message());
+                with_input = false;
+            }
             Err(_) => return None,
         }
     }

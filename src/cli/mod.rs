@@ -35,6 +35,7 @@ mod rm;
 mod run;
 mod sample;
 mod sandbox;
+mod sending;
 mod serve;
 mod shell;
 mod size;

@@ -10,10 +10,9 @@ use super::{
     terminal::{self, Outputs},
     trees::{self, Wanted},
 };
-use crate::api::v1::{CreateSessionRequest, ExecRequest, ExecStart, exec_request::Request, exec_start::Target};
+use crate::api::v1::{CreateSessionRequest, ExecStart, exec_start::Target};
 use std::{path::PathBuf, process::ExitCode, sync::OnceLock};
 use tokio::sync::{mpsc, watch};
-use tokio_stream::wrappers::ReceiverStream;
 
 const AFTER_HELP: &str = "\
 Each COMMAND is a piece of shell text, given to the same shell like lines typed into it: later ones run even if earlier
@@ -155,15 +154,13 @@ async fn commands(
         };
         let (requests, sent) = mpsc::channel(8);
         let reads = start.stdin;
-        // The channel is empty, so there is room.
-        let _ = requests.try_send(ExecRequest { request: Some(Request::Start(start)) });
         // A command that gets no input is told so by the end of the requests.
         if reads {
             terminal::read_input(requests);
         } else {
             drop(requests);
         }
-        let (command_id, end) = follow(&mut sessions, ReceiverStream::new(sent), current, &mut outputs, false).await?;
+        let (command_id, end) = follow(&mut sessions, start, sent, current, &mut outputs, false).await?;
         code = exit_code(&end);
         say_not_restored(&end);
         if let Some(text) = text {

@@ -6,10 +6,9 @@ use super::{
     sandbox::{Options, Work},
     terminal::{self, Outputs, RawMode},
 };
-use crate::api::v1::{ExecRequest, ExecStart, Pty, exec_request::Request, exec_start::Target};
+use crate::api::v1::{ExecStart, Pty, exec_start::Target};
 use std::{env, process::ExitCode};
 use tokio::sync::{mpsc, watch};
-use tokio_stream::wrappers::ReceiverStream;
 
 const AFTER_HELP: &str = "\
 On a terminal, the shell is interactive and every key goes to it. Otherwise it reads commands from standard input. The
@@ -48,8 +47,6 @@ async fn open(work: Work<'_>, shell: Option<&str>) -> Result<u8, CliError> {
         ..ExecStart::default()
     };
     let (requests, sent) = mpsc::channel(8);
-    // The channel is empty, so there is room.
-    let _ = requests.try_send(ExecRequest { request: Some(Request::Start(start)) });
     let (current, watched) = watch::channel(None);
     let mut sessions = client.sessions.clone();
     let raw = if interactive {
@@ -60,7 +57,7 @@ async fn open(work: Work<'_>, shell: Option<&str>) -> Result<u8, CliError> {
     terminal::read_input(requests.clone());
     let mut outputs = Outputs::new();
     let end = tokio::select! {
-        end = follow(&mut sessions, ReceiverStream::new(sent), &current, &mut outputs, interactive) => end?.1,
+        end = follow(&mut sessions, start, sent, &current, &mut outputs, interactive) => end?.1,
         code = signals.end(client.sessions.clone(), watched) => return Ok(code),
         error = terminal::resizes(requests) => return Err(error),
     };

@@ -21,7 +21,8 @@ pub const MAX_FRAME_BYTES: u32 = 256 << 10;
 /// The newest protocol between server and agent. An agent serves it and all before it.
 ///
 /// 1: sessions. 2: a connection whose first byte is [`FOR_FILES`] is for files. 3: programs without a shell.
-pub const PROTOCOL_VERSION: u32 = 3;
+/// 4: starts that go on, and input with its place.
+pub const PROTOCOL_VERSION: u32 = 4;
 
 /// Metadata of a call to the agent: milliseconds within which the caller must have an answer.
 pub const ANSWER_WITHIN: &str = "sandshell-answer-within";

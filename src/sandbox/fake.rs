@@ -237,7 +237,10 @@ impl FakeAgent {
         replies: mpsc::Sender<Result<ExecResponse, Status>>,
     ) -> Option<()> {
         let id = format!("{}/main/1", self.config.sandbox_id);
-        replies.send(reply(exec_response::Response::Started(Started { command_id: id }))).await.ok()?;
+        replies
+            .send(reply(exec_response::Response::Started(Started { command_id: id, stdin_offset: 0 })))
+            .await
+            .ok()?;
         match command.as_str() {
             "cat" => {
                 while let Ok(Some(message)) = input.message().await {

@@ -59,6 +59,9 @@ const FILES_SINCE: u32 = 2;
 /// The first protocol in which a start may have `argv`. An agent of an earlier one would take such a start for an empty text.
 const PROGRAMS_SINCE: u32 = 3;
 
+/// The first protocol in which a start may go on with an earlier one, and input may have a place.
+const RESUMED_SINCE: u32 = 4;
+
 /// When a client should try again what could not reach the agent.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
 
@@ -142,6 +145,16 @@ impl Link {
     /// Refuses a program without a shell to an agent that knows nothing of such, once it is known which agent it is.
     pub fn executes_programs(&self) -> Result<()> {
         self.since(PROGRAMS_SINCE, "cannot execute a program without a shell (argv)")
+    }
+
+    /// Refuses a start that goes on with an earlier one to an agent that would begin anew, once it is known which agent it is.
+    pub fn resumes_starts(&self) -> Result<()> {
+        self.since(RESUMED_SINCE, "cannot go on with a command's input after a lost connection")
+    }
+
+    /// Whether the agent knows input that has a place, once it is known which agent it is.
+    pub fn knows_places_of_input(&self) -> bool {
+        self.protocol.load(Ordering::Relaxed) >= RESUMED_SINCE
     }
 
     fn since(&self, protocol: u32, lacking: &str) -> Result<()> {

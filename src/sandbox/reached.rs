@@ -84,6 +84,16 @@ impl Reached {
         self.entry().link.executes_programs()
     }
 
+    /// Refuses a start that goes on with an earlier one, if its agent is too old for that. To be asked once there is a client.
+    pub fn resumes_starts(&self) -> Result<()> {
+        self.entry().link.resumes_starts()
+    }
+
+    /// Whether its agent knows input that has a place. To be asked once there is a client.
+    pub fn knows_places_of_input(&self) -> bool {
+        self.entry().link.knows_places_of_input()
+    }
+
     /// Open sessions, and what runs.
     pub(super) async fn in_use(&self) -> Result<(i64, ActivityResponse)> {
         let link = &self.entry().link;

@@ -49,6 +49,9 @@ impl Service {
         if !start.argv.is_empty() {
             reached.executes_programs()?;
         }
+        if start.resume_from.is_some() {
+            reached.resumes_starts()?;
+        }
         Ok((reached, client))
     }
 
@@ -122,7 +125,7 @@ impl SessionService for Service {
         }
         let place = self.place(&caller, &start, &reached).await?;
         let cancelled = start.cancel_on_disconnect;
-        let (stdin, (mut violation, input)) = Stdin::new(start, client);
+        let (stdin, (mut violation, input)) = Stdin::new(start, client, reached.knows_places_of_input());
         let call = tokio::select! {
             biased;
             call = agent.exec(self.with_default_timeout(place.ask(stdin))) => call,

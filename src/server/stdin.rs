@@ -2,7 +2,7 @@
 
 use super::validate::StdinRules;
 use crate::{
-    api::v1::{CloseStdin, ExecRequest, ExecStart, exec_request::Request},
+    api::v1::{CloseStdin, ExecRequest, ExecStart, InputAt, exec_request::Request},
     error::Error,
     rpc::status,
 };
@@ -27,8 +27,10 @@ const MOST_IN_A_PIECE: usize = 64 << 10;
 /// lasts, and its end says nothing: when the input has ended, the agent is told by `close_stdin`.
 pub(super) struct Stdin {
     start: Option<ExecStart>,
-    /// What is left of a message with much input. The agent gets it in pieces, each only when it asks for it.
-    input: Bytes,
+    /// What is left of a message with input. The agent gets it in pieces, each only when it asks for it.
+    input: Input,
+    /// Whether the agent knows input that has a place.
+    knows_places: bool,
     client: Client,
     rules: StdinRules,
     /// Tells the output's side what is wrong. The agent hears nothing of it, so the command goes on as it does for any
@@ -61,14 +63,15 @@ impl Stdin {
     }
 
     /// Sends a start and then what the client sends.
-    pub(super) fn new(start: ExecStart, client: Streaming<ExecRequest>) -> (Self, Ends) {
+    pub(super) fn new(start: ExecStart, client: Streaming<ExecRequest>, knows_places: bool) -> (Self, Ends) {
         let (violation, violated) = oneshot::channel();
         let (end, over) = oneshot::channel();
         let rules = StdinRules::after(&start);
         (
             Self {
                 start: Some(start),
-                input: Bytes::new(),
+                input: Input::default(),
+                knows_places,
                 client: Client::Speaks(Box::new(client)),
                 rules,
                 violation: Some(violation),
@@ -79,10 +82,34 @@ impl Stdin {
     }
 }
 
-impl Stdin {
-    fn next_piece(&mut self) -> ExecRequest {
-        let piece = self.input.split_to(self.input.len().min(MOST_IN_A_PIECE));
-        ExecRequest { request: Some(Request::Stdin(piece)) }
+/// Input of one message, and where it belongs if that is known.
+#[derive(Default)]
+struct Input {
+    data: Bytes,
+    at: Option<i64>,
+    ends: bool,
+}
+
+impl Input {
+    /// What the agent gets next of it.
+    fn next_piece(&mut self) -> Option<ExecRequest> {
+        if self.data.is_empty() && !self.ends {
+            return None;
+        }
+        let data = self.data.split_to(self.data.len().min(MOST_IN_A_PIECE));
+        let request = match &mut self.at {
+            Some(at) => {
+                let offset = std::mem::replace(at, at.saturating_add(data.len() as i64));
+                let end = self.data.is_empty() && std::mem::take(&mut self.ends);
+                Request::InputAt(InputAt { offset, data, end })
+            }
+            None if data.is_empty() => {
+                self.ends = false;
+                Request::CloseStdin(CloseStdin {})
+            }
+            None => Request::Stdin(data),
+        };
+        Some(ExecRequest { request: Some(request) })
     }
 }
 
@@ -103,10 +130,10 @@ impl Stream for Stdin {
         if Pin::new(&mut this.over).poll(cx).is_ready() {
             return Poll::Ready(None);
         }
-        if !this.input.is_empty() {
-            return Poll::Ready(Some(this.next_piece()));
-        }
         loop {
+            if let Some(piece) = this.input.next_piece() {
+                return Poll::Ready(Some(piece));
+            }
             let status = match &mut this.client {
                 Client::Silent => return Poll::Pending,
                 Client::Ended(answers_wanted) => {
@@ -117,9 +144,14 @@ impl Stream for Stdin {
                 Client::Speaks(client) => match ready!(client.poll_next_unpin(cx)) {
                     Some(Ok(message)) => match this.rules.check(&message) {
                         Ok(()) => match message.request {
-                            Some(Request::Stdin(input)) if input.len() > MOST_IN_A_PIECE => {
-                                this.input = input;
-                                return Poll::Ready(Some(this.next_piece()));
+                            Some(Request::Stdin(data)) => {
+                                this.input = Input { data, at: None, ends: false };
+                                continue;
+                            }
+                            Some(Request::InputAt(InputAt { offset, data, end })) => {
+                                let at = this.knows_places.then_some(offset);
+                                this.input = Input { data, at, ends: end };
+                                continue;
                             }
                             request => return Poll::Ready(Some(ExecRequest { request })),
                         },

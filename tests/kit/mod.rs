@@ -1,6 +1,7 @@
 //! The kit: a real server, clients for it, and words to say what a command should do.
 
 pub mod archives;
+pub mod breaking;
 pub mod certificates;
 pub mod cli;
 pub mod datasets;

@@ -46,6 +46,8 @@ pub struct Running {
     pub pieces: Vec<(Instant, v1::Stream, Vec<u8>)>,
     /// Takes output instead of `got` and `pieces`, for output too long to keep.
     pub sink: Option<Sink>,
+    /// How much input the command had when it was started, or started again.
+    pub stdin_offset: i64,
     offsets: [i64; 4],
 }
 
@@ -171,15 +173,18 @@ impl Running {
     /// Starts a command and waits for `started`, or the refusal.
     pub async fn try_start(clients: &Clients, start: ExecStart) -> Result<Self, Status> {
         let (input, requests) = mpsc::channel(16);
+        let from = start.resume_from.unwrap_or_default();
+        let offsets = [0, from.stdout_offset, from.stderr_offset, from.terminal_offset];
         let first = ExecRequest { request: Some(Request::Start(start)) };
         input.send(first).await.expect("the channel is open");
         let requests = tokio_stream::wrappers::ReceiverStream::new(requests);
         let mut sessions = clients.sessions.clone();
         let responses = within("an answer of Exec", sessions.exec(requests)).await?.into_inner();
-        let mut running = Self::over(Some(input), responses, [0; 4]);
+        let mut running = Self::over(Some(input), responses, offsets);
         match within("`started`", running.responses.message()).await? {
             Some(ExecResponse { response: Some(Response::Started(started)) }) => {
                 running.got.command_id = started.command_id;
+                running.stdin_offset = started.stdin_offset;
             }
             other => panic!("the first message of Exec should be `started`, and is {other:?}"),
         }
@@ -199,7 +204,8 @@ impl Running {
     }
 
     fn over(input: Option<mpsc::Sender<ExecRequest>>, responses: Streaming<ExecResponse>, offsets: [i64; 4]) -> Self {
-        Self { input, responses, got: Finished::default(), ended: false, pieces: Vec::new(), sink: None, offsets }
+        let (pieces, sink, stdin_offset) = (Vec::new(), None, 0);
+        Self { input, responses, got: Finished::default(), ended: false, pieces, sink, stdin_offset, offsets }
     }
 
     /// Sends one message.

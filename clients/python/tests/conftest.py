@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import functools
+import inspect
 import os
 import re
 import signal
 import socket
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,6 +21,18 @@ import pytest
 LIMIT = 120
 
 DATASETS = Path(__file__).resolve().parent.parent.parent.parent / "examples/datasets"
+
+
+def scenario(body: Any) -> Any:
+    """A test, which may be asynchronous."""
+    if not inspect.iscoroutinefunction(body):
+        return body
+
+    @functools.wraps(body)
+    def run(*arguments: Any, **named: Any) -> None:
+        asyncio.run(asyncio.wait_for(body(*arguments, **named), LIMIT))
+
+    return run
 
 
 @pytest.fixture(scope="session")
@@ -80,11 +96,12 @@ def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 class Proxy:
-    """A way to a server that breaks again and again: each connection, after so many bytes have come back by it."""
+    """A way to a server that breaks again and again: each connection, after so many bytes have come back by it, or gone by it
+    (`gone`)."""
 
-    def __init__(self, server: str, after: int, times: int) -> None:
+    def __init__(self, server: str, after: int, times: int, gone: int = 1 << 60) -> None:
         host, port = server.rsplit("/", 1)[-1].split(":")
-        self.target, self.after, self.left = (host, int(port)), after, times
+        self.target, self.after, self.gone, self.left = (host, int(port)), after, gone, times
         self.cuts = 0
         self.sides: list[socket.socket] = []
         self.come(0)
@@ -120,24 +137,29 @@ class Proxy:
             threading.Thread(target=self._back, args=(far, near), daemon=True).start()
 
     def _there(self, near: socket.socket, far: socket.socket) -> None:
-        try:
-            while data := near.recv(1 << 16):
-                far.sendall(data)
-        except OSError:
-            pass
+        if self._passes(near, far, lambda: self.gone):
+            self._end(near, far)
 
     def _back(self, far: socket.socket, near: socket.socket) -> None:
-        came = 0
+        self._passes(far, near, lambda: self.after)
+        self._end(near, far)
+
+    def _passes(self, one: socket.socket, other: socket.socket, most: Callable[[], int]) -> bool:
+        """Passes on what comes until it ends, or until the connection is to break."""
+        passed = 0
         try:
-            while data := far.recv(1 << 16):
-                near.sendall(data)
-                came += len(data)
-                if came > self.after and self.left > 0:
+            while data := one.recv(1 << 16):
+                other.sendall(data)
+                passed += len(data)
+                if passed > most() and self.left > 0:
                     self.left -= 1
                     self.cuts += 1
-                    break
+                    return True
         except OSError:
             pass
+        return False
+
+    def _end(self, near: socket.socket, far: socket.socket) -> None:
         for side in (near, far):
             try:
                 side.shutdown(socket.SHUT_RDWR)

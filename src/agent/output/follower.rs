@@ -55,11 +55,11 @@ impl Follower {
         Self::new(command, charge, [0; 3], true, false)
     }
 
-    /// The stream of a start that was sent again: the same command from its beginning.
-    pub(in crate::agent) fn returning(command: Arc<Command>) -> Self {
+    /// The stream of a start that was sent again: the same command from these offsets.
+    pub(in crate::agent) fn returning(command: Arc<Command>, from: Offsets) -> Self {
         let charge = command.log.budget().nothing();
         let starter = command.log.starter_returned();
-        Self::new(command, charge, [0; 3], starter, false)
+        Self::new(command, charge, from, starter, false)
     }
 
     /// Somebody else, from offsets. `None` when the agent has no room for another watcher.
@@ -99,7 +99,8 @@ impl Follower {
     fn look(&mut self, most: usize) -> Option<Response> {
         if self.stage == Stage::Starting {
             self.stage = Stage::Following;
-            return Some(Response::Started(Started { command_id: self.command.id.clone() }));
+            let stdin_offset = i64::try_from(self.command.input_taken()).unwrap_or(i64::MAX);
+            return Some(Response::Started(Started { command_id: self.command.id.clone(), stdin_offset }));
         }
         if self.stage == Stage::Following {
             let over_at = self.before_exited.or_else(|| self.command.log.over_at());

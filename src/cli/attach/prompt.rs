@@ -16,7 +16,6 @@ use tokio::{
     sync::{mpsc, watch},
     time::{sleep, timeout},
 };
-use tokio_stream::wrappers::ReceiverStream;
 
 type Sessions = SessionServiceClient<Channel>;
 
@@ -124,12 +123,10 @@ async fn type_command(
     let target = Some(Target::SessionId(session_id.to_owned()));
     let start = ExecStart { target, command, pty, ..ExecStart::default() };
     let (requests, sent) = mpsc::channel(8);
-    // The channel is empty, so there is room.
-    let _ = requests.try_send(ExecRequest { request: Some(Request::Start(start)) });
     let (current, watched) = watch::channel(None);
     let (mut asking, mut turn) = (sessions.clone(), watched.clone());
     let mut outputs = Outputs::new();
-    let following = follow(sessions, ReceiverStream::new(sent), &current, &mut outputs, true);
+    let following = follow(sessions, start, sent, &current, &mut outputs, true);
     tokio::pin!(following);
     // A command can be cancelled once it has an id.
     let mut is_unwanted = false;
@@ -203,12 +200,13 @@ pub(super) async fn read_script(
         .map_err(|_| CliError::option("standard input: is not UTF-8, so it cannot be a command"))?;
     let target = Some(Target::SessionId(session.session_id));
     let start = ExecStart { target, command, ..ExecStart::default() };
-    let requests = tokio_stream::once(ExecRequest { request: Some(Request::Start(start)) });
+    // It gets no input.
+    let (_, nothing) = mpsc::channel(1);
     let (current, watched) = watch::channel(None);
     let ending = sessions.clone();
     let mut outputs = Outputs::new();
     let end = tokio::select! {
-        end = follow(&mut sessions, requests, &current, &mut outputs, false) => end?.1,
+        end = follow(&mut sessions, start, nothing, &current, &mut outputs, false) => end?.1,
         code = signals.end(ending, watched) => return Ok(code),
     };
     say_not_restored(&end);

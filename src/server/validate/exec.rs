@@ -23,6 +23,7 @@ pub(in crate::server) fn run(request: &RunRequest) -> Result<()> {
         Some(start) => {
             check_start(&mut checks, start);
             checks.check(start.pty.is_none(), "start.pty", "Run has no terminal; use Exec");
+            checks.check(start.resume_from.is_none(), "start.resume_from", "only in Exec; Run answers once, with all");
         }
         None => checks.wrong("start", "is required"),
     }
@@ -80,6 +81,15 @@ fn check_start(checks: &mut Checks, start: &ExecStart) {
     }
     checks.known::<IfBusy>("start.if_busy", start.if_busy);
     checks.request_id("start.request_id", &start.request_id);
+    if let Some(from) = &start.resume_from {
+        let message = "is required with resume_from: the one that the start had before";
+        checks.check(!start.request_id.is_empty(), "start.request_id", message);
+        let offsets =
+            [("stdout", from.stdout_offset), ("stderr", from.stderr_offset), ("terminal", from.terminal_offset)];
+        for (name, offset) in offsets {
+            checks.range(&format!("start.resume_from.{name}_offset"), offset, 0, i64::MAX);
+        }
+    }
 }
 
 fn arguments(checks: &mut Checks, start: &ExecStart) {
@@ -155,6 +165,15 @@ impl StdinRules {
                 self.closed = true;
                 Ok(())
             }
+            Some(Request::InputAt(_)) if self.closed => {
+                Err(Error::invalid("input_at", "comes after the end of the input"))
+            }
+            Some(Request::InputAt(input)) => {
+                self.closed = input.end;
+                let mut checks = Checks::default();
+                checks.range("input_at.offset", input.offset, 0, i64::MAX);
+                checks.finish()
+            }
             Some(Request::Signal(signal)) => {
                 let mut checks = Checks::default();
                 checks.range("signal", (*signal).into(), 1, 64);
@@ -169,7 +188,7 @@ impl StdinRules {
                 checks.finish()
             }
             Some(Request::Start(_)) => Err(Error::invalid("start", "only the first message may be a start")),
-            None => Err(Error::invalid("request", "is required: stdin, close_stdin, signal or resize")),
+            None => Err(Error::invalid("request", "is required: stdin, close_stdin, input_at, signal or resize")),
         }
     }
 }
@@ -177,7 +196,7 @@ impl StdinRules {
 #[cfg(test)]
 mod tests {
     use super::{super::fields, *};
-    use crate::api::v1::{CloseStdin, Pty};
+    use crate::api::v1::{CloseStdin, InputAt, OutputOffsets, Pty};
 
     fn in_session() -> ExecStart {
         ExecStart { target: Some(Target::SessionId("sbx-1/s".into())), ..ExecStart::default() }
@@ -244,6 +263,19 @@ mod tests {
     }
 
     #[test]
+    fn a_start_goes_on_only_where_one_was() {
+        let resumed = |from| ExecStart { resume_from: Some(from), ..in_session() };
+        let wrong = OutputOffsets { stdout_offset: -1, stderr_offset: -2, terminal_offset: -3 };
+        let named =
+            ["stdout_offset", "stderr_offset", "terminal_offset"].map(|name| format!("start.resume_from.{name}"));
+        assert_eq!(fields(start(&resumed(wrong))), [&["start.request_id".to_owned()][..], &named].concat());
+        let right = ExecStart { request_id: "r".into(), ..resumed(OutputOffsets::default()) };
+        assert_eq!(fields(start(&right)), [""; 0]);
+        let in_run = RunRequest { start: Some(right), ..RunRequest::default() };
+        assert_eq!(fields(run(&in_run)), ["start.resume_from"]);
+    }
+
+    #[test]
     fn a_program_has_arguments_that_can_be_executed() {
         let direct = |argv: Vec<String>| ExecStart {
             target: Some(Target::SandboxId("sbx-1".into())),
@@ -274,6 +306,12 @@ mod tests {
         assert_eq!(fields(pipes.check(&ExecRequest::default())), ["request"]);
         assert!(pipes.check(&message(Request::CloseStdin(CloseStdin {}))).is_ok());
         assert_eq!(fields(pipes.check(&message(Request::Stdin("x".into())))), ["stdin"]);
+        let placed = |offset, end| message(Request::InputAt(InputAt { offset, data: "x".into(), end }));
+        let mut placing = StdinRules::after(&in_session());
+        assert!(placing.check(&placed(0, false)).is_ok());
+        assert_eq!(fields(placing.check(&placed(-1, false))), ["input_at.offset"]);
+        assert!(placing.check(&placed(1, true)).is_ok());
+        assert_eq!(fields(placing.check(&placed(2, false))), ["input_at"]);
         let mut terminal = StdinRules::after(&ExecStart { pty: Some(Pty::default()), ..in_session() });
         assert!(terminal.check(&size(24)).is_ok());
         assert_eq!(fields(terminal.check(&size(0))), ["resize.rows"]);

@@ -124,10 +124,14 @@ def from_rpc(error: Any) -> SandshellError:
             violations = [(violation.field, violation.description) for violation in fields.field_violations]
         elif detail.Unpack(retry):
             retry_after = retry.retry_delay.seconds + retry.retry_delay.nanos / 1e9
-    kind = _KINDS.get(error.code(), SandshellError)
+    code = error.code()
+    if code is grpc.StatusCode.INTERNAL and not status.details:
+        # The library's own: a connection that broke while something was written to it. A server gives each of its errors details.
+        code = grpc.StatusCode.UNAVAILABLE
+    kind = _KINDS.get(code, SandshellError)
     return kind(
-        error.details() or str(error.code()),
-        reason=reason or error.code().name,
+        error.details() or str(code),
+        reason=reason or code.name,
         request_id=str(metadata.get("x-request-id", "")),
         violations=violations,
         retry_after=retry_after,

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-import functools
-import inspect
 import os
 import re
-import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import DATASETS, LIMIT, Proxy, Server
+from conftest import DATASETS, LIMIT, scenario
 
 from sandshell import (
-    AsyncClient,
     AsyncSamples,
     AsyncSandbox,
     AsyncVerification,
@@ -38,18 +33,6 @@ async def _first(items: Any, count: int) -> Any:
         count -= 1
         if count == 0:
             return
-
-
-def scenario(body: Any) -> Any:
-    """A test, which may be asynchronous."""
-    if not inspect.iscoroutinefunction(body):
-        return body
-
-    @functools.wraps(body)
-    def run(*arguments: Any, **named: Any) -> None:
-        asyncio.run(asyncio.wait_for(body(*arguments, **named), LIMIT))
-
-    return run
 
 
 @scenario
@@ -158,63 +141,6 @@ async def test_a_debugger_is_asked_again_and_again(server: str) -> None:
             assert answer in await command.read_until("(Pdb) ", 30)
         await command.send_line("q")
         assert (await command.wait(30)).reason == "EXITED"
-
-
-@scenario
-async def test_a_connection_that_breaks_costs_no_byte(breaking: Proxy) -> None:
-    client = AsyncClient(breaking.address)
-    async with await AsyncSandbox.create(client=client) as sandbox:
-        session = await sandbox.session("/bin/bash")
-        command = await session.start("seq 1 3000000", max_log_bytes=64 << 20)
-        came = [piece.data async for piece in command]
-        assert b"".join(came) == b"".join(b"%d\n" % n for n in range(1, 3_000_001))
-        assert breaking.cuts >= 3 and command.result is not None and command.result.exit_code == 0
-        # Each of them once.
-        for number in range(5):
-            breaking.after, breaking.left = 0, 1
-            assert (await session.exec(f"echo {number} >>/tmp/log")).exit_code == 0
-        assert (await session.exec("cat /tmp/log")).stdout == "0\n1\n2\n3\n4\n"
-        breaking.left = 0
-    await client.close()
-
-
-@scenario
-async def test_a_server_that_is_killed_is_waited_for(own_server: Server) -> None:
-    client = AsyncClient(own_server.address)
-    async with await AsyncSandbox.create(client=client) as sandbox:
-        session = await sandbox.session("/bin/bash")
-        command = await session.start("echo up; until [ -e /tmp/go ]; do sleep 0.1; done; echo over")
-        assert await command.read_until("up\n", 30) == "up\n"
-        own_server.kill()
-        again = threading.Timer(0.5, own_server.start)
-        again.start()
-        assert (await sandbox.run("touch /tmp/go")).exit_code == 0
-        result = await command.wait(60)
-        assert (result.stdout, result.exit_code) == ("over\n", 0)
-        again.join()
-        assert (await session.exec("echo still")).stdout == "still\n"
-    await client.close()
-
-
-@scenario
-async def test_patience_begins_when_the_server_is_away(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    # A way to the server goes and comes back at once, where a server would take long on a busy machine.
-    way = Proxy(server, after=0, times=0)
-    client = AsyncClient(way.address)
-    async with await AsyncSandbox.create(client=client) as sandbox:
-        session = await sandbox.session("/bin/bash")
-        shell = (await session.exec("echo $$")).stdout
-        # The call is longer than the patience.
-        monkeypatch.setattr(f"{type(client).__module__}.PATIENCE", 5.0)
-        monkeypatch.setattr(f"{type(client).__module__}.UNDER_WAY", 0.5)
-        steps = [threading.Timer(6, way.go), threading.Timer(6.2, way.come_back)]
-        for step in steps:
-            step.start()
-        assert (await session.exec("sleep 7; echo $$")).stdout == shell
-        for step in steps:
-            step.join()
-    await client.close()
-    way.go()
 
 
 @scenario

@@ -14,19 +14,23 @@ from ..v1 import session_pb2 as pb
 from ..v1.session_pb2_grpc import SessionServiceStub
 from . import _io
 from .client import PATIENCE, AsyncClient, Deadline, Pause, is_passing
+from .sending import AsyncSending, input_lost
 
 _STREAMS = {1: "stdout", 2: "stderr", 3: "terminal"}
 
-# Messages that wait here for who reads, and pieces of input that wait for the server.
+# Messages that wait here for who reads.
 _WAITING = 64
 _PIECE = 256 << 10
+
+# A start that was sent before cannot be sent again: its sandbox is of an earlier version, or has forgotten it.
+_CANNOT_GO_ON = ("SANDBOX_TOO_OLD", "COMMAND_NOT_FOUND")
 
 
 class AsyncCommand:
     """A command that runs, with its output as it comes and a way to its input.
 
-    Iterate it for pieces of output. A connection that breaks, and a server that is started again, are survived: each byte comes
-    once. Input ends with the connection that it was sent on. `close()` ends the watching, not the command.
+    Iterate it for pieces of output. A connection that breaks, and a server that is started again, are survived: each byte of
+    output comes once, and the command gets each byte of input once. `close()` ends the watching, not the command.
     """
 
     def __init__(self, client: AsyncClient, start: Any) -> None:
@@ -35,11 +39,12 @@ class AsyncCommand:
         self.command_id = ""
         self.result: Result | None = None
         self._inbox: Any = _io.Queue(_WAITING)
-        self._outgoing: Any = None
+        self._sending = AsyncSending()
+        self._attaches = start is None
         self._stream: Any = None
         self._is_closed = False
+        self._is_over = False
         self._failure: Exception | None = None
-        self._has_input = True
         self._offsets = {"stdout": 0, "stderr": 0, "terminal": 0}
         self._cut: set[str] = set()
         self._unread = _Collected()
@@ -84,31 +89,25 @@ class AsyncCommand:
 
     # --- the way of the output ---
 
-    async def _requests(self, outgoing: Any) -> Any:
-        yield pb.ExecRequest(start=self._start)
-        while True:
-            request = await outgoing.get()
-            if request is None:
-                return
-            yield request
-
     async def _messages(self) -> Any:
-        if not self.command_id:
-            self._outgoing, self._has_input = _io.Queue(_WAITING), True
-            return await self._client._open(SessionServiceStub, "Exec", self._requests(self._outgoing))
-        request = pb.AttachRequest(
-            command_id=self.command_id,
-            stdout_offset=self._offsets["stdout"],
-            stderr_offset=self._offsets["stderr"],
-            terminal_offset=self._offsets["terminal"],
-        )
-        return await self._client._open(SessionServiceStub, "Attach", request)
+        offsets: dict[str, Any] = {f"{stream}_offset": offset for stream, offset in self._offsets.items()}
+        if self._attaches:
+            request = pb.AttachRequest(command_id=self.command_id, **offsets)
+            return await self._client._open(SessionServiceStub, "Attach", request)
+        start, again = self._start, bool(self.command_id)
+        if again:
+            start = pb.ExecStart()
+            start.CopyFrom(self._start)
+            start.resume_from.CopyFrom(pb.OutputOffsets(**offsets))
+        return await self._client._open(SessionServiceStub, "Exec", self._sending.connect(start, again=again))
 
     async def _pump(self) -> None:
         try:
             await self._follow()
         except Exception as error:
             await self._give("failed", error)
+        finally:
+            self._is_over = True
 
     async def _follow(self) -> None:
         patience, pause = Deadline(PATIENCE), Pause()
@@ -123,9 +122,15 @@ class AsyncCommand:
             except grpc.RpcError as error:
                 failure = from_rpc(error)
             finally:
-                self._end_input()
+                self._sending.disconnect()
             if self._is_closed:
                 return
+            if self.command_id and not self._attaches and failure.reason in _CANNOT_GO_ON:
+                if not self._sending.nothing_was_given():
+                    raise input_lost(str(failure))
+                # Its output is there all the same.
+                self._attaches = True
+                continue
             if not is_passing(failure) or patience.is_over():
                 raise failure
             await _io.sleep(pause.next(failure.retry_after, patience))
@@ -136,6 +141,8 @@ class AsyncCommand:
             if not self.command_id:
                 self.command_id = message.started.command_id
                 await self._give("started", None)
+            else:
+                self._sending.goes_on(message.started.stdin_offset)
         elif which == "output":
             stream = _STREAMS.get(message.output.stream, "stdout")
             self._offsets[stream] = message.output.offset + len(message.output.data)
@@ -151,14 +158,6 @@ class AsyncCommand:
 
     async def _give(self, kind: str, value: Any) -> None:
         await _io.put(self._inbox, (kind, value), lambda: not self._is_closed)
-
-    def _end_input(self) -> None:
-        self._has_input = False
-        if self._outgoing is not None:
-            try:
-                self._outgoing.put_nowait(None)
-            except Exception:  # It is full, and whoever reads it has gone with its connection.
-                pass
 
     # --- for who reads ---
 
@@ -250,16 +249,16 @@ class AsyncCommand:
     # --- for who writes ---
 
     async def _say(self, request: Any) -> None:
-        if not self._has_input or self._outgoing is None:
-            raise SandshellError("the connection that its input goes by was lost; start it again", reason="INPUT_LOST")
-        if not await _io.put(self._outgoing, request, lambda: self._has_input and self.result is None and not self._is_closed):
+        if self._attaches:
+            raise input_lost("this sandbox cannot take it up again")
+        if not await self._sending.give(request, lambda: not (self._is_over or self._is_closed)):
             raise SandshellError("the command takes no input any more", reason="INPUT_LOST")
 
     async def send(self, data: str | bytes) -> None:
         """Sends input."""
         data = data.encode() if isinstance(data, str) else data
         for start in range(0, len(data), _PIECE):
-            await self._say(pb.ExecRequest(stdin=data[start : start + _PIECE]))
+            await self._say(pb.ExecRequest(input_at=pb.InputAt(data=data[start : start + _PIECE])))
 
     async def send_line(self, line: str = "") -> None:
         """Sends a line of input."""
@@ -267,7 +266,7 @@ class AsyncCommand:
 
     async def close_stdin(self) -> None:
         """Ends the input."""
-        await self._say(pb.ExecRequest(close_stdin=pb.CloseStdin()))
+        await self._say(pb.ExecRequest(input_at=pb.InputAt(end=True)))
 
     async def resize(self, rows: int, columns: int) -> None:
         """Gives its terminal another size."""
