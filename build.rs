@@ -11,6 +11,7 @@ const PROTOS: &[&str] = &[
     "sandshell/v1/code.proto",
     "sandshell/v1/sample.proto",
     "sandshell/v1/verification.proto",
+    "sandshell/v1/volume.proto",
     "sandshell/agent/v1/agent.proto",
 ];
 

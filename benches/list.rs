@@ -36,7 +36,7 @@ pub(crate) async fn measure(server: &Server, options: &Options, table: &mut Tabl
             details: DETAILS.to_owned(),
             end_time: None,
         };
-        store.insert_sandbox(&row, Quota::default(), None).await.unwrap();
+        store.insert_sandbox(&row, Quota::default(), None, &[]).await.unwrap();
     }
     eprintln!("{ROWS} rows in {:.1} s", start.elapsed().as_secs_f64());
     let mut client = server.client.clone();

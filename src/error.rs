@@ -1,6 +1,11 @@
 //! What can go wrong, as the domain and the agent see it. `rpc::status` turns it into what a client reads.
 
-use std::{fmt, time::Duration};
+mod kind;
+
+pub use kind::Kind;
+
+use kind::mistaken;
+use std::time::Duration;
 
 /// The result of everything that can fail towards a client.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -60,6 +65,12 @@ pub enum Error {
         /// Why, and what to do.
         message: String,
     },
+    /// There is something of this name already.
+    #[error("{message}")]
+    Exists {
+        /// What, and what to do.
+        message: String,
+    },
     /// A file cannot be read or changed as asked.
     #[error("{message}")]
     File {
@@ -106,33 +117,6 @@ pub struct Violation {
     pub field: String,
     /// What is wrong and what would be right.
     pub description: String,
-}
-
-/// Kinds of things with ids.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// A sandbox.
-    Sandbox,
-    /// A session.
-    Session,
-    /// A command.
-    Command,
-    /// A context of code.
-    Context,
-    /// A process of a session.
-    Process,
-    /// An image.
-    Image,
-    /// A verification.
-    Verification,
-    /// A tenant.
-    Tenant,
-    /// An API key.
-    Key,
-    /// A set of samples.
-    Dataset,
-    /// A sample.
-    Sample,
 }
 
 /// Stable causes that a client can act on: `ErrorInfo.reason`.
@@ -202,6 +186,12 @@ pub enum Reason {
     SampleChanged,
     /// Too many verifications wait.
     TooManyVerifications,
+    /// The tenant has as many volumes as it may.
+    TooManyVolumes,
+    /// Sandboxes have the volume.
+    VolumeInUse,
+    /// The volume's files are not there, or cannot be mounted where they should be.
+    VolumeUnusable,
     /// There is no such file.
     FileNotFound,
     /// There is something of that name.
@@ -312,50 +302,6 @@ impl Violation {
     }
 }
 
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Sandbox => "sandbox",
-            Self::Session => "session",
-            Self::Command => "command",
-            Self::Context => "context",
-            Self::Image => "image",
-            Self::Verification => "verification",
-            Self::Tenant => "tenant",
-            Self::Process => "process",
-            Self::Key => "key",
-            Self::Dataset => "dataset",
-            Self::Sample => "sample",
-        })
-    }
-}
-
-/// What is said of an id of one kind that was given for another. Only the form is looked at, so nothing is told of what there is.
-fn mistaken(kind: Kind, id: &str) -> Option<String> {
-    if !id.starts_with("sbx-") {
-        return None;
-    }
-    let given = match id.matches('/').count() {
-        0 => Kind::Sandbox,
-        1 => Kind::Session,
-        _ => Kind::Command,
-    };
-    let wanted = match kind {
-        Kind::Sandbox => "that of a sandbox is all before the first \"/\"",
-        Kind::Session => "that of a session is SANDBOX/NAME, as CreateSession and ListSessions give it",
-        Kind::Command => "that of a command is SANDBOX/NAME/NUMBER, as Run, Exec and ListCommands give it",
-        Kind::Process
-        | Kind::Image
-        | Kind::Tenant
-        | Kind::Key
-        | Kind::Context
-        | Kind::Dataset
-        | Kind::Sample
-        | Kind::Verification => return None,
-    };
-    (given != kind).then(|| format!("; this is the id of a {given}, and {wanted}"))
-}
-
 fn because(cause: Option<&str>) -> String {
     cause.map_or_else(String::new, |cause| format!(": {cause}"))
 }
@@ -363,31 +309,4 @@ fn because(cause: Option<&str>) -> String {
 fn join(violations: &[Violation]) -> String {
     let rows: Vec<_> = violations.iter().map(|v| format!("{}: {}", v.field, v.description)).collect();
     rows.join("; ")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_id_of_another_kind_is_explained() {
-        for (kind, id, said) in [
-            (
-                Kind::Session,
-                "sbx-1",
-                "session \"sbx-1\" was not found; this is the id of a sandbox, and that of a session is SANDBOX/NAME",
-            ),
-            (Kind::Sandbox, "sbx-1/2", "this is the id of a session, and that of a sandbox is all before the first"),
-            (Kind::Command, "sbx-1/2", "this is the id of a session, and that of a command is SANDBOX/NAME/NUMBER"),
-            (Kind::Session, "sbx-1/2/3", "this is the id of a command, and that of a session is SANDBOX/NAME"),
-        ] {
-            let told = Error::not_found(kind, id).to_string();
-            assert!(told.contains(said), "{told}");
-        }
-        for (kind, id) in
-            [(Kind::Session, "sbx-1/2"), (Kind::Sandbox, "sbx-1"), (Kind::Session, "x"), (Kind::Key, "sbx-1")]
-        {
-            assert!(Error::not_found(kind, id).to_string().ends_with("was not found"), "{kind} {id}");
-        }
-    }
 }

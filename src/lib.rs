@@ -21,3 +21,4 @@ pub mod store;
 mod sync;
 pub mod tenant;
 pub mod verification;
+pub mod volume;

@@ -19,11 +19,20 @@ fn each_is_set_and_taken_away_by_itself() {
     make_key(dir.path(), "blue");
     let data = dir.path().to_str().unwrap();
     let limit = |options: &[&str]| prints(&[&["tenant", "limit", "blue", "--data-dir", data], options].concat());
-    assert_eq!(listed(data, "blue"), ["-", "-", "-", "-"]);
+    assert_eq!(listed(data, "blue"), ["-", "-", "-", "-", "-"]);
     limit(&["--max-sandboxes", "3", "--max-memory-bytes", "8589934592"]);
-    assert_eq!(listed(data, "blue"), ["3", "-", "8589934592", "-"]);
-    limit(&["--max-sessions", "20", "--max-requests-per-second", "100", "--max-sandboxes", "none"]);
-    assert_eq!(listed(data, "blue"), ["-", "20", "8589934592", "100"]);
+    assert_eq!(listed(data, "blue"), ["3", "-", "8589934592", "-", "-"]);
+    limit(&[
+        "--max-sessions",
+        "20",
+        "--max-requests-per-second",
+        "100",
+        "--max-sandboxes",
+        "none",
+        "--max-volumes",
+        "9",
+    ]);
+    assert_eq!(listed(data, "blue"), ["-", "20", "8589934592", "100", "9"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]

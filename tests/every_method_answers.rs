@@ -74,6 +74,7 @@ async fn each_does_what_it_is_for(on: Runtime) {
     let server = Server::start(options);
     let Clients { sandboxes: mut boxes, mut sessions, mut files, channel } = server.connect().await;
     let mut code = v1::code_service_client::CodeServiceClient::new(channel.clone());
+    let mut volumes = v1::volume_service_client::VolumeServiceClient::new(channel.clone());
     let mut samples = v1::sample_service_client::SampleServiceClient::new(channel);
     let mut done = Vec::new();
     macro_rules! call {
@@ -92,6 +93,17 @@ async fn each_does_what_it_is_for(on: Runtime) {
     assert_eq!((listed.samples[0].sample_id.as_str(), listed.total_size), ("halves", 1));
     let request = v1::GetSampleRequest { dataset: "set".into(), sample_id: "halves".into() };
     assert!(call!(samples.get_sample, "SampleService/GetSample", request).description.contains("one and a half"));
+
+    let request = v1::CreateVolumeRequest { name: "data".into(), ..Default::default() };
+    let volume = call!(volumes.create_volume, "VolumeService/CreateVolume", request);
+    let request = v1::GetVolumeRequest { volume: volume.volume_id.clone() };
+    assert_eq!(call!(volumes.get_volume, "VolumeService/GetVolume", request).name, "data");
+    let listed = call!(volumes.list_volumes, "VolumeService/ListVolumes", v1::ListVolumesRequest::default());
+    assert_eq!((listed.volumes[0].volume_id.as_str(), listed.total_size), (volume.volume_id.as_str(), 1));
+    let request = v1::DeleteVolumeRequest { volume: "data".into() };
+    call!(volumes.delete_volume, "VolumeService/DeleteVolume", request.clone());
+    let gone = volumes.delete_volume(request).await.expect_err("it is deleted");
+    assert_eq!(gone.code(), Code::NotFound);
 
     let made = call!(boxes.create_sandbox, "SandboxService/CreateSandbox", on.request());
     let sandbox_id = made.sandbox_id.clone();

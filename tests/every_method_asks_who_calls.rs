@@ -6,7 +6,7 @@ use crate::kit::{
     cli::{make_key, prints},
     errors::{expect_error, request_id},
     raw::{call, keyed, methods},
-    v1,
+    token, v1,
 };
 use bytes::Bytes;
 use prost::Message;
@@ -67,6 +67,10 @@ fn table(ids: &Ids) -> Vec<(&'static str, Vec<u8>, Asked)> {
     let get_verification = v1::GetVerificationRequest { verification_id: verification_id() };
     let cancel_verification = v1::CancelVerificationRequest { verification_id: verification_id() };
     let watch_verification = v1::WatchVerificationRequest { verification_id: verification_id(), ..Default::default() };
+    // And that of a volume where there are volumes.
+    let create_volume = v1::CreateVolumeRequest { name: token(), ..Default::default() };
+    let get_volume = v1::GetVolumeRequest { volume: "none".into() };
+    let delete_volume = v1::DeleteVolumeRequest { volume: "none".into() };
     let delete_context = v1::DeleteContextRequest { sandbox_id: sandbox_id(), context_id: "c".into() };
     // The same bytes in both versions.
     let services = ServerReflectionRequest {
@@ -199,6 +203,10 @@ fn table(ids: &Ids) -> Vec<(&'static str, Vec<u8>, Asked)> {
             watch_verification.encode_to_vec(),
             NotFound(verification),
         ),
+        ("/sandshell.v1.VolumeService/CreateVolume", create_volume.encode_to_vec(), NoId),
+        ("/sandshell.v1.VolumeService/ListVolumes", vec![], NoId),
+        ("/sandshell.v1.VolumeService/GetVolume", get_volume.encode_to_vec(), NotFound("VOLUME_NOT_FOUND")),
+        ("/sandshell.v1.VolumeService/DeleteVolume", delete_volume.encode_to_vec(), NotFound("VOLUME_NOT_FOUND")),
         ("/sandshell.v1.FileService/Changes", changes.encode_to_vec(), NotFound(sandbox)),
         ("/sandshell.v1.FileService/Watch", watch.encode_to_vec(), NotFound(sandbox)),
         (
@@ -247,6 +255,7 @@ fn expect_known(path: &str, answer: Result<Bytes, Status>) {
         Some("GetVerification" | "CancelVerification" | "WatchVerification") => {
             (Code::NotFound, "VERIFICATION_NOT_FOUND")
         }
+        Some("GetVolume" | "DeleteVolume") => (Code::NotFound, "VOLUME_NOT_FOUND"),
         Some("GetSample") => (Code::NotFound, "SAMPLE_NOT_FOUND"),
         Some("Replace") => (Code::FailedPrecondition, "TEXT_NOT_FOUND"),
         _ => panic!("{path}: {status:?}"),

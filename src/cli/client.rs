@@ -12,6 +12,7 @@ use crate::{
         file_service_client::FileServiceClient, image_service_client::ImageServiceClient,
         sample_service_client::SampleServiceClient, sandbox_service_client::SandboxServiceClient,
         session_service_client::SessionServiceClient, verification_service_client::VerificationServiceClient,
+        volume_service_client::VolumeServiceClient,
     },
     rpc::transport::{CONNECTION_WINDOW, MAX_FRAME_BYTES, MAX_MESSAGE_BYTES, STREAM_WINDOW},
     runtime::{ImageNames, Runtime},
@@ -122,6 +123,8 @@ pub(super) struct Client {
     pub(super) samples: SampleServiceClient<Channel>,
     /// Verifications.
     pub(super) verifications: VerificationServiceClient<Channel>,
+    /// Volumes.
+    pub(super) volumes: VolumeServiceClient<Channel>,
     private: Option<PrivateServer>,
 }
 
@@ -203,6 +206,7 @@ impl Client {
                 .max_decoding_message_size(MAX_MESSAGE_BYTES),
             images: ImageServiceClient::with_interceptor(channel.clone(), bearer.clone()),
             samples: SampleServiceClient::with_interceptor(channel.clone(), bearer.clone()),
+            volumes: VolumeServiceClient::with_interceptor(channel.clone(), bearer.clone()),
             verifications: VerificationServiceClient::with_interceptor(channel, bearer)
                 .max_decoding_message_size(MAX_MESSAGE_BYTES),
             private: None,

@@ -13,6 +13,7 @@ use crate::{
     sandbox::{Lifetimes, Policy},
     server::{AtStop, Most, Tls},
     verification::AtOnce,
+    volume::Binds,
 };
 use serde::de::DeserializeOwned;
 use std::{
@@ -66,6 +67,7 @@ struct File {
     runtime: Option<RuntimeKind>,
     runtime_option: Option<BTreeMap<String, String>>,
     allow_image: Option<Vec<String>>,
+    allow_bind: Option<Vec<PathBuf>>,
     image_root: Option<Vec<PathBuf>>,
     image: Option<BTreeMap<String, named_image::Source>>,
     catalog: Option<Vec<PathBuf>>,
@@ -107,7 +109,9 @@ impl Config {
             &mut mistakes,
         );
         let roots = if args.image_root.is_empty() { file.image_root.unwrap_or_default() } else { args.image_root };
-        let image_roots = roots.iter().filter_map(|root| image_root(root, &mut mistakes)).collect();
+        let image_roots = roots.iter().filter_map(|root| root_of("--image-root", root, &mut mistakes)).collect();
+        let binds = if args.allow_bind.is_empty() { file.allow_bind.unwrap_or_default() } else { args.allow_bind };
+        let binds = binds.iter().filter_map(|root| root_of("--allow-bind", root, &mut mistakes)).collect();
         let runtime = args.runtime.or(file.runtime).unwrap_or_default();
         let named_images = named_image::all(file.image, args.image, runtime, &mut mistakes);
         let catalog = if args.catalog.is_empty() { file.catalog.unwrap_or_default() } else { args.catalog };
@@ -195,6 +199,7 @@ impl Config {
                     args.allow_image
                 },
                 named_images,
+                binds: Binds(binds),
                 allow_host_network: args.allow_host_network || file.allow_host_network.unwrap_or(false),
             },
             catalog,
@@ -231,6 +236,7 @@ impl File {
             runtime: take(&mut table, "runtime", path, mistakes),
             runtime_option: take(&mut table, "runtime_option", path, mistakes),
             allow_image: take(&mut table, "allow_image", path, mistakes),
+            allow_bind: take(&mut table, "allow_bind", path, mistakes),
             image_root: take(&mut table, "image_root", path, mistakes),
             image: take(&mut table, "image", path, mistakes),
             catalog: take(&mut table, "catalog", path, mistakes),
@@ -299,10 +305,10 @@ fn tls(
     None
 }
 
-/// A directory of images, canonical: what a client names is compared with it after all links were followed.
-fn image_root(root: &Path, mistakes: &mut Vec<String>) -> Option<PathBuf> {
+/// A directory that clients may name what is below of, canonical: what they name is compared with it after all links were followed.
+fn root_of(option: &str, root: &Path, mistakes: &mut Vec<String>) -> Option<PathBuf> {
     let found = root.canonicalize().and_then(|root| root.read_dir().map(|_| root));
-    found.map_err(|error| mistakes.push(format!("--image-root {}: {error}", root.display()))).ok()
+    found.map_err(|error| mistakes.push(format!("{option} {}: {error}", root.display()))).ok()
 }
 
 /// Where a server keeps its data unless told otherwise.

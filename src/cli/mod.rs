@@ -46,6 +46,7 @@ mod tenant;
 mod terminal;
 mod trees;
 mod verify;
+mod volume;
 mod watch;
 
 use clap::{Parser, Subcommand};
@@ -113,6 +114,8 @@ enum Public {
     Changes(changes::Args),
     /// List the images that sandboxes can be made from.
     Image(image::Args),
+    /// Make, list, show and delete volumes: named data that outlives sandboxes.
+    Volume(volume::Args),
     /// List, show, check and import samples: code bases with a task and its verification.
     Sample(sample::Args),
     /// Verify what was done in a sandbox that was made from a sample, or a patch for a sample, test by test.
@@ -197,6 +200,7 @@ impl Public {
             Self::Watch(args) => watch::main(&args).map(|()| ExitCode::SUCCESS),
             Self::Changes(args) => changes::main(&args).map(|()| ExitCode::SUCCESS),
             Self::Image(args) => image::main(&args).map(|()| ExitCode::SUCCESS),
+            Self::Volume(args) => volume::main(args),
             Self::Sample(args) => sample::main(&args),
             Self::Verify(args) => verify::main(args),
             Self::Eval(args) => eval::main(&args),

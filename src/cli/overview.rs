@@ -6,6 +6,7 @@ use super::{
     error::CliError,
     listing,
     table::{self, Table},
+    volume,
 };
 use crate::api::v1::{
     self, Command, GetCommandRequest, GetSandboxRequest, Sandbox, Session, sandbox,
@@ -126,6 +127,7 @@ fn as_json(Branch { sandbox, sessions }: Branch) -> Value {
         "expire_time": sandbox.expire_time.map(|time| time.to_string()),
         "end_message": sandbox.end_message,
         "warnings": sandbox.warnings,
+        "volumes": sandbox.volumes.iter().map(volume::mount_as_json).collect::<Value>(),
         "sessions": sessions,
         "problem": problem,
     })

@@ -6,9 +6,11 @@ use super::{
     error::CliError,
     follow::Signals,
     log::{self, LogFormat},
-    size, span,
+    size, span, volume,
 };
-use crate::api::v1::{self, CreateSandboxRequest, Lifetime, Network, Resources, SampleSource, sample_source::History};
+use crate::api::v1::{
+    self, CreateSandboxRequest, Lifetime, Network, Resources, SampleSource, VolumeMount, sample_source::History,
+};
 use clap::ValueEnum;
 use std::{collections::HashMap, process::ExitCode, time::Duration};
 
@@ -19,7 +21,7 @@ pub(super) struct Options {
     place: Place,
     /// Existing sandbox to work in; it is not deleted afterwards
     #[arg(long, value_name = "ID", requires = "server")]
-    #[arg(conflicts_with_all = ["image", "memory", "cpus", "processes", "disk", "label", "ttl", "network", "sample", "sandbox_cwd"])]
+    #[arg(conflicts_with_all = ["image", "memory", "cpus", "processes", "disk", "label", "ttl", "network", "sample", "sandbox_cwd", "volume"])]
     sandbox: Option<String>,
     /// Memory of all processes together: bytes, or a number with K, M, G or T, such as 512M [default: 2G]
     #[arg(long, value_name = "SIZE", value_parser = size::bytes)]
@@ -45,6 +47,9 @@ pub(super) struct Options {
     /// The sandbox's working directory, where all begins in it that says nothing else; it is made if it is not there [default: the image's]
     #[arg(long, value_name = "DIR")]
     sandbox_cwd: Option<String>,
+    /// Volume of the server's, and where it is to be; with :ro behind it the sandbox can only read it; may be repeated
+    #[arg(long, value_name = "NAME:PATH[:ro]", value_parser = volume::mount, requires = "server")]
+    volume: Vec<VolumeMount>,
     /// Make the sandbox from a sample of the server's, as DATASET/ID: with its image, its code base in /workspace, and its setup done
     #[arg(long, value_name = "DATASET/ID", requires = "server")]
     sample: Option<String>,
@@ -191,6 +196,7 @@ impl Options {
             network: mode.map(|mode| Network { mode: mode.into() }),
             sample,
             working_directory: self.sandbox_cwd.unwrap_or_default(),
+            volumes: self.volume,
             // Whose files there are is theirs too.
             user,
             ..CreateSandboxRequest::default()

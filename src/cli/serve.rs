@@ -52,6 +52,9 @@ pub(super) struct Args {
     /// Directory of samples: a dataset, or a directory of datasets; may be repeated
     #[arg(long, value_name = "DIR")]
     pub(super) catalog: Vec<PathBuf>,
+    /// Directory of the host that clients may make volumes of, or of what is below it; may be repeated
+    #[arg(long, value_name = "DIR")]
+    pub(super) allow_bind: Vec<PathBuf>,
     /// Let clients give sandboxes the host's network
     #[arg(long)]
     pub(super) allow_host_network: bool,

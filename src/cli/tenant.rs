@@ -55,6 +55,9 @@ struct Change {
     /// Calls in a second; as many may come at once
     #[arg(long, value_name = "N|none", value_parser = rate)]
     max_requests_per_second: Option<Bound>,
+    /// Volumes
+    #[arg(long, value_name = "N|none", value_parser = bound)]
+    max_volumes: Option<Bound>,
 }
 
 /// What one limit is to be.
@@ -74,12 +77,13 @@ async fn run(command: Command) -> Result<(), CliError> {
             if json {
                 return table::print(&format!("{}\n", tenants.iter().map(as_json).collect::<Value>()));
             }
-            let mut table = Table::new(["TENANT", "CREATED", "SANDBOXES", "SESSIONS", "MEMORY_BYTES", "REQUESTS/S"]);
+            let mut table =
+                Table::new(["TENANT", "CREATED", "SANDBOXES", "SESSIONS", "MEMORY_BYTES", "REQUESTS/S", "VOLUMES"]);
             for tenant in tenants {
                 let limit = |limit: Option<u64>| limit.map_or_else(|| "-".to_owned(), |limit| limit.to_string());
-                let Limits { sandboxes, sessions, memory_bytes, requests_per_second } = tenant.limits;
-                let [a, b, c, d] = [sandboxes, sessions, memory_bytes, requests_per_second].map(limit);
-                table.add([tenant.id, table::time(tenant.create_time), a, b, c, d]);
+                let Limits { sandboxes, sessions, memory_bytes, requests_per_second, volumes } = tenant.limits;
+                let [a, b, c, d, e] = [sandboxes, sessions, memory_bytes, requests_per_second, volumes].map(limit);
+                table.add([tenant.id, table::time(tenant.create_time), a, b, c, d, e]);
             }
             table::print(&table.to_string())
         }
@@ -98,6 +102,7 @@ fn as_json(tenant: &TenantRow) -> Value {
         "max_sessions": tenant.limits.sessions,
         "max_memory_bytes": tenant.limits.memory_bytes,
         "max_requests_per_second": tenant.limits.requests_per_second,
+        "max_volumes": tenant.limits.volumes,
     })
 }
 
@@ -112,6 +117,7 @@ impl Change {
         set(&mut limits.sessions, self.max_sessions);
         set(&mut limits.memory_bytes, self.max_memory_bytes);
         set(&mut limits.requests_per_second, self.max_requests_per_second);
+        set(&mut limits.volumes, self.max_volumes);
     }
 }
 

@@ -102,6 +102,7 @@ fn describe(error: Error, details: &mut ErrorDetails) -> (Code, &'static str, St
             }
             (Code::ResourceExhausted, reason_name(reason), message)
         }
+        Error::Exists { .. } => (Code::AlreadyExists, reason_name(Reason::AlreadyExists), message),
         Error::File { reason, .. } => (file_code(reason), reason_name(reason), message),
         Error::Unauthenticated { .. } => (Code::Unauthenticated, "UNAUTHENTICATED", message),
         Error::Unavailable { reason, .. } => {
@@ -225,6 +226,7 @@ fn not_found_reason(kind: Kind) -> &'static str {
         Kind::Process => "PROCESS_NOT_FOUND",
         Kind::Image => "IMAGE_NOT_FOUND",
         Kind::Verification => "VERIFICATION_NOT_FOUND",
+        Kind::Volume => "VOLUME_NOT_FOUND",
         Kind::Tenant => "TENANT_NOT_FOUND",
         Kind::Key => "KEY_NOT_FOUND",
         Kind::Dataset => "DATASET_NOT_FOUND",
@@ -266,6 +268,9 @@ fn reason_name(reason: Reason) -> &'static str {
         Reason::NoSample => "NO_SAMPLE",
         Reason::SampleChanged => "SAMPLE_CHANGED",
         Reason::TooManyVerifications => "TOO_MANY_VERIFICATIONS",
+        Reason::TooManyVolumes => "TOO_MANY_VOLUMES",
+        Reason::VolumeInUse => "VOLUME_IN_USE",
+        Reason::VolumeUnusable => "VOLUME_UNUSABLE",
         Reason::FileNotFound => "FILE_NOT_FOUND",
         Reason::AlreadyExists => "ALREADY_EXISTS",
         Reason::PermissionDenied => "PERMISSION_DENIED",

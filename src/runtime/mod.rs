@@ -6,12 +6,15 @@ mod kill;
 mod layer;
 pub mod linux;
 mod sharing;
+mod volume;
 
 pub use changes::{ChangeKind, Changes, ChangesWanted, FileChange};
 pub use layer::Layer;
+pub use volume::{VolumeMount, VolumeSource};
 
 use serde::{Deserialize, Serialize};
 use std::{
+    collections::HashMap,
     io,
     path::PathBuf,
     pin::Pin,
@@ -119,6 +122,42 @@ pub trait Runtime: Send + Sync + 'static {
         RuntimeError::NotSupported { field: "sample", message }
     }
 
+    /// Whether it keeps a volume's files from taking more than they may. Defaults must only be given then.
+    fn limits_volumes(&self) -> bool {
+        false
+    }
+
+    /// Fails with [`RuntimeError::NotSupported`] if a directory of the host cannot be mounted into a sandbox.
+    fn check_host_directories(&self) -> Result<(), RuntimeError> {
+        Err(self.has_no_volumes("host_directory"))
+    }
+
+    /// Makes an empty volume of this id, whose files may take so many bytes. When it returns, the volume survives a power cut. After an
+    /// error something of it may be left, which [`Runtime::remove_volume`] removes. Goes on without the caller.
+    async fn create_volume(&self, _volume_id: &str, _size_bytes: Option<u64>) -> Result<(), RuntimeError> {
+        Err(self.has_no_volumes("name"))
+    }
+
+    /// Removes a volume that no sandbox has. Removing what is not there is no error; an error is that it could not be looked at.
+    async fn remove_volume(&self, _volume_id: &str) -> Result<(), RuntimeError> {
+        Ok(())
+    }
+
+    /// Ids of all volumes of this runtime's data directory.
+    async fn volumes(&self) -> Result<Vec<String>, RuntimeError> {
+        Ok(Vec::new())
+    }
+
+    /// Bytes that the files of volumes take, of those for which that is known without looking at each file.
+    async fn volume_bytes(&self, _volume_ids: Vec<String>) -> Result<HashMap<String, u64>, RuntimeError> {
+        Ok(HashMap::new())
+    }
+
+    /// The error of a runtime that has no volumes.
+    fn has_no_volumes(&self, field: &'static str) -> RuntimeError {
+        RuntimeError::NotSupported { field, message: format!("the {} runtime has no volumes", self.name()) }
+    }
+
     /// Ids of all sandboxes of this runtime's data directory, dead ones included.
     async fn list(&self) -> Result<Vec<String>, RuntimeError>;
 
@@ -140,6 +179,8 @@ pub struct SandboxSpec {
     pub limits: Limits,
     /// What it can reach.
     pub network: Network,
+    /// Volumes that it is to have.
+    pub volumes: Vec<VolumeMount>,
     /// For the agent: passed on as it is.
     pub agent_config: Vec<u8>,
 }
@@ -296,6 +337,9 @@ pub enum RuntimeError {
     /// The image does not exist or cannot be used.
     #[error("{0}")]
     Image(String),
+    /// The files of a volume are not there, or cannot be mounted where they should be: which volume, and why.
+    #[error("{0}")]
+    Volume(String),
     /// An option of the operator's is wrong or unknown: which, and what there is.
     #[error("{0}")]
     Option(String),

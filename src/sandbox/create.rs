@@ -19,9 +19,10 @@ use super::{
 };
 use crate::{
     error::{Error, Kind, Reason, Result},
-    runtime::{Image, SandboxSpec},
+    runtime::{Image, SandboxSpec, VolumeMount},
     store::{Inserted, Quota, RequestKey, SandboxState, Settings},
     tenant::Caller,
+    volume::{self, Mounted},
 };
 use sha2::{Digest, Sha256};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -56,6 +57,7 @@ impl Sandboxes {
             _ => new.image.clone(),
         };
         let image = self.find_image(&name).await?;
+        let (volumes, mounts) = self.volumes().find_wanted(caller, &new.volumes).await?;
         let settings = Settings { labels: new.labels.clone(), expire_time, idle_timeout };
         let details = Details {
             image: if name.is_empty() { "host".to_owned() } else { name },
@@ -77,6 +79,7 @@ impl Sandboxes {
             user: new.user.clone(),
             sample: new.sample.as_ref().zip(sample.as_ref()).map(|(wanted, sample)| used(wanted, sample)),
             layer: None,
+            volumes,
             default_session_id: String::new(),
         };
         let request = self.request_key(&new)?;
@@ -93,7 +96,7 @@ impl Sandboxes {
                     let opens_session = new.sample.as_ref().is_some_and(|sample| sample.opens_session);
                     let sample =
                         new.sample.zip(sample).map(|(wanted, sample)| Prepared::new(&wanted, sample, &details));
-                    let plan = Plan { image, env: new.env, sample, opens_session };
+                    let plan = Plan { image, env: new.env, sample, volumes: mounts, opens_session };
                     return self.heard(&entry, self.make(caller, place, plan), listener).await;
                 }
                 Reserved::Repeated(sandbox_id) => {
@@ -143,6 +146,8 @@ impl Sandboxes {
         let id = about.id.clone();
         let status = Condition::new(State::Starting, settings);
         let row = row::new(&about, &status, self.server())?;
+        let mounted = about.details.volumes.clone();
+        let uses: Vec<_> = mounted.iter().map(|volume| row::volume_use(&about.id, volume)).collect();
         let entry = Arc::new(Entry::new(about, status, Link::new(self.runtime().clone(), &id)));
         // Here before the row: who repeats the request while the sandbox is being made finds it.
         self.registry().insert(id, entry.clone(), Entry::counts)?;
@@ -150,7 +155,7 @@ impl Sandboxes {
         let limits = caller.limits();
         let quota = Quota { sandboxes: limits.sandboxes, memory_bytes: limits.memory_bytes };
         // After an error nobody knows whether the row is there: the place, dropped, sees to it that it is not.
-        let inserted = self.store().insert_sandbox(&row, quota, request).await?;
+        let inserted = self.store().insert_sandbox(&row, quota, request, &uses).await?;
         if inserted == Inserted::New {
             return Ok(Reserved::Place(place));
         }
@@ -174,6 +179,11 @@ impl Sandboxes {
             Inserted::TooManySandboxes => too_much(Reason::TooManySandboxes, "sandboxes", limits.sandboxes),
             Inserted::TooMuchMemory => {
                 too_much(Reason::TooMuchMemory, "bytes of memory in all sandboxes", limits.memory_bytes)
+            }
+            Inserted::VolumeGone(id) => Err(Error::not_found(Kind::Volume, name_of(&mounted, &id))),
+            Inserted::VolumeInUse { volume_id, users } => {
+                let what_to_do = "delete it first, or ask for read_only if nobody writes";
+                Err(volume::in_use(name_of(&mounted, &volume_id), &users, what_to_do))
             }
         }
     }
@@ -258,7 +268,8 @@ impl Sandboxes {
             Some(sample) => Some(self.layer_of(entry, sample, &plan.image).await?),
             None => None,
         };
-        let spec = spec(entry, plan.image.clone(), layer, plan.env.clone())?;
+        let mut spec = spec(entry, plan.image.clone(), layer, plan.env.clone())?;
+        spec.volumes.clone_from(&plan.volumes);
         entry.progress(Progress::Waiting);
         Ok((spec, self.admission().enter()?.turn().await?))
     }
@@ -269,7 +280,13 @@ struct Plan {
     image: Image,
     env: BTreeMap<String, String>,
     sample: Option<Prepared>,
+    volumes: Vec<VolumeMount>,
     opens_session: bool,
+}
+
+/// What the tenant calls a volume.
+fn name_of<'a>(mounted: &'a [Mounted], volume_id: &'a str) -> &'a str {
+    mounted.iter().find(|volume| volume.volume_id == volume_id).map_or(volume_id, |volume| &volume.name)
 }
 
 fn not_settled(what: &str) -> Error {

@@ -6,6 +6,7 @@ use crate::{
     sample::History,
     store::Settings,
     sync::lock,
+    volume::{Mounted, VolumeWanted},
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -70,6 +71,9 @@ pub struct NewSandbox {
     /// The sample that it is to be made from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sample: Option<SampleWanted>,
+    /// The volumes that it is to have.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub volumes: Vec<VolumeWanted>,
     /// The caller's own id of this request; empty if it has none.
     #[serde(skip)]
     pub request_id: String,
@@ -155,6 +159,9 @@ pub struct Details {
     /// The layer over its image. Not known until it is being made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub layer: Option<String>,
+    /// The volumes that it has.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub volumes: Vec<Mounted>,
     /// The session that was opened when it was made. Empty: none was.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub default_session_id: String,

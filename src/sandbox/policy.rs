@@ -4,6 +4,7 @@ use super::{named_images::NamedImage, references};
 use crate::{
     error::{Error, Kind, Reason, Result},
     runtime::{Image, Limits, Network, SupportedLimits},
+    volume::Binds,
 };
 use std::{
     collections::BTreeMap,
@@ -29,6 +30,8 @@ pub struct Policy {
     pub allowed_images: Vec<String>,
     /// What the operator has given names, which clients use as image.
     pub named_images: BTreeMap<String, NamedImage>,
+    /// Directories of the host that clients may make volumes of.
+    pub binds: Binds,
     /// Whether a sandbox may use the host's network.
     pub allow_host_network: bool,
     /// Bytes in the files of a sandbox that does not ask for a limit, where the runtime can limit them. `None` is no limit.
@@ -77,6 +80,7 @@ impl Default for Policy {
             image_roots: Vec::new(),
             allowed_images: Vec::new(),
             named_images: BTreeMap::new(),
+            binds: Binds::default(),
             allow_host_network: false,
             default_disk_bytes: Some(DEFAULT_DISK_BYTES),
             lifetimes: Lifetimes::default(),

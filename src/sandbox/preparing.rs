@@ -201,6 +201,7 @@ impl Sandboxes {
             user: sample.user.clone(),
             sample: None,
             layer: None,
+            volumes: Vec::new(),
             default_session_id: String::new(),
         };
         let about =

@@ -64,6 +64,8 @@ impl Sandboxes {
         }
         let strays = self.remove_strays().await.map_err(|error| Error::internal("list sandboxes", error))?;
         recovered.removed += strays;
+        // After the sandboxes: those that have ended have given up their volumes.
+        self.volumes().recover().await?;
         self.clean_now_and_then();
         self.make_room();
         Ok(recovered)

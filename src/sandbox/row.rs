@@ -7,7 +7,8 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
-    store::{SandboxRow, SandboxState},
+    store::{SandboxRow, SandboxState, VolumeUse},
+    volume::Mounted,
 };
 
 /// The row of a sandbox that is about to be made.
@@ -23,6 +24,16 @@ pub(super) fn new(about: &About, status: &Condition, server: &str) -> Result<San
         details: details(about)?,
         end_time: None,
     })
+}
+
+/// A volume of a sandbox, as the store keeps it.
+pub(super) fn volume_use(sandbox_id: &str, volume: &Mounted) -> VolumeUse {
+    VolumeUse {
+        sandbox_id: sandbox_id.to_owned(),
+        volume_id: volume.volume_id.clone(),
+        path: volume.path.clone(),
+        read_only: volume.read_only,
+    }
 }
 
 /// What a row keeps of a sandbox's details.

@@ -10,6 +10,7 @@ use crate::{
     store::{SandboxState, Store},
     sync::lock,
     tenant::Caller,
+    volume::Volumes,
 };
 use futures_util::{StreamExt, stream, stream::BoxStream};
 use std::{
@@ -42,6 +43,7 @@ struct Shared {
     removals: Removals,
     looks: Looks,
     layers: Layers,
+    volumes: Volumes,
     /// Samples that sandboxes can be made from.
     catalog: OnceLock<Catalog>,
     /// Work that owns something and goes on when the call that began it is cancelled.
@@ -69,6 +71,8 @@ impl Sandboxes {
 
     /// The same with another clock.
     pub fn with_clock(runtime: Arc<dyn Runtime>, store: Store, server: &str, policy: Policy, clock: Clock) -> Self {
+        let (binds, default_bytes, work) = (policy.binds.clone(), policy.default_disk_bytes, TaskTracker::new());
+        let volumes = Volumes::new(runtime.clone(), store.clone(), server, binds, default_bytes, work.clone());
         Self(Arc::new(Shared {
             runtime,
             store,
@@ -82,8 +86,9 @@ impl Sandboxes {
             removals: Removals::default(),
             looks: Looks::default(),
             layers: Layers::default(),
+            volumes,
             catalog: OnceLock::new(),
-            work: TaskTracker::new(),
+            work,
         }))
     }
 
@@ -191,6 +196,11 @@ impl Sandboxes {
             tracing::warn!(sandbox = sandbox_id, cause = inspection.cause, "a sandbox could not be inspected");
         }
         inspection
+    }
+
+    /// The volumes that these sandboxes can have.
+    pub fn volumes(&self) -> &Volumes {
+        &self.0.volumes
     }
 
     /// Ends the calls that would otherwise hold a stopping server up, and refuses new sandboxes. Those that run go on

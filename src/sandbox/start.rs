@@ -8,7 +8,7 @@ use crate::{
     store::SandboxState,
     tenant::Caller,
 };
-use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, io, path::Path, sync::Arc, time::Duration};
 use tokio::time::timeout;
 
 /// How long a new agent may take to answer. Far above what it needs; a loaded host is slow.
@@ -29,6 +29,7 @@ pub(super) fn spec(
     env: BTreeMap<String, String>,
 ) -> Result<SandboxSpec> {
     let details = &entry.about.details;
+    let is_in_volume = details.volumes.iter().any(|volume| Path::new(WORKSPACE).starts_with(&volume.path));
     let config = AgentConfig {
         sandbox_id: entry.id().to_owned(),
         env,
@@ -36,14 +37,16 @@ pub(super) fn spec(
         memory_bytes: details.limits.memory_bytes,
         background_is_activity: details.background_is_activity,
         user: details.user.clone(),
-        // In an image of somebody else's it belongs to whom that says, and in a layer to whom it was given then.
-        given_directory: (image == Image::Host && layer.is_none()).then(|| WORKSPACE.to_owned()),
+        // In an image of somebody else's it belongs to whom that says, in a layer to whom it was given then, and in a volume to
+        // whoever has made it.
+        given_directory: (image == Image::Host && layer.is_none() && !is_in_volume).then(|| WORKSPACE.to_owned()),
         makes_directory: details.makes_directory,
     };
     let agent_config =
         serde_json::to_vec(&config).map_err(|error| Error::internal("write the agent's configuration", error))?;
     let (limits, network) = (details.limits, details.network);
-    Ok(SandboxSpec { sandbox_id: entry.id().to_owned(), image, layer, limits, network, agent_config })
+    let (sandbox_id, volumes) = (entry.id().to_owned(), Vec::new());
+    Ok(SandboxSpec { sandbox_id, image, layer, limits, network, volumes, agent_config })
 }
 
 impl Sandboxes {
@@ -157,6 +160,7 @@ pub(super) fn from_runtime(error: RuntimeError, image: &str) -> Error {
         RuntimeError::NotSupported { field, message } => {
             Error::WrongState { reason: Reason::NotSupportedByHost, message: format!("{field}: {message}") }
         }
+        RuntimeError::Volume(message) => Error::WrongState { reason: Reason::VolumeUnusable, message },
         RuntimeError::Refused(message) => Error::WrongState { reason: Reason::NotSupportedByHost, message },
         RuntimeError::Unavailable(message) => Error::Unavailable { reason: Reason::RuntimeUnreachable, message },
         RuntimeError::Failed { source, step } if is_full(&source) => {

@@ -7,6 +7,7 @@ use crate::{
     sandbox::{
         Change, EndReason, Lifetime, NewSandbox, Progress, SampleUsed, SampleWanted, Sandbox, State, Stats, Update,
     },
+    volume::{Mounted, VolumeWanted},
 };
 use std::time::{Duration, SystemTime};
 
@@ -24,6 +25,7 @@ pub(super) fn new_sandbox(request: v1::CreateSandboxRequest) -> NewSandbox {
         user: request.user,
         working_directory: request.working_directory,
         sample: request.sample.map(sample_wanted),
+        volumes: request.volumes.into_iter().map(volume_wanted).collect(),
         request_id: request.request_id,
     }
 }
@@ -34,6 +36,15 @@ fn sample_wanted(source: v1::SampleSource) -> SampleWanted {
         v1::sample_source::History::Past | v1::sample_source::History::Unspecified => History::Past,
     };
     SampleWanted { dataset: source.dataset, sample_id: source.sample_id, history, opens_session: true }
+}
+
+fn volume_wanted(mount: v1::VolumeMount) -> VolumeWanted {
+    VolumeWanted { volume: mount.volume, path: mount.path, read_only: mount.read_only }
+}
+
+fn mounted(volume: Mounted) -> v1::VolumeMount {
+    let Mounted { volume_id, name, path, read_only } = volume;
+    v1::VolumeMount { volume: name, path, read_only, volume_id }
 }
 
 fn sample_used(sample: SampleUsed) -> v1::SandboxSample {
@@ -143,6 +154,7 @@ pub(super) fn sandbox(sandbox: Sandbox) -> v1::Sandbox {
         user: details.user,
         default_session_id: details.default_session_id,
         sample: details.sample.map(sample_used),
+        volumes: details.volumes.into_iter().map(mounted).collect(),
     }
 }
 

@@ -41,6 +41,7 @@ mod transport;
 mod upload;
 mod validate;
 mod verification_service;
+mod volume_service;
 mod wiring;
 
 pub use budget::{Budget, DoesNotFit};

@@ -8,6 +8,7 @@ pub(super) mod sample;
 mod sandbox;
 mod session;
 pub(super) mod verification;
+pub(super) mod volume;
 
 pub(super) use exec::{StdinRules, run, start};
 pub(super) use sandbox::{create_sandbox, delete_sandbox, get_sandbox, list_sandboxes, sandbox_id, update_sandbox};

@@ -15,7 +15,7 @@ use super::{
     sys,
     tls::Tls,
     transport::Transport,
-    verification_service,
+    verification_service, volume_service,
 };
 use crate::{
     api::{
@@ -24,7 +24,7 @@ use crate::{
             code_service_server::CodeServiceServer, file_service_server::FileServiceServer,
             image_service_server::ImageServiceServer, sample_service_server::SampleServiceServer,
             sandbox_service_server::SandboxServiceServer, session_service_server::SessionServiceServer,
-            verification_service_server::VerificationServiceServer,
+            verification_service_server::VerificationServiceServer, volume_service_server::VolumeServiceServer,
         },
     },
     rpc::transport::MAX_MESSAGE_BYTES,
@@ -52,7 +52,7 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 const REMOVE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Names that `grpc.health.v1.Health` knows.
-const HEALTH_NAMES: [&str; 8] = [
+const HEALTH_NAMES: [&str; 9] = [
     "",
     "sandshell.v1.SandboxService",
     "sandshell.v1.SessionService",
@@ -61,6 +61,7 @@ const HEALTH_NAMES: [&str; 8] = [
     "sandshell.v1.ImageService",
     "sandshell.v1.SampleService",
     "sandshell.v1.VerificationService",
+    "sandshell.v1.VolumeService",
 ];
 
 /// The gRPC server.
@@ -217,6 +218,8 @@ impl Server {
         let verifications =
             VerificationServiceServer::new(verification_service::Service(self.verifications.clone(), streams))
                 .max_decoding_message_size(MAX_MESSAGE_BYTES);
+        let volumes = VolumeServiceServer::new(volume_service::Service(self.sandboxes.volumes().clone()))
+            .max_decoding_message_size(MAX_MESSAGE_BYTES);
         let reflection = || {
             tonic_reflection::server::Builder::configure()
                 .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
@@ -231,6 +234,7 @@ impl Server {
             .add_service(images)
             .add_service(samples)
             .add_service(verifications)
+            .add_service(volumes)
             .add_service(HealthServer::new(HealthService::from_health_reporter(health.clone())))
             .add_service(reflection().build_v1()?)
             .add_service(reflection().build_v1alpha()?))

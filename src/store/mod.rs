@@ -13,6 +13,8 @@ mod tenants;
 #[cfg(test)]
 mod tests;
 mod verifications;
+mod volume_row;
+mod volumes;
 mod work;
 
 pub use error::{Result, StoreError};
@@ -23,6 +25,7 @@ pub use tenants::{ApiKey, TenantRow};
 pub use verifications::{
     Kept, NewVerification, VerificationInserted, VerificationPage, VerificationRow, VerificationStep,
 };
+pub use volume_row::{VolumeDeletion, VolumeInserted, VolumePage, VolumeRow, VolumeState, VolumeUse};
 
 use sqlx::{
     Acquire, AnyConnection, AnyPool, Connection, Executor,
@@ -38,10 +41,11 @@ use tokio::{sync::Semaphore, time::timeout};
 use work::Lane;
 
 /// In order, and never changed once released.
-const MIGRATIONS: [(i64, &str, &str); 3] = [
+const MIGRATIONS: [(i64, &str, &str); 4] = [
     (1, "base", include_str!("migrations/0001_base.sql")),
     (4, "verifications", include_str!("migrations/0004_verifications.sql")),
     (5, "verification bytes", include_str!("migrations/0005_verification_bytes.sql")),
+    (6, "volumes", include_str!("migrations/0006_volumes.sql")),
 ];
 
 /// The database in a data directory.

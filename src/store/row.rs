@@ -1,6 +1,6 @@
 //! A sandbox as the database keeps it.
 
-use super::{Result, StoreError, duration_from_millis, from_millis};
+use super::{Result, StoreError, VolumeUse, duration_from_millis, from_millis};
 use sqlx::{Row, any::AnyRow};
 use std::{
     collections::BTreeMap,
@@ -89,6 +89,15 @@ pub enum Inserted {
     TooManySandboxes,
     /// The tenant's sandboxes would have more memory than they may.
     TooMuchMemory,
+    /// There is no such volume any more.
+    VolumeGone(String),
+    /// Others have a volume in a way that excludes this sandbox.
+    VolumeInUse {
+        /// Which volume.
+        volume_id: String,
+        /// Who has it.
+        users: Vec<VolumeUse>,
+    },
 }
 
 /// What [`read`] reads.
@@ -121,7 +130,7 @@ pub(super) fn labels_to_json(labels: &BTreeMap<String, String>) -> String {
     serde_json::to_string(labels).unwrap_or_default()
 }
 
-fn decode(error: impl std::error::Error + Send + Sync + 'static) -> StoreError {
+pub(super) fn decode(error: impl std::error::Error + Send + Sync + 'static) -> StoreError {
     StoreError::Other(sqlx::Error::Decode(Box::new(error)))
 }
 

@@ -1,27 +1,30 @@
 //! Statements about sandboxes, their labels, and the requests that made them.
 
 use super::{
-    Inserted, Quota, RequestKey, Result, SandboxRow, SandboxState, Settings, Store, begin, duration_to_millis,
+    Inserted, Quota, RequestKey, Result, SandboxRow, SandboxState, Settings, Store, VolumeUse, begin,
+    duration_to_millis,
     row::{COLUMNS, labels_to_json, read},
-    to_millis,
+    to_millis, volumes,
 };
 use futures_util::FutureExt;
 use sqlx::{Any, AssertSqlSafe, Row, query, query_scalar};
 use std::{collections::BTreeMap, time::SystemTime};
 
 impl Store {
-    /// Adds a sandbox that is about to be made, unless the tenant has too much or the request was made before.
+    /// Adds a sandbox that is about to be made, and gives it its volumes, unless the tenant has too much, the request was made before, or
+    /// others have one of the volumes.
     pub async fn insert_sandbox(
         &self,
         row: &SandboxRow,
         quota: Quota,
         request: Option<&RequestKey>,
+        volumes: &[VolumeUse],
     ) -> Result<Inserted> {
-        let (row, request) = (row.clone(), request.cloned());
+        let (row, request, volumes) = (row.clone(), request.cloned(), volumes.to_owned());
         self.write(move |connection| {
             async move {
                 let mut tx = begin(connection).await?;
-                let inserted = insert(&mut tx, &row, quota, request.as_ref()).await?;
+                let inserted = insert(&mut tx, &row, quota, request.as_ref(), &volumes).await?;
                 // Also what refuses it: uses of request ids that are forgotten were removed.
                 tx.commit().await?;
                 Ok(inserted)
@@ -53,6 +56,10 @@ impl Store {
                     .await?;
                 if ended {
                     query("DELETE FROM sandbox_labels WHERE sandbox_id = $1").bind(&id).execute(&mut *tx).await?;
+                }
+                // One that is being deleted has them until that is done.
+                if ended && changed.rows_affected() > 0 {
+                    volumes::release(&mut tx, &id).await?;
                 }
                 tx.commit().await?;
                 Ok(changed.rows_affected() > 0)
@@ -115,6 +122,7 @@ impl Store {
                 query("DELETE FROM sandboxes WHERE id = $1").bind(&id).execute(&mut *tx).await?;
                 query("DELETE FROM sandbox_labels WHERE sandbox_id = $1").bind(&id).execute(&mut *tx).await?;
                 query("DELETE FROM create_requests WHERE sandbox_id = $1").bind(&id).execute(&mut *tx).await?;
+                volumes::release(&mut tx, &id).await?;
                 tx.commit().await?;
                 Ok(())
             }
@@ -206,6 +214,7 @@ async fn insert(
     row: &SandboxRow,
     quota: Quota,
     request: Option<&RequestKey>,
+    volumes: &[VolumeUse],
 ) -> Result<Inserted> {
     // Creations of one tenant go one after another, so that counting is right with several servers.
     query("UPDATE tenants SET create_time = create_time WHERE id = $1").bind(&row.tenant).execute(&mut **tx).await?;
@@ -243,6 +252,9 @@ async fn insert(
         if quota.memory_bytes.is_some_and(|most| memory.saturating_add(row.memory_bytes) > most) {
             return Ok(Inserted::TooMuchMemory);
         }
+    }
+    if let Some(refused) = volumes::take(tx, row, volumes).await? {
+        return Ok(refused);
     }
     query(
         "INSERT INTO sandboxes (id, tenant, server, state, active, create_time, expire_time, idle_timeout, \

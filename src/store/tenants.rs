@@ -92,13 +92,14 @@ impl Store {
                 let limit = |limit: Option<u64>| limit.map(|limit| i64::try_from(limit).unwrap_or(i64::MAX));
                 query(
                     "UPDATE tenants SET max_sandboxes = $2, max_sessions = $3, max_memory_bytes = $4, \
-                     max_requests_per_second = $5 WHERE id = $1",
+                     max_requests_per_second = $5, max_volumes = $6 WHERE id = $1",
                 )
                 .bind(&id)
                 .bind(limit(limits.sandboxes))
                 .bind(limit(limits.sessions))
                 .bind(limit(limits.memory_bytes))
                 .bind(limit(limits.requests_per_second))
+                .bind(limit(limits.volumes))
                 .execute(&mut *tx)
                 .await?;
                 tx.commit().await?;
@@ -214,6 +215,7 @@ fn read_tenant(row: &AnyRow) -> Result<TenantRow> {
             sessions: limit("max_sessions")?,
             memory_bytes: limit("max_memory_bytes")?,
             requests_per_second: limit("max_requests_per_second")?,
+            volumes: limit("max_volumes")?,
         },
     })
 }

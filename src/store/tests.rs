@@ -20,7 +20,7 @@ impl Kit {
     }
 
     async fn insert(&self, id: &str, quota: Quota) -> Result<Inserted> {
-        self.store.insert_sandbox(&row(id), quota, None).await
+        self.store.insert_sandbox(&row(id), quota, None, &[]).await
     }
 
     async fn set(&self, id: &str, state: SandboxState) -> bool {
@@ -99,7 +99,7 @@ async fn work_goes_on_when_nobody_waits_for_it() {
     let kit = Kit::new().await;
     let writer = kit.store.writer.pool.acquire().await.unwrap();
     let store = kit.store.clone();
-    let insertion = tokio::spawn(async move { store.insert_sandbox(&row("a"), Quota::default(), None).await });
+    let insertion = tokio::spawn(async move { store.insert_sandbox(&row("a"), Quota::default(), None, &[]).await });
     while kit.store.places.available_permits() == work::MOST_AT_ONCE {
         tokio::task::yield_now().await;
     }
@@ -158,7 +158,7 @@ async fn a_full_disk_is_told_as_such() {
     query("PRAGMA max_page_count = 1").execute(&mut *connection).await.unwrap();
     drop(connection);
     let large = SandboxRow { details: "x".repeat(1 << 20), ..row("a") };
-    let error = kit.store.insert_sandbox(&large, Quota::default(), None).await.unwrap_err();
+    let error = kit.store.insert_sandbox(&large, Quota::default(), None, &[]).await.unwrap_err();
     assert!(matches!(error, StoreError::Full(_)), "{error:?}");
     let error = Error::from(error);
     assert!(matches!(error, Error::Exhausted { reason: Reason::NoSpace, .. }), "{error}");

@@ -42,6 +42,8 @@ pub struct Limits {
     pub memory_bytes: Option<u64>,
     /// Calls in a second, over a second.
     pub requests_per_second: Option<u64>,
+    /// Volumes.
+    pub volumes: Option<u64>,
 }
 
 impl Caller {
@@ -58,8 +60,13 @@ impl Caller {
     /// Somebody who owns nothing and may make nothing: no tenant has an empty name.
     pub fn nobody() -> Self {
         let nothing = Some(0);
-        let limits =
-            Limits { sandboxes: nothing, sessions: nothing, memory_bytes: nothing, requests_per_second: nothing };
+        let limits = Limits {
+            sandboxes: nothing,
+            sessions: nothing,
+            memory_bytes: nothing,
+            requests_per_second: nothing,
+            volumes: nothing,
+        };
         Self::new(Tenant { id: String::new(), limits })
     }
 

@@ -147,6 +147,7 @@ fn asked(sample: &Sample, like: &Like, label: &str) -> NewSandbox {
             history: like.history,
             opens_session: false,
         }),
+        volumes: Vec::new(),
         request_id: String::new(),
     }
 }

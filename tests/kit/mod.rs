@@ -28,6 +28,7 @@ pub mod sshd;
 pub mod terminal;
 pub mod verifying;
 pub mod vm;
+pub mod volumes;
 pub mod within;
 
 pub use running::{Finished, Running};

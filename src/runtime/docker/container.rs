@@ -1,6 +1,6 @@
 //! What a sandbox's container is.
 
-use super::{Shared, handover, home::SHOWN, image::Found, relay, upload, volume};
+use super::{Shared, handover, home::SHOWN, image::Found, named_volume, relay, upload, volume};
 use crate::runtime::{Network, SandboxSpec};
 use bollard::models::{
     ContainerCreateBody, HealthConfig, HostConfig, HostConfigCgroupnsModeEnum, HostConfigLogConfig, Mount,
@@ -119,7 +119,7 @@ fn host(shared: &Shared, spec: &SandboxSpec, image: &Found) -> HostConfig {
         cgroupns_mode: Some(HostConfigCgroupnsModeEnum::PRIVATE),
         shm_size: Some(signed(limits.memory_bytes.map_or(SHARED_BYTES, |bytes| (bytes / 2).max(4096)))),
         tmpfs: (!local).then(|| HashMap::from([(PRIVATE.to_owned(), private)])),
-        mounts: local.then(|| mounts(shared, &spec.sandbox_id)),
+        mounts: Some(mounts(shared, spec, local)),
         // The agent is the first process and adopts orphans itself.
         init: Some(false),
         log_config: Some(HostConfigLogConfig { typ: Some("json-file".to_owned()), config: Some(log) }),
@@ -129,8 +129,13 @@ fn host(shared: &Shared, spec: &SandboxSpec, image: &Found) -> HostConfig {
     }
 }
 
-/// What the container is shown while it starts, and the agent's own files: programs see them read-only.
-fn mounts(shared: &Shared, sandbox_id: &str) -> Vec<Mount> {
+/// What the container is shown while it starts, and the agent's own files: programs see them read-only. And the sandbox's volumes.
+fn mounts(shared: &Shared, spec: &SandboxSpec, local: bool) -> Vec<Mount> {
+    let volumes = spec.volumes.iter().map(|volume| named_volume::mounted(shared, volume));
+    if !local {
+        return volumes.collect();
+    }
+    let sandbox_id = &spec.sandbox_id;
     let shown = Mount {
         target: Some(START.to_owned()),
         source: Some(shared.home.sandbox(sandbox_id).join(SHOWN).display().to_string()),
@@ -143,5 +148,6 @@ fn mounts(shared: &Shared, sandbox_id: &str) -> Vec<Mount> {
         ..Mount::default()
     };
     let writable = volume::mounted(shared, sandbox_id, &format!("{START}/{}", handover::PRIVATE), false);
-    vec![shown, writable, volume::mounted(shared, sandbox_id, PRIVATE, true)]
+    let private = volume::mounted(shared, sandbox_id, PRIVATE, true);
+    [shown, writable, private].into_iter().chain(volumes).collect()
 }

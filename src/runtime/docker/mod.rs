@@ -24,6 +24,7 @@ mod image;
 mod inside;
 mod layer;
 mod listed;
+mod named_volume;
 mod relay;
 mod start;
 mod stats;
@@ -176,6 +177,7 @@ impl Runtime for DockerRuntime {
             return Err(failed("check the id", io::ErrorKind::InvalidInput));
         }
         self.check(&spec.limits)?;
+        named_volume::check(&self.shared, &spec.volumes).await?;
         let reference = match &spec.layer {
             Some(layer) => layer::reference(&self.shared, layer),
             None => reference(&spec.image)?.to_owned(),
@@ -248,6 +250,26 @@ impl Runtime for DockerRuntime {
 
     async fn remove_layer(&self, layer: &str) -> Result<bool, RuntimeError> {
         layer::remove(&self.shared, layer).await
+    }
+
+    fn check_host_directories(&self) -> Result<(), RuntimeError> {
+        if self.shared.daemon.is_local() {
+            return Ok(());
+        }
+        let message = "the Docker daemon is on another host, where nobody can look who may use what".to_owned();
+        Err(RuntimeError::NotSupported { field: "host_directory", message })
+    }
+
+    async fn create_volume(&self, volume_id: &str, size_bytes: Option<u64>) -> Result<(), RuntimeError> {
+        named_volume::create(&self.shared, volume_id, size_bytes).await
+    }
+
+    async fn remove_volume(&self, volume_id: &str) -> Result<(), RuntimeError> {
+        named_volume::remove(&self.shared, volume_id).await
+    }
+
+    async fn volumes(&self) -> Result<Vec<String>, RuntimeError> {
+        named_volume::list(&self.shared).await
     }
 
     async fn list(&self) -> Result<Vec<String>, RuntimeError> {

@@ -6,7 +6,7 @@
 use super::{
     cgroup::View,
     inside::{self, Devices},
-    privileges,
+    mounted, privileges,
     seccomp::Filter,
     starter::Plan,
     sys,
@@ -89,6 +89,7 @@ impl First<'_> {
             mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
                 .step("make the mounts private")?;
             self.tree.own(self.plan.order.directory.as_deref())?;
+            mounted::mount_all(self.tree.layout, &self.plan.order.volumes, None, &self.tree.root())?;
         }
         let null = open(c"/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).step("open /dev/null")?;
         let null = out_of_the_way(null).step("open /dev/null")?;

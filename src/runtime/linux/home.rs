@@ -9,6 +9,7 @@ use super::{
     record::Record,
     skeleton::mode,
     tree::MOUNT_POINTS,
+    volume,
     wire::{Failure, Step},
 };
 use rustix::fs::{FlockOperation, flock};
@@ -40,6 +41,7 @@ pub(super) fn open(data_dir: &Path) -> Result<(Layout, File), Failure> {
         layout.trash(),
         layout.pool_mount(),
         layout.frozen(),
+        layout.volumes(),
     ]
     .into_iter()
     .chain(points)
@@ -185,7 +187,7 @@ pub(super) fn sweep(
     // First the subvolume, then the number that it is called by.
     let is_used = |slot: &Path| used.slots.contains(slot);
     for name in pool.map_or(Ok(Vec::new()), Root::subvolumes).step("list the pool of the sandboxes' files")? {
-        if !layer::is_subvolume(&name) && !is_used(&layout.slots().join(&name)) {
+        if !layer::is_subvolume(&name) && !volume::is_subvolume(&name) && !is_used(&layout.slots().join(&name)) {
             pool.map_or(Ok(()), |pool| pool.throw(&name)).step_with(|| format!("remove the subvolume {name}"))?;
         }
     }

@@ -25,6 +25,15 @@ pub(super) enum Ids {
     Moved(u32, u32),
     /// Only root, which is this user of the host.
     Own(u32, u32),
+    /// One user and one group of the host, which are root in a slot's sandbox: for a directory of the host.
+    Owner {
+        /// The user.
+        uid: u32,
+        /// The group.
+        gid: u32,
+        /// The slot.
+        slot: u32,
+    },
 }
 
 impl Ids {
@@ -34,6 +43,10 @@ impl Ids {
         match self {
             Self::Range(slot) => write_ranges(&path, [0, IDS], root_id(slot)),
             Self::Moved(from, to) => write_ranges(&path, [root_id(from), COMMON.0], root_id(to)),
+            Self::Owner { uid, gid, slot } => {
+                fs::write(path("uid_map"), format!("{uid} {} 1", root_id(slot)))?;
+                fs::write(path("gid_map"), format!("{gid} {} 1", root_id(slot)))
+            }
             Self::Own(uid, gid) => {
                 // Only who cannot drop groups may map a group of their own.
                 fs::write(path("setgroups"), "deny")?;

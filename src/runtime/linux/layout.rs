@@ -10,7 +10,8 @@
 //! sandboxes/<id>/       agent.sock, agent.log, record.json
 //! slots/<n>/            its number is a range of host ids; a sandbox's own layers, if there is no pool
 //! pool.img              the file system in which sandboxes have their layers, see [`super::pool`]
-//! pool/<n>/             these layers; seen by starters only. What was kept for others to begin with is there too: frozen-…
+//! pool/<n>/             these layers; seen by starters only. What was kept for others to begin with is there too: frozen-…, and volumes: vol-…
+//! volumes/<id>/         volume.json, and, if there is no pool, files/: what outlives sandboxes
 //! trash/                layers of sandboxes that have ended, on their way out
 //! ```
 
@@ -67,6 +68,13 @@ impl Layout {
     }
     pub(super) fn layer(&self, name: &str) -> PathBuf {
         self.frozen().join(name)
+    }
+    /// What outlives sandboxes.
+    pub(super) fn volumes(&self) -> PathBuf {
+        self.root.join("volumes")
+    }
+    pub(super) fn volume(&self, id: &str) -> PathBuf {
+        self.volumes().join(id)
     }
     /// A subvolume of the pool, where this process sees it.
     pub(super) fn in_pool(&self, name: &str) -> PathBuf {

@@ -14,6 +14,7 @@ mod below;
 mod cgroup;
 mod changes;
 mod client;
+mod config;
 mod delete;
 mod difference;
 mod disk;
@@ -27,6 +28,7 @@ mod idmap;
 mod inside;
 mod layer;
 mod layout;
+mod mounted;
 mod notes;
 mod order;
 mod pool;
@@ -44,11 +46,13 @@ mod sys;
 mod syscalls;
 mod trash;
 mod tree;
+mod volume;
 mod walk;
 mod wire;
 mod work;
 mod zygote;
 
+pub use config::LinuxConfig;
 pub use zygote::main as zygote_main;
 
 use super::{
@@ -61,73 +65,10 @@ use futures_util::FutureExt;
 use held::{Found, Processes};
 use layout::{AGENT_SOCKET, Layout, is_safe_id};
 use rustix::fs::{CWD, Mode, OFlags};
-use std::{io, os::fd::AsRawFd, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::HashMap, io, os::fd::AsRawFd, path::PathBuf, sync::Arc, time::Duration};
 use tokio::sync::{Semaphore, oneshot};
 use wire::{Failure, Order, Step};
 use work::{blocking, failed, no_references, not_found_or};
-
-/// How long the start of a sandbox may take, unless the operator says otherwise.
-const START_LIMIT: Duration = Duration::from_secs(30);
-
-/// Where and how the runtime works.
-#[derive(Debug, Clone)]
-pub struct LinuxConfig {
-    /// Where everything is kept. One server at a time uses it.
-    pub data_dir: PathBuf,
-    /// The program with the hidden subcommands `zygote` and `agent`. Default: this one.
-    pub program: PathBuf,
-    /// How many sandboxes are prepared ahead.
-    pub pool: usize,
-    /// How long the start of a sandbox may take.
-    pub start_limit: Duration,
-    /// How much the files of all sandboxes may take together.
-    disk: pool::Size,
-}
-
-impl LinuxConfig {
-    /// The defaults for a data directory.
-    pub fn new(data_dir: impl Into<PathBuf>) -> Self {
-        Self {
-            data_dir: data_dir.into(),
-            program: PathBuf::from("/proc/self/exe"),
-            pool: 3,
-            start_limit: START_LIMIT,
-            disk: pool::Size::Disk,
-        }
-    }
-
-    /// With the operator's options: `pool=N`, `start-limit=SECONDS`, `max-pool-bytes=BYTES`.
-    ///
-    /// # Errors
-    /// If there is no such option, or its value is wrong.
-    pub fn with(mut self, options: &[(String, String)]) -> Result<Self, RuntimeError> {
-        for (name, value) in options {
-            let number = || {
-                let wrong = || RuntimeError::Option(format!("{name}={value}: must be a number"));
-                value.parse::<u32>().map_err(|_| wrong())
-            };
-            match name.as_str() {
-                "pool" => self.pool = number()? as usize,
-                "start-limit" => self.start_limit = Duration::from_secs(number()?.max(1).into()),
-                "max-pool-bytes" => {
-                    let bytes = value.parse::<u64>();
-                    self.disk =
-                        match bytes.map_err(|_| RuntimeError::Option(format!("{name}={value}: must be a number")))? {
-                            0 => pool::Size::None,
-                            bytes => pool::Size::Bytes(bytes),
-                        };
-                }
-                _ => {
-                    let message = format!(
-                        "{name}: no such option; there are pool=N, start-limit=SECONDS and max-pool-bytes=BYTES"
-                    );
-                    return Err(RuntimeError::Option(message));
-                }
-            }
-        }
-        Ok(self)
-    }
-}
 
 /// Sandboxes on this host.
 pub struct LinuxRuntime {
@@ -251,7 +192,7 @@ impl Runtime for LinuxRuntime {
         if !spec.layer.as_deref().is_none_or(is_safe_id) {
             return Err(failed("check the layer's name", io::ErrorKind::InvalidInput.into()));
         }
-        let order = Order::new(spec.sandbox_id, directory, spec.layer, spec.limits, spec.network);
+        let order = Order::new(spec.sandbox_id, directory, spec.layer, spec.limits, spec.network, spec.volumes);
         let shared = self.shared.clone();
         let (done, result) = oneshot::channel();
         // In a task of its own: a caller that goes away leaves nothing half made.
@@ -351,6 +292,31 @@ impl Runtime for LinuxRuntime {
 
     async fn remove_layer(&self, layer: &str) -> Result<bool, RuntimeError> {
         layer::remove(&self.shared, layer).await
+    }
+
+    fn limits_volumes(&self) -> bool {
+        self.supported.disk
+    }
+
+    fn check_host_directories(&self) -> Result<(), RuntimeError> {
+        Ok(())
+    }
+
+    async fn create_volume(&self, volume_id: &str, size_bytes: Option<u64>) -> Result<(), RuntimeError> {
+        volume::create(&self.shared, volume_id, size_bytes).await
+    }
+
+    async fn remove_volume(&self, volume_id: &str) -> Result<(), RuntimeError> {
+        volume::remove(&self.shared, volume_id).await
+    }
+
+    async fn volumes(&self) -> Result<Vec<String>, RuntimeError> {
+        let layout = self.shared.layout.clone();
+        Ok(blocking(move || volume::list(&layout)).await?)
+    }
+
+    async fn volume_bytes(&self, volume_ids: Vec<String>) -> Result<HashMap<String, u64>, RuntimeError> {
+        volume::measure(&self.shared, volume_ids).await
     }
 
     async fn list(&self) -> Result<Vec<String>, RuntimeError> {

@@ -17,6 +17,9 @@ pub(super) const COMMON: (u32, u32) = (0x8000_0000 + IDS, 0xffff_0000 - 0x8000_0
 /// Slots of a data directory: up to systemd's "foreign" range at 0x7ffe_0000.
 const SLOTS: u32 = (0x7ffe_0000 - FIRST_ID) / IDS;
 
+/// The slot whose ids own the files of volumes on disk: the last one, which no sandbox gets.
+pub(super) const OF_VOLUMES: u32 = SLOTS - 1;
+
 /// The host id that is root in a slot's sandbox.
 pub(super) fn root_id(slot: u32) -> u32 {
     FIRST_ID + slot * IDS
@@ -43,9 +46,9 @@ pub(super) fn local_id(slot: u32, id: u32) -> u32 {
 pub(super) fn take(layout: &Layout) -> io::Result<(u32, PathBuf)> {
     let mut seed = [0; 4];
     rustix::rand::getrandom(&mut seed, rustix::rand::GetRandomFlags::empty())?;
-    let first = u32::from_ne_bytes(seed) % SLOTS;
-    for offset in 0..SLOTS {
-        let slot = (first + offset) % SLOTS;
+    let first = u32::from_ne_bytes(seed) % OF_VOLUMES;
+    for offset in 0..OF_VOLUMES {
+        let slot = (first + offset) % OF_VOLUMES;
         let path = layout.slot(slot);
         match rustix::fs::mkdir(&path, Mode::RWXU) {
             Ok(()) => return Ok((slot, path)),
@@ -53,7 +56,7 @@ pub(super) fn take(layout: &Layout) -> io::Result<(u32, PathBuf)> {
             Err(error) => return Err(error.into()),
         }
     }
-    Err(io::Error::new(io::ErrorKind::StorageFull, format!("all {SLOTS} slots for sandboxes are taken")))
+    Err(io::Error::new(io::ErrorKind::StorageFull, format!("all {OF_VOLUMES} slots for sandboxes are taken")))
 }
 
 #[cfg(test)]

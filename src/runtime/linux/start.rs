@@ -99,6 +99,7 @@ fn rehearse(layout: &Layout, pool: Option<&Pool>, client: &Client) -> Result<Vec
         cpu_millis: None,
         max_processes: None,
         disk_bytes: None,
+        volumes: Vec::new(),
         rehearsal: true,
     };
     let sandbox = layout.sandbox(REHEARSAL);

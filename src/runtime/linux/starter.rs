@@ -8,7 +8,7 @@ use super::{
     idmap::{self, Ids},
     layer,
     layout::{AGENT_LOG, AGENT_SOCKET, Layout},
-    pool, privileges,
+    mounted, pool, privileges,
     process::{ProcessId, state_and_start},
     record::Record,
     seccomp::Filter,
@@ -155,6 +155,9 @@ fn start(shared: &Shared, prepared: &Prepared, order: &Order, config: OwnedFd) -
     }
     if prepared.made.subvolume.is_some() {
         pool::limit(&prepared.layers, order.disk_bytes).step("limit the sandbox's files")?;
+    }
+    if slot.is_some() {
+        mounted::mount_all(&shared.layout, &order.volumes, slot, &tree.root())?;
     }
     // Short relative names from here on: a socket's path has room for 108 bytes.
     chdir(&sandbox).step("enter the sandbox's directory")?;

@@ -1,7 +1,7 @@
 //! What server, zygote and starters tell each other, as JSON in packets.
 
 use super::cgroup::Cgroups;
-use crate::runtime::{Limits, Network, RuntimeError};
+use crate::runtime::{Limits, Network, RuntimeError, VolumeMount};
 use serde::{Deserialize, Serialize};
 use std::{io, os::fd::AsFd, path::PathBuf};
 
@@ -53,6 +53,8 @@ pub(super) struct Order {
     pub(super) max_processes: Option<u64>,
     /// Bytes in its own layers.
     pub(super) disk_bytes: Option<u64>,
+    /// Volumes that it is to have.
+    pub(super) volumes: Vec<VolumeMount>,
     /// Only find out whether it would work: everything is done but the agent is not executed.
     pub(super) rehearsal: bool,
 }
@@ -64,6 +66,7 @@ impl Order {
         layer: Option<String>,
         limits: Limits,
         network: Network,
+        volumes: Vec<VolumeMount>,
     ) -> Self {
         Self {
             sandbox_id,
@@ -74,6 +77,7 @@ impl Order {
             cpu_millis: limits.cpu_millis,
             max_processes: limits.max_processes,
             disk_bytes: limits.disk_bytes,
+            volumes,
             rehearsal: false,
         }
     }
@@ -140,6 +144,9 @@ pub(super) struct Failure {
     pub(super) errno: i32,
     /// Whether the image is to blame.
     pub(super) image: bool,
+    /// Whether a volume is.
+    #[serde(default)]
+    pub(super) volume: bool,
 }
 
 impl Failure {
@@ -148,11 +155,16 @@ impl Failure {
         if errno == 0 {
             step = format!("{step} ({error})");
         }
-        Self { step, errno, image: false }
+        Self { step, errno, image: false, volume: false }
     }
 
     pub(super) fn image(step: impl Into<String>, error: &io::Error) -> Self {
         Self { image: true, ..Self::new(step, error) }
+    }
+
+    /// The same as the fault of the volume that is to be mounted there.
+    pub(super) fn about_volume(self, path: &str) -> Self {
+        Self { volume: true, step: format!("the volume for {path} cannot be mounted: {}", self.step), ..self }
     }
 
     pub(super) fn cause(&self) -> io::Error {
@@ -172,7 +184,10 @@ impl std::fmt::Display for Failure {
 impl From<Failure> for RuntimeError {
     fn from(failure: Failure) -> Self {
         let source = failure.cause();
-        if failure.image {
+        if failure.volume {
+            let cause = if failure.errno == 0 { String::new() } else { format!(": {source}") };
+            Self::Volume(format!("{}{cause}", failure.step))
+        } else if failure.image {
             Self::Image(format!("{}: {source}", failure.step))
         } else if matches!(failure.errno, libc::EMFILE | libc::ENFILE) {
             Self::Unavailable(format!("{}: {source}; the same call may succeed later", failure.step))

@@ -171,7 +171,7 @@ async fn a_row_that_was_committed_too_late_is_removed() {
     let id = super::super::id::new_sandbox_id();
     let about = About { id: id.clone(), ..About::clone(&keep.about) };
     let late = row::new(&about, &Condition::new(State::Starting, keep.status.settings.clone()), "here").unwrap();
-    kit.store.insert_sandbox(&late, Quota::default(), None).await.unwrap();
+    kit.store.insert_sandbox(&late, Quota::default(), None, &[]).await.unwrap();
     kit.runtime.add_orphan(&id);
     assert_eq!(kit.total(&[]).await, 2);
     pass_until(&kit, "it is removed", async || kit.total(&[]).await == 1).await;

@@ -98,6 +98,7 @@ pub(super) fn new() -> NewSandbox {
         working_directory: String::new(),
         user: String::new(),
         sample: None,
+        volumes: Vec::new(),
         request_id: String::new(),
     }
 }

@@ -1,6 +1,6 @@
 //! Requests of SandboxService.
 
-use super::{Checks, MAX_PATH, short};
+use super::{Checks, MAX_PATH, short, volume};
 use crate::{
     api::v1::{
         CreateSandboxRequest, DeleteSandboxRequest, GetSandboxRequest, Lifetime, ListSandboxesRequest, Resources,
@@ -40,6 +40,7 @@ pub(in crate::server) fn create_sandbox(request: &CreateSandboxRequest) -> Resul
         checks.text("sample.sample_id", &sample.sample_id, MAX_NAME);
         checks.known::<History>("sample.history", sample.history);
     }
+    volume::mounts(&mut checks, &request.volumes);
     checks.request_id("request_id", &request.request_id);
     checks.finish()
 }
@@ -100,7 +101,7 @@ pub(in crate::server) fn sandbox_id(id: &str) -> Result<()> {
     checks.finish()
 }
 
-fn labels(checks: &mut Checks, labels: &HashMap<String, String>) {
+pub(super) fn labels(checks: &mut Checks, labels: &HashMap<String, String>) {
     if labels.len() > MAX_LABELS {
         checks.wrong("labels", format!("has {} pairs; may have at most {MAX_LABELS}", labels.len()));
     }

@@ -226,6 +226,21 @@ impl Pool {
         Ok(Some(bytes + count(&group.join("rsv_data")).unwrap_or_default()))
     }
 
+    /// Makes a subvolume for a volume.
+    pub(super) fn make_volume(&self, name: &str, bytes: Option<u64>) -> io::Result<()> {
+        btrfs::make_subvolume(&self.root.root, name)?;
+        self.limit(name, bytes)
+    }
+
+    /// Bytes that a volume takes. `None` if there is no such.
+    pub(super) fn used_by_volume(&self, name: &str) -> io::Result<Option<u64>> {
+        match open_directory(&self.root.path().join(name)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+            Ok(opened) => self.used(btrfs::subvolume_of(opened)?),
+        }
+    }
+
     /// Sets a subvolume's limit.
     pub(super) fn limit(&self, name: &str, bytes: Option<u64>) -> io::Result<()> {
         limit(&self.root.path().join(name), bytes)
