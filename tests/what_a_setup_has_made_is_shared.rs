@@ -15,6 +15,7 @@ use v1::start_progress::Step;
 
 crate::in_every_runtime!(
     each_sandbox_has_it_as_its_own,
+    each_file_is_a_file_of_its_own,
     whatever_differs_from_it_is_told,
     those_who_come_together_wait_for_one_setup,
     it_outlives_the_server_and_goes_when_its_room_is_wanted,
@@ -74,6 +75,27 @@ async fn each_sandbox_has_it_as_its_own(on: Runtime) {
     assert!(stats.disk_bytes.is_none_or(|bytes| bytes < 1 << 20), "{stats:?}");
     first.delete().await;
     assert_eq!(session.run(look).await.out(), out);
+}
+
+/// Programs take two files of the same device and number for one: `diff` finds no difference then, `cp` refuses, and `rm` and `find` see a loop.
+async fn each_file_is_a_file_of_its_own(on: Runtime) {
+    let dataset = Dataset::new();
+    let setup = [
+        "for i in $(seq 300); do echo theirs >theirs-$i; mkdir directory-$i; done",
+        "ln theirs-1 linked; echo x >/usr/share/theirs",
+    ];
+    dataset.add("one", &setup);
+    let server = Server::start(dataset.options(on));
+    let session = create_sandbox(&server, Dataset::request(on, "one")).await.default_session().await;
+    let make = "for i in $(seq 300); do echo ours >/tmp/ours-$i; mkdir ours-$i; done; ln /tmp/ours-1 /tmp/linked; echo y >/usr/share/ours; echo more >>theirs-2; echo more >>/etc/passwd";
+    session.run(make).await.expect("", "", 0);
+    let twice = "for top in / '/usr/share -maxdepth 1'; do find $top -xdev ! -path '/proc/*' ! -path '/sys/*' \\( -type d -o -links 1 \\) -printf '%D %i %y\\n' 2>/tmp/said | sort | \
+                 uniq -d; cat /tmp/said; done";
+    session.run(twice).await.expect("", "", 0);
+    let count = session.run("find / -xdev -path '/workspace/*' ! -path '*/.git*' | wc -l; find / -xdev -type f -samefile theirs-1 | wc -l; find / -xdev -type f -samefile /tmp/ours-1 | wc -l");
+    count.await.expect("903\n2\n2\n", "", 0);
+    session.run("for i in $(seq 300); do diff -q theirs-$i /tmp/ours-$i; done | wc -l").await.expect("300\n", "", 0);
+    session.run("cd /; rm -r /workspace; ls /workspace 2>/dev/null").await.expect("", "", 2);
 }
 
 /// Changes of every kind in the layer, and then in a sandbox that is made from it.

@@ -14,6 +14,7 @@ use super::{
 };
 use rustix::{
     fs::{CWD, Gid, Mode, Uid, mkdir},
+    io::Errno,
     mount::{
         MountFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, mount, mount_change, move_mount, open_tree,
     },
@@ -27,11 +28,12 @@ use std::{
 };
 
 /// Mount points in the data directory. Each starter sees its own mounts there, everybody else empty directories.
-pub(super) const MOUNT_POINTS: &[&str] = &["root", "lower", "frozen"];
+pub(super) const MOUNT_POINTS: &[&str] = &["root", "lower", "frozen", "below"];
 
-/// The mount points of lower directories, seen from a slot's directory: that of the image, and that of a layer in front of it.
+/// The mount points of lower directories, seen from a slot's directory: that of the image, that of a layer in front of it, and both together.
 const LOWER: &str = "../../mounts/lower";
 const FROZEN: &str = "../../mounts/frozen";
+const BELOW: &str = "../../mounts/below";
 
 /// The directory that takes what a sandbox changes in one of its file systems. Over a layer it is another one, because a starter has mounted
 /// the image without a layer before it knew.
@@ -117,9 +119,9 @@ impl Tree<'_> {
         if let Some(frozen) = &frozen {
             move_mount(frozen, c"", CWD, self.point("frozen"), MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
         }
-        let lower = if frozen.is_some() { format!("{FROZEN}:{LOWER}") } else { LOWER.to_owned() };
         // Relative paths, because whoever is inside can read the options, and because they have no room for long ones.
         chdir(self.layers)?;
+        let lower = if frozen.is_some() { self.layer_and_image()? } else { LOWER.to_owned() };
         let upper = upper(name, self.frozen.is_some());
         let work = format!("{upper}.work");
         mkdir(&upper, Mode::RWXU)?;
@@ -140,6 +142,28 @@ impl Tree<'_> {
         };
         let options = CString::new(format!("lowerdir={lower},upperdir={upper},workdir={work},{notes}"))?;
         Ok(mount(c"overlay", target, c"overlay", MountFlags::NODEV, options.as_c_str())?)
+    }
+
+    /// The lower directories of a sandbox that has a layer.
+    ///
+    /// In the pool each subvolume numbers its files from the same number on, and an overlay takes all of them for one file system. So two files,
+    /// one of the layer and one that the sandbox has made, would have the same device and number, which programs take for the same file: `diff`
+    /// finds no difference, `cp` refuses, and `rm -r` and `find` see a loop. An overlay of layer and image in between is a file system of its
+    /// own, whose numbers the upper one keeps apart. (There a directory may have the number of a file; nobody takes these for the same.)
+    fn layer_and_image(&self) -> io::Result<String> {
+        let both = format!("{FROZEN}:{LOWER}");
+        if self.hello.disk_pool.is_none() {
+            // They are on one file system, which numbers all of them.
+            return Ok(both);
+        }
+        let options = CString::new(format!("lowerdir={both},redirect_dir=follow,xino=off"))?;
+        let flags = MountFlags::NODEV | MountFlags::RDONLY;
+        match mount(c"overlay", self.point("below"), c"overlay", flags, options.as_c_str()) {
+            Ok(()) => Ok(BELOW.to_owned()),
+            // The image is on an overlay itself, as in a container, and the kernel allows no more than two on each other.
+            Err(Errno::INVAL) => Ok(both),
+            Err(error) => Err(error.into()),
+        }
     }
 }
 
