@@ -117,6 +117,7 @@ mod silent_connections_keep_nobody_out;
 mod start_up_files_that_go_wrong_are_named;
 mod starters_that_take_nothing_cost_little;
 mod state_carries_over;
+mod strange_files_are_verified_or_refused;
 mod streams_of_another_user_are_open_to_it;
 mod the_command_line_carries_state;
 mod the_command_line_makes_sandboxes_to_order;

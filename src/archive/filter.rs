@@ -14,6 +14,8 @@ pub(crate) struct Passing<'a> {
     pub(crate) path: &'a [u8],
     /// Whether it is a directory.
     pub(crate) is_directory: bool,
+    /// Of a hard link, the path in the archive that it is another name of.
+    pub(crate) first_name: Option<&'a [u8]>,
 }
 
 /// Decides of each entry whether it stays.
@@ -56,11 +58,12 @@ impl Filter {
 
 impl Receive for Writer {
     fn begin(&mut self, entry: Entry) -> Result<()> {
-        let path = entry.path.strip_prefix(b"./").unwrap_or(&entry.path);
-        let path = path.strip_suffix(b"/").unwrap_or(path);
+        let path = plain(&entry.path);
+        let first_name = (entry.kind == Kind::HardLink).then(|| plain(&entry.link));
         // What cannot be unpacked is nobody's loss.
         let passes = entry.kind != Kind::Special;
-        self.is_kept = passes && (self.keep)(Passing { path, is_directory: entry.kind == Kind::Directory });
+        let is_directory = entry.kind == Kind::Directory;
+        self.is_kept = passes && (self.keep)(Passing { path, is_directory, first_name });
         self.written = 0;
         if self.is_kept {
             self.out.extend_from_slice(&header::written(&entry));
@@ -82,4 +85,10 @@ impl Receive for Writer {
         }
         Ok(())
     }
+}
+
+/// A path without `./` in front and without a slash behind.
+fn plain(path: &[u8]) -> &[u8] {
+    let path = path.strip_prefix(b"./").unwrap_or(path);
+    path.strip_suffix(b"/").unwrap_or(path)
 }

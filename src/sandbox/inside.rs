@@ -5,14 +5,17 @@ use super::Reached;
 use crate::{
     api::v1::{
         ExecRequest, ExecStart, Exited, ExportRequest, FindRequest, ImportOpen, ImportRequest, ImportResponse,
-        ReadRequest, RemoveRequest, Stream as Output, exec_request, exec_response::Response, exec_start::Target,
-        import_request, read_response,
+        ReadRequest, RemoveRequest, StatRequest, Stream as Output, exec_request, exec_response::Response,
+        exec_start::Target, file, import_request, read_response,
     },
     error::Error,
     rpc::status::{Told, told},
 };
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
+
+/// The reason of an agent for which there is nothing at a path.
+const FILE_NOT_FOUND: &str = "FILE_NOT_FOUND";
 
 /// Why something could not be done in a sandbox.
 #[derive(Debug, thiserror::Error)]
@@ -124,13 +127,26 @@ impl Reached {
                 }
                 Ok(Some(answer)) => {
                     let Some(file) = answer.file else { continue };
-                    let is_directory = file.r#type() == crate::api::v1::file::Type::Directory;
+                    let is_directory = file.r#type() == file::Type::Directory;
                     let path = if file.raw_path.is_empty() { file.path.into_bytes() } else { file.raw_path.to_vec() };
                     found.push(Found { path, is_directory });
                 }
                 Ok(None) => return Ok(found),
                 Err(status) => return Err(self.failed(told(status)).await),
             }
+        }
+    }
+
+    /// Whether a path is a directory itself, and no link to one.
+    pub async fn is_directory(&self, path: &str) -> Result<bool> {
+        let (sandbox_id, path) = (self.entry().id().to_owned(), path.to_owned());
+        let request = StatRequest { sandbox_id, path, no_follow: true, ..StatRequest::default() };
+        match self.files().await?.stat(request).await {
+            Ok(answer) => Ok(answer.into_inner().r#type() == file::Type::Directory),
+            Err(status) => match self.failed(told(status)).await {
+                InsideError::Refused { reason, .. } if reason == FILE_NOT_FOUND => Ok(false),
+                error => Err(error),
+            },
         }
     }
 

@@ -11,6 +11,7 @@
 //! [`state`] has the states. What belongs to the agent is never executed nor interpreted outside of a sandbox: its files come as an archive that is
 //! unpacked in the other one, and reports are read by bounded readers ([`report`]).
 
+mod brought;
 mod cover;
 mod ground;
 mod job;

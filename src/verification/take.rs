@@ -4,10 +4,15 @@
 //!
 //! The agent's programs may go on meanwhile. What they change while it is being taken may be brought or not.
 
-use super::{Carried, Compared, Failure, FailureReason, cover::Cover};
+use super::{
+    Carried, Compared, Failure, FailureReason,
+    brought::{Brought, MOST_NAMES},
+    cover::Cover,
+};
 use crate::{
     api::v1::{ExportRequest, FindRequest, ImportOpen, file},
     archive::{Filter, Passing},
+    error::Error,
     runtime::{ChangeKind, ChangesWanted},
     sandbox::{InsideError, Reached, Sandboxes},
     tenant::Caller,
@@ -64,20 +69,39 @@ struct Plan {
 
 /// Brings the changes.
 pub(super) async fn bring(from: &Origin<'_>, to: &Reached, cover: &Cover) -> Carried<Compared> {
+    if !from.reached.is_directory(WORKSPACE).await.map_err(not_taken)? {
+        // Behind a link there may be anything, and what is there was not compared with the sample.
+        return Err(Failure::new(FailureReason::ChangesNotTaken, format!("{WORKSPACE} is no directory any more")));
+    }
     let changes = changes(from).await?;
     let (now, before) = tokio::try_join!(directories(from.reached), directories(to))?;
     let plan = plan(changes, &now, &before, cover);
     remove(to, &plan.removed).await?;
-    if !plan.wanted.is_empty() {
-        let since = from.since.checked_sub(MARGIN).map(Into::into);
-        let missing = transfer(from.reached, to, plan.wanted, since).await?;
-        // Directories have come where something in them has. Of the rest, the clock may have been wrong.
-        let missing: HashSet<_> = missing.into_iter().filter(|path| !now.contains(path)).collect();
-        if !missing.is_empty() {
-            transfer(from.reached, to, missing, None).await?;
-        }
-    }
+    bring_all(from, to, plan.wanted, &now).await?;
     Ok(plan.compared)
+}
+
+/// Brings these paths. What is neither a file nor a link nor a directory stays where it is.
+async fn bring_all(from: &Origin<'_>, to: &Reached, wanted: HashSet<Vec<u8>>, now: &HashSet<Vec<u8>>) -> Carried<()> {
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    let brought = Arc::new(Mutex::new(Brought::new(wanted)));
+    let (mut since, mut left_out) = (from.since.checked_sub(MARGIN).map(Into::into), Vec::new());
+    for round in 0..MOST_NAMES {
+        transfer(from.reached, to, &brought, since.take(), left_out.clone()).await?;
+        let mut now_brought = crate::sync::lock(&brought);
+        // Of what was not brought the clock may have been wrong, or it came as another name of a file that is not brought.
+        now_brought.without(now);
+        let Some(names) = now_brought.first_names() else { break };
+        if now_brought.is_complete() || (round > 0 && names.is_empty()) {
+            return Ok(());
+        }
+        left_out.extend(names);
+    }
+    let message =
+        "files are hard links to files that are the sample's, and these have too many names, or some that are no text";
+    Err(Failure::new(FailureReason::ChangesNotTaken, message))
 }
 
 /// What differs below the workspace, by paths relative to it.
@@ -85,7 +109,11 @@ async fn changes(from: &Origin<'_>) -> Carried<Vec<(Vec<u8>, ChangeKind)>> {
     let (mut found, mut after) = (Vec::new(), WORKSPACE.as_bytes().to_vec());
     loop {
         let page = from.sandboxes.changes(from.caller, from.id, ChangesWanted { after, most: PAGE }).await;
-        let page = page.map_err(|error| Failure::of(FailureReason::SandboxGone, &error))?;
+        let page = page.map_err(|error| match error {
+            // Nobody has seen that it is gone: the runtime cannot tell what has changed, now or at all.
+            Error::Internal { .. } | Error::Unavailable { .. } => Failure::of(FailureReason::ChangesNotTaken, &error),
+            _ => Failure::of(FailureReason::SandboxGone, &error),
+        })?;
         for change in page.changes {
             let Some(path) = below_workspace(&change.path) else { return Ok(found) };
             if path != b".git" && !path.starts_with(b".git/") {
@@ -157,25 +185,19 @@ async fn remove(to: &Reached, paths: &[Vec<u8>]) -> Carried<()> {
     Ok(())
 }
 
-/// Sends these paths on their way. Returns those that did not come.
+/// Sends what is still missing on its way.
 async fn transfer(
     from: &Reached,
     to: &Reached,
-    wanted: HashSet<Vec<u8>>,
+    brought: &Arc<Mutex<Brought>>,
     changed_since: Option<prost_types::Timestamp>,
-) -> Carried<HashSet<Vec<u8>>> {
-    let missing = Arc::new(Mutex::new(wanted.clone()));
-    let seen = Arc::clone(&missing);
-    let mut filter = Filter::new(Box::new(move |entry: Passing<'_>| {
-        crate::sync::lock(&seen).remove(entry.path);
-        wanted.contains(entry.path)
-    }));
-    let request = ExportRequest {
-        paths: vec![format!("{WORKSPACE}/")],
-        exclude: vec!["/.git".to_owned()],
-        changed_since,
-        ..ExportRequest::default()
-    };
+    mut exclude: Vec<String>,
+) -> Carried<()> {
+    let brought = Arc::clone(brought);
+    let mut filter = Filter::new(Box::new(move |entry: Passing<'_>| crate::sync::lock(&brought).takes(entry)));
+    exclude.push("/.git".to_owned());
+    let request =
+        ExportRequest { paths: vec![format!("{WORKSPACE}/")], exclude, changed_since, ..ExportRequest::default() };
     let pieces = from.export(request).await.map_err(not_taken)?;
     let (give, take) = mpsc::channel(2);
     let pass_on = async move {
@@ -210,8 +232,7 @@ async fn transfer(
     let (passed, imported) = tokio::join!(pass_on, to.import(open, ReceiverStream::new(take)));
     passed?;
     imported.map_err(not_taken)?;
-    let missing = std::mem::take(&mut *crate::sync::lock(&missing));
-    Ok(missing)
+    Ok(())
 }
 
 fn damaged(error: &crate::archive::Error) -> Failure {

@@ -7,6 +7,7 @@ pub mod cli;
 pub mod datasets;
 pub mod docker;
 pub mod errors;
+pub mod examples;
 pub mod expected;
 pub mod files;
 pub mod frames;
