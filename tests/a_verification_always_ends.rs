@@ -145,11 +145,16 @@ async fn a_killed_server_forgets_none() {
     let sandbox = lab.sandbox("slow").await;
     let mut dice = Dice::new();
     let (mut asked, mut patches) = (Vec::new(), Vec::new());
-    for _ in 0..4 {
+    let kills = std::env::var("SANDSHELL_TEST_VERIFICATION_KILLS").ok().and_then(|text| text.parse().ok());
+    for kill in 0..kills.unwrap_or(6) {
         let mut client = lab.client().await;
-        asked.push(client.start(of_sandbox(&sandbox)).await.verification_id);
         patches.push(client.start(of_patch("calc", &patch(RIGHT))).await.verification_id);
-        tokio::time::sleep(Duration::from_millis(dice.below(600))).await;
+        let last = client.start(of_sandbox(&sandbox)).await;
+        asked.push(last.verification_id.clone());
+        // In each of the states that are not final, and at any point of it.
+        let wanted = [State::Pending, State::Starting, State::Running][kill % 3];
+        client.follow(&last, |now, _| now.state() as i32 >= wanted as i32).await;
+        tokio::time::sleep(Duration::from_millis(dice.below(if wanted == State::Running { 1200 } else { 150 }))).await;
         lab = lab.crash_and_serve(options());
     }
     let mut client = lab.client().await;
