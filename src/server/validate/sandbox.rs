@@ -40,7 +40,7 @@ pub(in crate::server) fn create_sandbox(request: &CreateSandboxRequest) -> Resul
         checks.text("sample.sample_id", &sample.sample_id, MAX_NAME);
         checks.known::<History>("sample.history", sample.history);
     }
-    volume::mounts(&mut checks, &request.volumes);
+    volume::mounts(&mut checks, &request.volumes, request.sample.is_some());
     checks.request_id("request_id", &request.request_id);
     checks.finish()
 }

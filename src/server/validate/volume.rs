@@ -15,6 +15,9 @@ const MAX_NAME: usize = 63;
 const MAX_VOLUMES: usize = 32;
 const MIB: i64 = 1 << 20;
 
+/// Where the code of a sample is.
+const WORKSPACE: &str = "/workspace";
+
 /// What belongs to the sandbox itself, and may not be covered.
 const TAKEN: [&str; 4] = ["/proc", "/sys", "/dev", "/run/sandshell"];
 
@@ -55,8 +58,8 @@ pub(in crate::server) fn list_volumes(request: &ListVolumesRequest) -> Result<()
     checks.finish()
 }
 
-/// Volumes of a new sandbox.
-pub(super) fn mounts(checks: &mut Checks, mounts: &[VolumeMount]) {
+/// Volumes of a new sandbox, which may be made from a sample.
+pub(super) fn mounts(checks: &mut Checks, mounts: &[VolumeMount], is_of_sample: bool) {
     if mounts.len() > MAX_VOLUMES {
         checks.wrong("volumes", format!("has {} entries; may have at most {MAX_VOLUMES}", mounts.len()));
         return;
@@ -72,8 +75,11 @@ pub(super) fn mounts(checks: &mut Checks, mounts: &[VolumeMount]) {
             path.starts_with(other) || other.starts_with(path)
         });
         checks.text(&field("path"), &mount.path, MAX_PATH);
+        let hides_sample = is_of_sample && Path::new(WORKSPACE).starts_with(path);
         if !is_normal(&mount.path) {
             checks.wrong(field("path"), "must be an absolute path, without . and .. and double slashes, and not /");
+        } else if hides_sample {
+            checks.wrong(field("path"), format!("covers {WORKSPACE}, where the code of the sample is"));
         } else if let Some(taken) = taken {
             checks.wrong(field("path"), format!("covers {taken}, or is in it, which the sandbox has itself"));
         } else if let Some(other) = other {
@@ -112,12 +118,16 @@ mod tests {
 
     #[test]
     fn paths_cover_neither_each_other_nor_what_is_the_sandboxs() {
-        let told = |paths: &[&str]| {
+        let told_of = |paths: &[&str], is_of_sample| {
             let mount = |path: &&str| VolumeMount { volume: "v".into(), path: (*path).into(), ..Default::default() };
             let mut checks = Checks::default();
-            mounts(&mut checks, &paths.iter().map(mount).collect::<Vec<_>>());
+            mounts(&mut checks, &paths.iter().map(mount).collect::<Vec<_>>(), is_of_sample);
             fields(checks.finish())
         };
+        let told = |paths: &[&str]| told_of(paths, false);
+        assert_eq!(told_of(&["/workspace", "/workspaces"], true), ["volumes[0].path"]);
+        assert_eq!(told_of(&["/workspace/node_modules"], true), [""; 0]);
+        assert_eq!(told(&["/workspace"]), [""; 0]);
         assert_eq!(told(&["/data", "/database", "/var/lib/x", "/runner", "/run/other", "/home/a b"]), [""; 0]);
         for wrong in [
             "",
