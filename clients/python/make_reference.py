@@ -34,7 +34,7 @@ def text() -> str:
     parts.append("## Running commands\n\nIn a session, or without one in a sandbox.\n")
     parts += method("session.exec, sandbox.run", Runs._execute)
     parts += method("session.start, sandbox.start", Runs.start)
-    for name in ("Command", "Files", "Watch", "Code", "Listing", "Samples", "Verification", "Client"):
+    for name in ("Command", "Files", "Watch", "Code", "Listing", "Samples", "Verification", "Volume", "Client"):
         parts += class_of(getattr(sandshell, name))
     parts.append("## Results\n")
     parts += data_classes(pathlib.Path(results.__file__).read_text())

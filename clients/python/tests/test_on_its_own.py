@@ -123,6 +123,17 @@ def test_the_five_lines_of_the_main_readme(
     assert capsys.readouterr().out == "hello from /usr\n\n"
 
 
+def test_the_program_of_the_guide_to_volumes(
+    server: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SANDSHELL_SERVER", server)
+    text = (HERE.parent.parent / "docs/volumes.md").read_text()
+    program = re.search(r"```python\n(.*?)```", text, re.S)
+    assert program is not None
+    exec(program.group(1), {})
+    assert capsys.readouterr().out == "42\n\n"
+
+
 def test_no_server_is_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SANDSHELL_PROGRAM", "/nosuch/sandshell")
     monkeypatch.delenv("SANDSHELL_SERVER", raising=False)

@@ -19,6 +19,7 @@ from ._async.samples import AsyncSamples
 from ._async.sandbox import AsyncSandbox
 from ._async.session import AsyncSession
 from ._async.verification import AsyncVerification
+from ._async.volumes import AsyncVolume
 from ._async.watch import AsyncWatch
 from ._sync.client import Client
 from ._sync.code import Code
@@ -29,6 +30,7 @@ from ._sync.samples import Samples
 from ._sync.sandbox import Sandbox
 from ._sync.session import Session
 from ._sync.verification import Verification
+from ._sync.volumes import Volume
 from ._sync.watch import Watch
 from .errors import (
     AlreadyExists,
@@ -64,6 +66,7 @@ from .results import (
     VerificationResult,
     VerificationStatus,
     VerifiedTest,
+    VolumeUse,
 )
 
 __all__ = [
@@ -77,6 +80,7 @@ __all__ = [
     "AsyncSandbox",
     "AsyncSession",
     "AsyncVerification",
+    "AsyncVolume",
     "AsyncWatch",
     "Cancelled",
     "Client",
@@ -117,5 +121,7 @@ __all__ = [
     "VerificationResult",
     "VerificationStatus",
     "VerifiedTest",
+    "Volume",
+    "VolumeUse",
     "Watch",
 ]

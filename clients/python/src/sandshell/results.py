@@ -242,6 +242,8 @@ class Info:
     end_reason: str = ""
     sample: str = ""
     """`DATASET/ID` of the sample that it was made from."""
+    volumes: dict[str, str] = field(default_factory=dict)
+    """Its volumes, by path: the name, with `:ro` behind it if it can only read."""
 
     @classmethod
     def _of(cls, box: Any) -> Info:
@@ -258,7 +260,21 @@ class Info:
             warnings=tuple(box.warnings),
             end_reason=type(box).EndReason.Name(box.end_reason).removeprefix("END_REASON_").lower() if box.end_reason else "",
             sample=f"{box.sample.dataset}/{box.sample.sample_id}" if box.HasField("sample") else "",
+            volumes={mount.path: mount.volume + (":ro" if mount.read_only else "") for mount in box.volumes},
         )
+
+
+@dataclass(frozen=True)
+class VolumeUse:
+    """A sandbox that has a volume."""
+
+    sandbox_id: str
+    path: str
+    read_only: bool
+
+    @classmethod
+    def _of(cls, used: Any) -> VolumeUse:
+        return cls(used.sandbox_id, used.path, used.read_only)
 
 
 @dataclass(frozen=True)

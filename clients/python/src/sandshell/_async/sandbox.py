@@ -23,6 +23,7 @@ from .running import AsyncRuns, duration
 from .session import AsyncSession
 from .shared import client_of
 from .verification import AsyncVerification
+from .volumes import AsyncVolume, mounts
 
 
 class AsyncSandbox(AsyncRuns):
@@ -61,6 +62,7 @@ class AsyncSandbox(AsyncRuns):
         idle_timeout: Seconds | None = None,
         host_network: bool = False,
         working_directory: str = "",
+        volumes: Mapping[str, str | AsyncVolume] | Iterable[str] = (),
         server: str | None = None,
         key: str | None = None,
         client: AsyncClient | None = None,
@@ -77,6 +79,9 @@ class AsyncSandbox(AsyncRuns):
         `sample` is the id of a sample of the server, `ID` or `DATASET/ID`: the sandbox then has its image and its code base, as
         it was prepared for the task, and a session, which `default_session` returns. With `past=False` the repository there has
         one commit instead of those before the task.
+
+        `volumes` are data that outlives sandboxes ([volumes.md](volumes.md)): `{"/data": "name"}` or `["name:/data"]`, with `:ro`
+        behind either to only read.
 
         It is made by the server that is named (`server` as in Client, with `key`), by that of `client`, or else by the one
         of the environment or a private one, which all sandboxes of this process share.
@@ -95,6 +100,7 @@ class AsyncSandbox(AsyncRuns):
             resources=box.Resources(**{name: value for name, value in limits.items() if value is not None}),
             lifetime=box.Lifetime(ttl=duration(ttl), idle_timeout=duration(idle_timeout)),
             working_directory=working_directory,
+            volumes=mounts(volumes),
             request_id=new_request_id(),
         )
         if host_network:
