@@ -5,7 +5,7 @@ use crate::{
     report::{Samples, Table},
     server::Server,
 };
-use sandshell::api::v1::exec_start::Target;
+use sandshell::api::v1::{CreateVolumeRequest, DeleteVolumeRequest, exec_start::Target};
 use std::{process::Command, time::Instant};
 
 /// The same namespaces as a sandbox has, and nothing else of it: no own root file system, no limits, no seccomp.
@@ -28,8 +28,10 @@ const BWRAP: &[&str] = &[
 
 pub(crate) async fn measure(server: &Server, options: &Options, table: &mut Table) {
     let mut client = server.client.clone();
-    let [mut direct, mut with_session, mut session, mut delete, mut bwrap] =
+    let [mut direct, mut with_volume, mut with_session, mut session, mut delete, mut bwrap] =
         std::array::from_fn(|_| Samples::default());
+    let volume = CreateVolumeRequest { name: "bench".to_owned(), ..Default::default() };
+    client.volumes.create_volume(volume).await.unwrap();
     for _ in 0..options.samples(200) {
         let start = Instant::now();
         let sandbox = client.create_sandbox().await;
@@ -51,10 +53,18 @@ pub(crate) async fn measure(server: &Server, options: &Options, table: &mut Tabl
         with_session.push(start.elapsed());
         client.delete_sandbox(sandbox).await;
 
+        let start = Instant::now();
+        let sandbox = client.create_sandbox_with("bench").await;
+        client.run(Target::SandboxId(sandbox.clone()), "true").await;
+        with_volume.push(start.elapsed());
+        client.delete_sandbox(sandbox).await;
+
         bwrap.push(time_of(BWRAP));
     }
+    client.volumes.delete_volume(DeleteVolumeRequest { volume: "bench".to_owned() }).await.unwrap();
     let beside = Some(("bwrap … true", &bwrap));
     table.times("create a sandbox and run its first command", &direct, beside);
+    table.times("create a sandbox with a volume and run its first command", &with_volume, Some(("without", &direct)));
     table.times("create a sandbox and a session, and run its first command", &with_session, beside);
     table.times("create a session", &session, None);
     table.times("delete a sandbox", &delete, None);

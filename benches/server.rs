@@ -2,8 +2,9 @@
 
 use sandshell::api::v1::{
     CreateSandboxRequest, CreateSessionRequest, DeleteSandboxRequest, ExecStart, RunRequest, RunResponse, Session,
-    exec_start::Target, file_service_client::FileServiceClient, sandbox_service_client::SandboxServiceClient,
-    session_service_client::SessionServiceClient,
+    VolumeMount, exec_start::Target, file_service_client::FileServiceClient,
+    sandbox_service_client::SandboxServiceClient, session_service_client::SessionServiceClient,
+    volume_service_client::VolumeServiceClient,
 };
 use sandshell::rpc::transport;
 use std::{
@@ -128,6 +129,7 @@ pub(crate) struct Client {
     pub(crate) sandboxes: SandboxServiceClient<InterceptedService<Channel, Key>>,
     pub(crate) sessions: SessionServiceClient<InterceptedService<Channel, Key>>,
     pub(crate) files: FileServiceClient<InterceptedService<Channel, Key>>,
+    pub(crate) volumes: VolumeServiceClient<InterceptedService<Channel, Key>>,
     /// The image of new sandboxes; empty for the default.
     pub(crate) image: String,
 }
@@ -150,13 +152,21 @@ impl Client {
             sandboxes: SandboxServiceClient::with_interceptor(channel.clone(), access.key.clone()),
             sessions: SessionServiceClient::with_interceptor(channel.clone(), access.key.clone())
                 .max_decoding_message_size(transport::MAX_MESSAGE_BYTES),
-            files: FileServiceClient::with_interceptor(channel, access.key.clone()),
+            files: FileServiceClient::with_interceptor(channel.clone(), access.key.clone()),
+            volumes: VolumeServiceClient::with_interceptor(channel, access.key.clone()),
             image: String::new(),
         }
     }
 
     pub(crate) async fn create_sandbox(&mut self) -> String {
         let request = CreateSandboxRequest { image: self.image.clone(), ..Default::default() };
+        self.sandboxes.create_sandbox(request).await.unwrap().into_inner().sandbox_id
+    }
+
+    /// One that has a volume at `/data`.
+    pub(crate) async fn create_sandbox_with(&mut self, volume: &str) -> String {
+        let mount = VolumeMount { volume: volume.to_owned(), path: "/data".to_owned(), ..Default::default() };
+        let request = CreateSandboxRequest { image: self.image.clone(), volumes: vec![mount], ..Default::default() };
         self.sandboxes.create_sandbox(request).await.unwrap().into_inner().sandbox_id
     }
 
