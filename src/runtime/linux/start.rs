@@ -75,7 +75,7 @@ pub(super) fn start(config: &LinuxConfig) -> Result<Started, Failure> {
         other => {
             if let Some(Err(failure)) = other {
                 let failure: Failure = failure;
-                warnings.push(format!("disk_bytes cannot be limited: no sandbox could be made in the pool: {failure}"));
+                warnings.push(format!("disk_bytes cannot be limited, nor the size of volumes: no sandbox could be made in the pool: {failure}"));
             }
             hello.disk_pool = None;
             let client = Client::start(config.program.clone(), hello, lock)?;

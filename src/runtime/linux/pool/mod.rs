@@ -92,7 +92,7 @@ pub(super) struct Opened {
 
 /// Mounts the pool of a data directory, which is made if there is none. It never keeps the server from starting.
 pub(super) fn open(layout: &Layout, size: Size, is_privileged: bool) -> Opened {
-    let without = |reason: &str| format!("disk_bytes cannot be limited: {reason}");
+    let without = |reason: &str| format!("disk_bytes cannot be limited, nor the size of volumes: {reason}");
     match size {
         Size::None => {
             return Opened {
