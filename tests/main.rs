@@ -65,6 +65,7 @@ mod any_image_is_a_sandbox;
 mod any_text_is_a_command;
 mod background_output_stays_with_its_command;
 mod bad_requests_name_every_mistake;
+mod browsers_can_call;
 mod bytes_arrive_unchanged;
 mod cancelled_calls_leave_nothing;
 mod changes_of_a_directory_are_told;

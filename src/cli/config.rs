@@ -11,7 +11,7 @@ use super::{
 pub(super) use super::{size::Bytes, span::Span};
 use crate::{
     sandbox::{Lifetimes, Policy},
-    server::{AtStop, Most, Tls},
+    server::{AtStop, Most, Tls, Web},
     verification::AtOnce,
     volume::Binds,
 };
@@ -39,6 +39,7 @@ pub(super) struct Config {
     pub(super) listen: SocketAddr,
     pub(super) insecure: bool,
     pub(super) tls: Option<Tls>,
+    pub(super) web: Option<Web>,
     pub(super) data_dir: PathBuf,
     pub(super) runtime: RuntimeKind,
     pub(super) runtime_options: Vec<RuntimeOption>,
@@ -76,6 +77,8 @@ struct File {
     tls_cert: Option<PathBuf>,
     tls_key: Option<PathBuf>,
     client_ca: Option<PathBuf>,
+    grpc_web: Option<bool>,
+    cors_origin: Option<Vec<String>>,
     max_sandboxes: Option<usize>,
     max_verifications: Option<usize>,
     max_verifications_per_tenant: Option<usize>,
@@ -108,6 +111,8 @@ impl Config {
             args.client_ca.or(file.client_ca),
             &mut mistakes,
         );
+        let origins = if args.cors_origin.is_empty() { file.cors_origin.unwrap_or_default() } else { args.cors_origin };
+        let web = web(args.grpc_web || file.grpc_web.unwrap_or(false), &origins, &mut mistakes);
         let roots = if args.image_root.is_empty() { file.image_root.unwrap_or_default() } else { args.image_root };
         let image_roots = roots.iter().filter_map(|root| root_of("--image-root", root, &mut mistakes)).collect();
         let binds = if args.allow_bind.is_empty() { file.allow_bind.unwrap_or_default() } else { args.allow_bind };
@@ -173,6 +178,7 @@ impl Config {
             listen,
             insecure: args.insecure || file.insecure.unwrap_or(false),
             tls,
+            web,
             data_dir: data_dir.unwrap_or_default(),
             runtime,
             // Later ones win.
@@ -245,6 +251,8 @@ impl File {
             tls_cert: take(&mut table, "tls_cert", path, mistakes),
             tls_key: take(&mut table, "tls_key", path, mistakes),
             client_ca: take(&mut table, "client_ca", path, mistakes),
+            grpc_web: take(&mut table, "grpc_web", path, mistakes),
+            cors_origin: take(&mut table, "cors_origin", path, mistakes),
             max_sandboxes: take(&mut table, "max_sandboxes", path, mistakes),
             max_verifications: take(&mut table, "max_verifications", path, mistakes),
             max_verifications_per_tenant: take(&mut table, "max_verifications_per_tenant", path, mistakes),
@@ -303,6 +311,15 @@ fn tls(
     };
     mistakes.push(mistake);
     None
+}
+
+/// gRPC-Web, if it is wanted, and the pages that may use it.
+fn web(is_wanted: bool, origins: &[String], mistakes: &mut Vec<String>) -> Option<Web> {
+    let web = Web::new(origins).map_err(|error| mistakes.push(error.to_string())).ok();
+    if !is_wanted && !origins.is_empty() {
+        mistakes.push("--cors-origin also needs --grpc-web: pages call by nothing else".to_owned());
+    }
+    web.filter(|_| is_wanted)
 }
 
 /// A directory that clients may name what is below of, canonical: what they name is compared with it after all links were followed.

@@ -117,6 +117,12 @@ pub(super) struct Args {
     /// Let only clients connect that have a certificate of one of these authorities: PEM
     #[arg(long, value_name = "FILE")]
     pub(super) client_ca: Option<PathBuf>,
+    /// Speak gRPC-Web too, also over HTTP/1.1, for programs in browsers
+    #[arg(long)]
+    pub(super) grpc_web: bool,
+    /// Web pages that may call by gRPC-Web, such as https://app.example.com, or * for all; may be repeated
+    #[arg(long, value_name = "ORIGIN")]
+    pub(super) cors_origin: Vec<String>,
     /// Listen on an address that others can reach, even without TLS or API keys
     #[arg(long)]
     pub(super) insecure: bool,
@@ -184,6 +190,7 @@ async fn serve(
         .with_tenants(tenants)
         .with_samples(samples)
         .with_tls(config.tls)
+        .with_web(config.web)
         .with_most_connections(most)
         .with_command_timeout(config.command_timeout);
     server.run(listener, shutdown).await?;

@@ -5,10 +5,11 @@ use super::{
     intake::{self, Held, Intake, Memory},
     strangers::Visit,
     traffic::{Call, Traffic},
+    web::{self, Encoding, Kind, Web, WebBody},
 };
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use http::{Request, Response};
+use http::{Request, Response, Version};
 use hyper::body::{Frame, Incoming, SizeHint};
 use std::{
     convert::Infallible,
@@ -39,11 +40,12 @@ pub(super) struct Calls<S> {
     service: S,
     traffic: Arc<Traffic>,
     memory: Arc<Memory>,
+    web: Option<Web>,
 }
 
 impl<S> Calls<S> {
-    pub(super) fn new(service: S, traffic: Arc<Traffic>, memory: Arc<Memory>) -> Self {
-        Self { service, traffic, memory }
+    pub(super) fn new(service: S, traffic: Arc<Traffic>, memory: Arc<Memory>, web: Option<Web>) -> Self {
+        Self { service, traffic, memory, web }
     }
 }
 
@@ -52,11 +54,29 @@ impl<S: CallService> hyper::service::Service<Request<Incoming>> for Calls<S> {
     type Error = Infallible;
     type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
 
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         let (unanswered, call) = self.traffic.call();
+        let web = match web::kind(self.web.as_ref(), &request) {
+            Kind::Grpc => None,
+            Kind::Web(answering) => Some(answering),
+            Kind::Answered(response) => {
+                let answer = |body| Answer { body, record: None, encoding: None, _call: call, _visit: None };
+                return Box::pin(std::future::ready(Ok(response.map(answer))));
+            }
+        };
         let held = Held::nothing(self.memory.clone(), self.traffic.clone());
         let largest = intake::largest(request.uri().path());
-        let mut request = request.map(|body| Body::new(Intake::new(body, largest, held.clone())));
+        let mut request = match &web {
+            None => request.map(|body| Body::new(Intake::new(body, largest, held.clone()))),
+            Some(answering) => {
+                let end_is_sure = request.version() < Version::HTTP_2;
+                web::as_grpc(&mut request);
+                let encoding = answering.encoding;
+                request.map(|body| {
+                    Body::new(Intake::new(WebBody::new(body, encoding, end_is_sure), largest, held.clone()))
+                })
+            }
+        };
         request.extensions_mut().insert(self.traffic.clone());
         let answer = self.service.clone().oneshot(request);
         Box::pin(async move {
@@ -64,7 +84,11 @@ impl<S: CallService> hyper::service::Service<Request<Incoming>> for Calls<S> {
             drop((unanswered, held));
             let visit = response.extensions_mut().remove::<Arc<Visit>>();
             let record = response.extensions_mut().remove::<Arc<CallRecord>>();
-            Ok(response.map(|body| Answer { body, record, _call: call, _visit: visit }))
+            if let Some(answering) = &web {
+                answering.head(&mut response);
+            }
+            let encoding = web.map(|answering| answering.encoding);
+            Ok(response.map(|body| Answer { body, record, encoding, _call: call, _visit: visit }))
         })
     }
 }
@@ -73,6 +97,8 @@ impl<S: CallService> hyper::service::Service<Request<Incoming>> for Calls<S> {
 pub(super) struct Answer {
     body: Body,
     record: Option<Arc<CallRecord>>,
+    /// As what of gRPC-Web it is sent.
+    encoding: Option<Encoding>,
     _call: Call,
     _visit: Option<Arc<Visit>>,
 }
@@ -89,7 +115,10 @@ impl hyper::body::Body for Answer {
                 Err(status) => record.ended_with(status),
             }
         }
-        polled
+        match self.encoding {
+            None => polled,
+            Some(encoding) => polled.map(|frame| frame.map(|frame| frame.map(|frame| encoding.encode(frame)))),
+        }
     }
 
     fn is_end_stream(&self) -> bool {
@@ -97,6 +126,6 @@ impl hyper::body::Body for Answer {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        if self.encoding.is_some() { SizeHint::default() } else { self.body.size_hint() }
     }
 }

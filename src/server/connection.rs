@@ -2,18 +2,24 @@
 
 use super::{
     calls::{CallService, Calls},
+    first_bytes::{Spoken, recognize},
     intake::Memory,
     memory::GiveBack,
     places::Place,
     stopping::Stopping,
     traffic::Traffic,
+    web::{self, Web},
 };
 use crate::rpc::transport::MAX_FRAME_BYTES;
-use hyper::server::conn::http2;
+use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{
+    pin::{Pin, pin},
+    sync::Arc,
+    time::Duration,
+};
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     time::{sleep, timeout},
 };
 use tokio_rustls::TlsAcceptor;
@@ -41,6 +47,8 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a connection may be silent on which nobody has shown yet that they may call anything: from its beginning to
 /// the headers of the first request, and between requests. Afterwards it may be silent for as long as it likes.
 const STRANGERS_PATIENCE: Duration = Duration::from_secs(30);
+/// How long the head of a request may take over HTTP/1.1, and how long a connection may be silent between two.
+const HEADERS_WITHIN: Duration = Duration::from_secs(30);
 /// How long a client may take to hear that the connection ends.
 const FAREWELL: Duration = Duration::from_secs(1);
 
@@ -49,6 +57,8 @@ const FAREWELL: Duration = Duration::from_secs(1);
 pub(super) struct Protocol<S> {
     http: http2::Builder<TokioExecutor>,
     tls: Option<TlsAcceptor>,
+    /// Spoken too, if there is one.
+    web: Option<Web>,
     service: S,
     stopping: Stopping,
     memory: Arc<Memory>,
@@ -57,7 +67,12 @@ pub(super) struct Protocol<S> {
 
 impl<S: CallService> Protocol<S> {
     pub(super) fn new(service: S, tls: Option<TlsAcceptor>, stopping: Stopping) -> Self {
-        Self { http: http(), tls, service, stopping, memory: Arc::default(), give_back: GiveBack::default() }
+        Self { http: http(), tls, web: None, service, stopping, memory: Arc::default(), give_back: GiveBack::default() }
+    }
+
+    /// Speaks gRPC-Web too, also over HTTP/1.1.
+    pub(super) fn with_web(self, web: Option<Web>) -> Self {
+        Self { web, ..self }
     }
 
     /// What connections are encrypted with.
@@ -97,21 +112,53 @@ impl<S: CallService> Protocol<S> {
     where
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let calls = Calls::new(self.service, traffic.clone(), self.memory);
-        let mut connection = pin!(self.http.serve_connection(TokioIo::new(io), calls));
-        tokio::select! {
-            ended = connection.as_mut() => return note(ended),
+        let recognized = tokio::select! {
+            recognized = recognize(io) => recognized,
             () = traffic.ended() => return,
-            () = outstays(&traffic) => {}
-            () = self.stopping.begun() => {}
+            () = outstays(&traffic) => return,
+            () = self.stopping.begun() => return,
+        };
+        let Ok((spoken, io)) = recognized else { return };
+        let is_web = self.web.is_some();
+        let calls = Calls::new(self.service, traffic.clone(), self.memory, self.web);
+        match spoken {
+            Spoken::Http2 => {
+                let connection = self.http.serve_connection(TokioIo::new(io), calls);
+                serve(connection, |connection| connection.graceful_shutdown(), &traffic, &self.stopping).await;
+            }
+            Spoken::Http1 if is_web => {
+                let connection = http1().serve_connection(TokioIo::new(io), calls);
+                serve(connection, |connection| connection.graceful_shutdown(), &traffic, &self.stopping).await;
+            }
+            Spoken::Http1 => {
+                // Whether anybody reads it makes no difference.
+                drop(timeout(FAREWELL, refuse(io)).await);
+            }
         }
-        connection.as_mut().graceful_shutdown();
-        tokio::select! {
-            ended = connection => note(ended),
-            () = traffic.ended() => {}
-            () = has_nothing_to_wait_for(&traffic) => {}
-            () = owes_nothing(&traffic, &self.stopping) => {}
-        }
+    }
+}
+
+/// Serves a connection until it ends or must go.
+async fn serve<C: Future<Output = hyper::Result<()>>>(
+    connection: C,
+    wind_up: impl FnOnce(Pin<&mut C>),
+    traffic: &Traffic,
+    stopping: &Stopping,
+) {
+    let mut connection = pin!(connection);
+    tokio::select! {
+        ended = connection.as_mut() => return note(ended),
+        () = traffic.ended() => return,
+        () = outstays(traffic) => {}
+        () = stopping.begun() => {}
+    }
+    // It takes no more calls, and ends with the last one.
+    wind_up(connection.as_mut());
+    tokio::select! {
+        ended = connection => note(ended),
+        () = traffic.ended() => {}
+        () = has_nothing_to_wait_for(traffic) => {}
+        () = owes_nothing(traffic, stopping) => {}
     }
 }
 
@@ -152,6 +199,23 @@ async fn owes_nothing(traffic: &Traffic, stopping: &Stopping) {
     stopping.told().await;
     traffic.until(|traffic| !traffic.owes_answers()).await;
     sleep(FAREWELL).await;
+}
+
+/// Settings of HTTP/1.1, which gRPC-Web may come by.
+fn http1() -> http1::Builder {
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(HEADERS_WITHIN).max_buf_size(MAX_HEADER_BYTES as usize);
+    http
+}
+
+/// Says in HTTP/1.1 that it is not spoken here, and waits until that was read.
+async fn refuse<IO: AsyncRead + AsyncWrite + Unpin>(mut io: IO) -> std::io::Result<()> {
+    let head = "HTTP/1.1 505 HTTP Version Not Supported\r\nconnection: close\r\ncontent-type: text/plain\r\n";
+    io.write_all(format!("{head}content-length: {}\r\n\r\n{}", web::OFF.len(), web::OFF).as_bytes()).await?;
+    io.shutdown().await?;
+    // A connection that is closed with something unread is reset, and with it what was said.
+    tokio::io::copy(&mut io.take(u64::from(MAX_HEADER_BYTES)), &mut tokio::io::sink()).await?;
+    Ok(())
 }
 
 /// HTTP/2 settings that suit many long streams.
@@ -198,7 +262,8 @@ mod tests {
         let place = Places::new(Most::default()).take(None).unwrap();
         let traffic = place.traffic().clone();
         let (client, server) = duplex(1 << 16);
-        let served = tokio::spawn(Protocol::new(service, None, stopping.clone()).serve(server, place));
+        let protocol = Protocol::new(service, None, stopping.clone()).with_web(Some(Web::default()));
+        let served = tokio::spawn(protocol.serve(server, place));
         (client, traffic, served)
     }
 
@@ -211,7 +276,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn strangers_may_be_silent_for_a_while_only() {
-        for said in [&b""[..], &PREFACE[..10], PREFACE] {
+        for said in [&b""[..], &PREFACE[..10], PREFACE, b"POS", b"POST / HTTP/1.1\r\nhost: x\r\n"] {
             let (mut client, ..) = connect(&Stopping::default());
             client.write_all(said).await.unwrap();
             let time = ends_after(client).await;
@@ -240,6 +305,35 @@ mod tests {
             }
         };
         assert!(timeout(Duration::from_secs(3600), silent).await.is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_of_http1_has_so_much_time() {
+        let service = service_fn(async |request: Request<Body>| {
+            let mut body = request.into_body();
+            let failed = loop {
+                match std::future::poll_fn(|cx| hyper::body::Body::poll_frame(Pin::new(&mut body), cx)).await {
+                    Some(Ok(_)) => {}
+                    Some(Err(status)) => break status,
+                    None => panic!("it has not ended"),
+                }
+            };
+            Ok::<_, Infallible>(failed.into_http())
+        });
+        let place = Places::new(Most::default()).take(None).unwrap();
+        let protocol = Protocol::new(service, None, Stopping::default()).with_web(Some(Web::default()));
+        place.traffic().now_known();
+        let (mut client, server) = duplex(1 << 16);
+        tokio::spawn(protocol.serve(server, place));
+        let head =
+            "POST /a HTTP/1.1\r\ncontent-type: application/grpc-web\r\ncontent-length: 50\r\nconnection: close\r\n\r\n";
+        client.write_all(head.as_bytes()).await.unwrap();
+        client.write_all(&[0, 0, 0, 0, 45, 1, 2]).await.unwrap();
+        let (start, mut answer) = (Instant::now(), Vec::new());
+        let _ = client.read_to_end(&mut answer).await;
+        let answer = String::from_utf8(answer).unwrap();
+        assert!(answer.contains("grpc-status: 8") && answer.contains("did%20not%20come%20in%20time"), "{answer}");
+        assert_eq!(start.elapsed().as_secs(), 30);
     }
 
     fn take_frame(seen: &mut Vec<u8>) -> Option<Bytes> {

@@ -13,6 +13,9 @@ use tokio_rustls::TlsAcceptor;
 /// What gRPC is called when client and server agree on a protocol.
 const HTTP2: &[u8] = b"h2";
 
+/// And what gRPC-Web may be called.
+const HTTP1: &[u8] = b"http/1.1";
+
 /// What a server encrypts with.
 #[derive(Debug, Clone)]
 pub struct Tls(Arc<ServerConfig>);
@@ -53,7 +56,12 @@ impl Tls {
         Ok(Self(Arc::new(config)))
     }
 
-    pub(super) fn acceptor(&self) -> TlsAcceptor {
-        TlsAcceptor::from(self.0.clone())
+    /// What agrees with clients on encryption, and on the protocol: also on HTTP/1.1, if gRPC-Web is spoken.
+    pub(super) fn acceptor(&self, speaks_web: bool) -> TlsAcceptor {
+        let mut config = self.0.clone();
+        if speaks_web {
+            Arc::make_mut(&mut config).alpn_protocols.push(HTTP1.to_vec());
+        }
+        TlsAcceptor::from(config)
     }
 }

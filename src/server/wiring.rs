@@ -16,6 +16,7 @@ use super::{
     tls::Tls,
     transport::Transport,
     verification_service, volume_service,
+    web::Web,
 };
 use crate::{
     api::{
@@ -72,6 +73,7 @@ pub struct Server {
     at_stop: AtStop,
     access: Access,
     tls: Option<Tls>,
+    web: Option<Web>,
     most: Most,
     command_timeout: Option<Duration>,
 }
@@ -111,6 +113,7 @@ impl Server {
             at_stop,
             access: Access::Anyone,
             tls: None,
+            web: None,
             most: Most::default(),
             command_timeout: None,
         }
@@ -129,6 +132,11 @@ impl Server {
     /// Speaks TLS, and nothing else.
     pub fn with_tls(self, tls: Option<Tls>) -> Self {
         Self { tls, ..self }
+    }
+
+    /// Speaks gRPC-Web too, if this says for which pages.
+    pub fn with_web(self, web: Option<Web>) -> Self {
+        Self { web, ..self }
     }
 
     /// Takes at most so many connections.
@@ -168,8 +176,8 @@ impl Server {
             .layer(StoppingLayer(stopping.clone()))
             .layer(AuthLayer(self.access.clone()))
             .service(self.routes(&health)?.prepare());
-        let tls = self.tls.as_ref().map(Tls::acceptor);
-        let protocol = Protocol::new(service, tls, stopping.clone());
+        let tls = self.tls.as_ref().map(|tls| tls.acceptor(self.web.is_some()));
+        let protocol = Protocol::new(service, tls, stopping.clone()).with_web(self.web.clone());
         let (places, connections) = (Places::new(self.most), TaskTracker::new());
         // Dropped when the server stops, and with it what listens: nobody new gets in.
         tokio::select! {

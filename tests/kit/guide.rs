@@ -3,10 +3,15 @@
 use super::{Server, cli::program, server::BINARY};
 use std::{path::Path, process::Command};
 
+/// The programs of a page that are in this language.
+pub fn blocks<'a>(page: &'a str, language: &str) -> Vec<&'a str> {
+    page.split(&format!("```{language}\n")).skip(1).map(|part| part.split("```").next().unwrap()).collect()
+}
+
 /// Runs all lines of a page in one shell in this directory, where a server is known; it must succeed. What it has printed on standard
 /// output and standard error.
 pub fn run(page: &str, server: &Server, here: &Path, environment: &[(&str, &str)]) -> [String; 2] {
-    let lines: Vec<_> = page.split("```sh\n").skip(1).map(|part| part.split("```").next().unwrap()).collect();
+    let lines = blocks(page, "sh");
     let mut shell = Command::new("sh");
     // The environment that a program of ours gets in tests, with what the page takes for granted.
     for (name, value) in program(&[]).get_envs() {
