@@ -128,21 +128,28 @@ fn tests(page: &mut String, row: &Row) {
     if row.tests.is_empty() {
         return;
     }
-    *page += "<table>\n<tr><th>test</th><th>outcome</th><th>seconds</th><th>message</th></tr>\n";
+    // A column in which nothing is only takes room.
+    let (has_seconds, has_messages) =
+        (row.tests.iter().any(|test| test.seconds.is_some()), row.tests.iter().any(|test| !test.message.is_empty()));
+    *page += "<table>\n<tr><th>test</th><th>outcome</th>";
+    *page += if has_seconds { "<th>seconds</th>" } else { "" };
+    *page += if has_messages { "<th>message</th>" } else { "" };
+    *page += "</tr>\n";
     for test in row.tests.iter().take(MOST_TESTS) {
         let class = match test.outcome.as_str() {
             "passed" => "succeeded",
             "failed" => "failed",
             _ => "none",
         };
-        let seconds = test.seconds.map_or_else(String::new, |seconds| format!("{seconds:.3}"));
-        put!(
-            page,
-            "<tr><td>{}</td><td class=\"{class}\">{}</td><td>{seconds}</td><td>{}</td></tr>",
-            text(&test.name),
-            text(&test.outcome),
-            text(&test.message)
-        );
+        let _ = write!(page, "<tr><td>{}</td><td class=\"{class}\">{}</td>", text(&test.name), text(&test.outcome));
+        if has_seconds {
+            let seconds = test.seconds.map_or_else(String::new, |seconds| format!("{seconds:.3}"));
+            let _ = write!(page, "<td>{seconds}</td>");
+        }
+        if has_messages {
+            let _ = write!(page, "<td>{}</td>", text(&test.message));
+        }
+        *page += "</tr>\n";
     }
     *page += "</table>\n";
     if let Some(more) = row.tests.len().checked_sub(MOST_TESTS).filter(|more| *more > 0) {

@@ -41,7 +41,8 @@ impl Entry<'_> {
 
     /// Passed tests of all.
     pub(super) fn tests(&self) -> String {
-        self.row.map_or_else(String::new, |row| format!("{}/{}", row.passed, row.total))
+        let run = self.row.filter(|row| row.total > 0);
+        run.map_or_else(String::new, |row| format!("{}/{}", row.passed, row.total))
     }
 }
 
@@ -81,14 +82,14 @@ impl<'a> Score<'a> {
     /// In one line.
     pub(super) fn line(&self) -> String {
         let mut line = format!("{} of {} succeeded ({:.1} %)", self.succeeded, self.entries.len(), self.percent());
-        for (count, what) in [
-            (self.failed, "failed"),
-            (self.errors, "could not be verified"),
-            (self.without_patch, "have no patch"),
-            (self.not_yet, "are not verified yet"),
+        for (count, of_one, of_more) in [
+            (self.failed, "failed", "failed"),
+            (self.errors, "could not be verified", "could not be verified"),
+            (self.without_patch, "has no patch", "have no patch"),
+            (self.not_yet, "is not verified yet", "are not verified yet"),
         ] {
             if count > 0 {
-                line += &format!(", {count} {what}");
+                line += &format!(", {count} {}", if count == 1 { of_one } else { of_more });
             }
         }
         line
