@@ -1,8 +1,10 @@
 //! `sandshell eval` and `sandshell sample check --prove`: a dataset tells what does its tasks from what does not.
 
 use crate::kit::{
-    LONG, Options, Server,
+    LONG, Options, Runtime, Server,
     cli::{prints, program, refuses, sandshell},
+    docker::shared_docker,
+    examples::{DATASET, Examples, SAMPLES, examples, reference, samples},
     host,
     v1::{
         ListVerificationsRequest, Verification, verification::State,
@@ -11,26 +13,11 @@ use crate::kit::{
     within::{ask_until, until, within},
 };
 use serde_json::{Value, json};
-use std::{
-    collections::BTreeMap,
-    fs,
-    path::{Path, PathBuf},
-    process::Stdio,
-};
-
-const DATASET: &str = "first-steps";
-
-fn examples() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/datasets")
-}
+use std::{collections::BTreeMap, fs, path::Path, process::Stdio};
 
 fn serving() -> Server {
     let args = vec!["--catalog".to_owned(), examples().display().to_string()];
     Server::start(Options { args, ..Options::default() })
-}
-
-fn reference(id: &str) -> String {
-    fs::read_to_string(examples().join(DATASET).join(id).join("reference.patch")).unwrap()
 }
 
 /// A patch that puts a file where none is.
@@ -205,4 +192,56 @@ fn a_sample_that_proves_nothing_is_told() {
     for part in ["set/wrong: does not succeed with its reference patch: ", "set/easy: succeeds as it is: "] {
         assert!(told.contains(part), "{part}: {told}");
     }
+}
+
+/// All of one kind, as a directory of patches.
+fn write_patches(into: &Path, samples: &[&str], patch: impl Fn(&str) -> String) {
+    fs::create_dir(into).unwrap();
+    samples.iter().for_each(|id| fs::write(into.join(format!("{id}.patch")), patch(id)).unwrap());
+}
+
+#[test]
+fn the_references_are_all_right_and_nothing_is_none() {
+    let (server, here) = (serving(), tempfile::tempdir().unwrap());
+    let (url, [right, nothing]) = (server.url(), ["right", "nothing"].map(|name| here.path().join(name)));
+    write_patches(&right, &SAMPLES, reference);
+    write_patches(&nothing, &SAMPLES, |_| String::new());
+    for (patches, succeeded, line) in
+        [(&right, 8, "8 of 8 succeeded (100.0 %)"), (&nothing, 0, "0 of 8 succeeded (0.0 %), 8 failed")]
+    {
+        let into = patches.with_extension("out");
+        let outcome: Value = serde_json::from_str(&prints(&eval(&url, patches, &into))).unwrap();
+        assert_eq!([&outcome["total"], &outcome["succeeded"], &outcome["errors"]], [8, succeeded, 0], "{outcome}");
+        let html = fs::read_to_string(into.join("report.html")).unwrap();
+        assert!(html.contains(line), "{line}: {html}");
+    }
+}
+
+/// The same commands with the other runtime: a private server that proves, and one that scores.
+#[test]
+fn a_dataset_is_proved_and_scored_on_docker() {
+    let lab = Examples::new(Runtime::Docker);
+    let here = tempfile::tempdir().unwrap();
+    // A container takes its time: one sample in each language.
+    let few = ["python-quotes", "shell-rotate"];
+    let set = lab.catalogue().join(DATASET);
+    samples(lab.on).iter().filter(|id| !few.contains(id)).for_each(|id| fs::remove_dir_all(set.join(id)).unwrap());
+    let mut prove = program(&["sample", "check", "--prove", "--json", "--runtime", "docker", set.to_str().unwrap()]);
+    let outcome = prove.env("DOCKER_HOST", shared_docker().host()).output().unwrap();
+    let told: Value = serde_json::from_slice(&outcome.stdout).unwrap_or_else(|error| panic!("{error}: {outcome:?}"));
+    let proofs = told["proofs"].as_array().expect("proofs");
+    for proof in proofs {
+        assert_eq!((&proof["as_it_is"], &proof["with_patch"]), (&"TESTS_FAILED".into(), &"success".into()), "{proof}");
+    }
+    assert!(outcome.status.success() && proofs.len() == 2, "{told}");
+
+    let records = here.path().join("patches.jsonl");
+    write_records(&records, &[(few[0], Some(reference(few[0])), ""), (few[1], Some(reference(few[0])), "")]);
+    let into = here.path().join("out");
+    let url = lab.server.url();
+    let only = few.map(|id| ["--only", id]).concat();
+    let outcome = program(&[&eval(&url, &records, &into)[..], &only].concat()).output().unwrap();
+    let told: Value = serde_json::from_slice(&outcome.stdout).unwrap_or_else(|error| panic!("{error}: {outcome:?}"));
+    assert_eq!(statuses(&told), [(few[0], "succeeded"), (few[1], "failed")].into(), "{told}");
+    assert!(outcome.status.success(), "{told}");
 }
