@@ -19,6 +19,7 @@ mod python;
 mod report;
 mod server;
 mod streaming;
+mod verifications;
 
 use report::Table;
 use server::Server;
@@ -52,6 +53,9 @@ async fn main() {
     }
     if options.wants("python") {
         python::measure(&server, &options, &mut table).await;
+    }
+    if options.wants("verifications") {
+        verifications::measure(&options, &mut table).await;
     }
     if options.wants("neighbours") {
         neighbours::measure(&server, &options, &mut table).await;

@@ -4,7 +4,7 @@ use sandshell::api::v1::{
     CreateSandboxRequest, CreateSessionRequest, DeleteSandboxRequest, ExecStart, RunRequest, RunResponse, Session,
     VolumeMount, exec_start::Target, file_service_client::FileServiceClient,
     sandbox_service_client::SandboxServiceClient, session_service_client::SessionServiceClient,
-    volume_service_client::VolumeServiceClient,
+    verification_service_client::VerificationServiceClient, volume_service_client::VolumeServiceClient,
 };
 use sandshell::rpc::transport;
 use std::{
@@ -130,6 +130,7 @@ pub(crate) struct Client {
     pub(crate) sessions: SessionServiceClient<InterceptedService<Channel, Key>>,
     pub(crate) files: FileServiceClient<InterceptedService<Channel, Key>>,
     pub(crate) volumes: VolumeServiceClient<InterceptedService<Channel, Key>>,
+    pub(crate) verifications: VerificationServiceClient<InterceptedService<Channel, Key>>,
     /// The image of new sandboxes; empty for the default.
     pub(crate) image: String,
 }
@@ -153,7 +154,8 @@ impl Client {
             sessions: SessionServiceClient::with_interceptor(channel.clone(), access.key.clone())
                 .max_decoding_message_size(transport::MAX_MESSAGE_BYTES),
             files: FileServiceClient::with_interceptor(channel.clone(), access.key.clone()),
-            volumes: VolumeServiceClient::with_interceptor(channel, access.key.clone()),
+            volumes: VolumeServiceClient::with_interceptor(channel.clone(), access.key.clone()),
+            verifications: VerificationServiceClient::with_interceptor(channel, access.key.clone()),
             image: String::new(),
         }
     }
