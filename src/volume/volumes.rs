@@ -11,6 +11,7 @@ use crate::{
 use sha2::{Digest, Sha256};
 use std::{
     collections::{HashMap, HashSet},
+    path::{Path, PathBuf},
     sync::{Arc, Mutex},
     time::{Duration, SystemTime},
 };
@@ -26,7 +27,8 @@ use uuid::Uuid;
 /// Volumes of a tenant that has no limit of its own.
 const MOST: u64 = 10_000;
 
-/// How long a look at a directory of the host may take, and how many threads look at one time: its file system may not answer.
+/// How long a look at a directory of the host may take, and how many threads look below one that the operator allows at one time: its file
+/// system may not answer. Below another one nobody waits for them.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(10);
 const LOOKS: usize = 4;
 
@@ -49,7 +51,8 @@ struct Shared {
     default_bytes: Option<u64>,
     /// Volumes that are being made or removed. Who waits for one hears its end.
     under_way: Mutex<HashMap<String, watch::Receiver<()>>>,
-    looks: Arc<Semaphore>,
+    /// Who looks, by directory that the operator allows; what lies in none of them together.
+    looks: Mutex<HashMap<Option<PathBuf>, Arc<Semaphore>>>,
     /// Work that owns something and goes on when the call that began it is cancelled.
     work: TaskTracker,
 }
@@ -77,7 +80,7 @@ impl Volumes {
         default_bytes: Option<u64>,
         work: TaskTracker,
     ) -> Self {
-        let (under_way, looks) = (Mutex::default(), Arc::new(Semaphore::new(LOOKS)));
+        let (under_way, looks) = (Mutex::default(), Mutex::default());
         let server = server.to_owned();
         Self(Arc::new(Shared { runtime, store, server, binds, default_bytes, under_way, looks, work }))
     }
@@ -280,7 +283,9 @@ impl Volumes {
     /// The canonical path of a directory of the host, on a thread of its own.
     async fn find_directory(&self, path: String) -> Result<String> {
         self.runtime().check_host_directories().map_err(|error| from_runtime("use a directory", error))?;
-        let (binds, looks) = (self.binds().clone(), self.0.looks.clone());
+        let binds = self.binds().clone();
+        let root = binds.split(Path::new(&path)).map(|(root, _)| root);
+        let looks = lock(&self.0.looks).entry(root).or_insert_with(|| Arc::new(Semaphore::new(LOOKS))).clone();
         let looking = async move {
             let permit = looks.acquire_owned().await;
             // The thread keeps the permit: it is given back when the file system has answered.

@@ -111,6 +111,8 @@ struct Shared {
     counts: Arc<Semaphore>,
     /// Looks for changes that the daemon may have under way.
     changes: Arc<Semaphore>,
+    /// Threads that look at directories of this host, whose file systems may not answer.
+    looks: Arc<Semaphore>,
 }
 
 impl DockerRuntime {
@@ -126,7 +128,9 @@ impl DockerRuntime {
         let supported = daemon::supported(&info);
         let counts = Arc::new(Semaphore::new(stats::COUNTS));
         let changes = Arc::new(Semaphore::new(changes::LOOKS));
-        Ok(Self { shared: Arc::new(Shared { daemon, home, pulls, config, counts, changes }), warnings, supported })
+        let looks = Arc::new(Semaphore::new(named_volume::LOOKS));
+        let shared = Arc::new(Shared { daemon, home, pulls, config, counts, changes, looks });
+        Ok(Self { shared, warnings, supported })
     }
 
     fn check(&self, limits: &Limits) -> Result<(), RuntimeError> {

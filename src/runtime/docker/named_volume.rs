@@ -16,8 +16,9 @@ use tokio::{task::spawn_blocking, time::timeout};
 /// The volume's id.
 const LABEL_VOLUME: &str = "sandshell.volume";
 
-/// How long a look at a directory of the host may take.
+/// How long a look at a directory of the host may take, and how many threads look at one time.
 const LOOK: Duration = Duration::from_secs(10);
+pub(super) const LOOKS: usize = 8;
 
 fn name(shared: &Shared, volume_id: &str) -> String {
     shared.home.name(volume_id)
@@ -96,10 +97,17 @@ pub(super) async fn check(shared: &Shared, volumes: &[VolumeMount]) -> Result<()
                 }
             }
             VolumeSource::HostDirectory { root, below } => {
-                let path = place(root, below);
-                let looked = timeout(LOOK, spawn_blocking(move || Ok(fs::canonicalize(&path)? == path)));
-                let same = looked.await.map_err(|_| unusable("does not answer"))?;
-                if !matches!(same, Ok(Ok::<_, io::Error>(true))) {
+                let (path, looks) = (place(root, below), shared.looks.clone());
+                let looking = async move {
+                    let permit = looks.acquire_owned().await;
+                    // The thread keeps the permit: it is given back when the file system has answered.
+                    let look = move || {
+                        let _permit = permit;
+                        fs::canonicalize(&path).is_ok_and(|found| found == path)
+                    };
+                    spawn_blocking(look).await.unwrap_or(false)
+                };
+                if !timeout(LOOK, looking).await.map_err(|_| unusable("does not answer"))? {
                     return Err(unusable("is not there: its directory was removed, or a link leads there"));
                 }
             }
