@@ -2,13 +2,13 @@
 //! written, what was told to be gone is gone, and of everything else nothing is left.
 
 use crate::kit::{
-    Clients, Dice, Options, Runtime, Server, create_sandbox,
+    Clients, Dice, LONG, Options, Runtime, Server, create_sandbox,
     docker::shared_docker,
     errors::expect_error,
     postgres::Postgres,
     v1,
     volumes::{create_volume, get_volume, named, of, prints, refused, volumes, with_volumes},
-    within,
+    within, within_time,
 };
 use futures_util::future::join_all;
 use std::{
@@ -104,7 +104,7 @@ async fn work(url: String, number: usize, stop: Arc<AtomicBool>) -> BTreeSet<Str
         }
         let name = format!("{number}-{round}");
         let request = v1::CreateVolumeRequest { request_id: name.clone(), ..named(&name) };
-        within("a volume, in the end", async {
+        within_time(LONG, "a volume, in the end", async {
             while let Err(status) = client.create_volume(request.clone()).await {
                 assert!(is_away(&status), "{status:?}");
                 tokio::time::sleep(Duration::from_millis(20)).await;
@@ -116,7 +116,7 @@ async fn work(url: String, number: usize, stop: Arc<AtomicBool>) -> BTreeSet<Str
             continue;
         }
         let request = v1::DeleteVolumeRequest { volume: name };
-        within("a deletion, in the end", async {
+        within_time(LONG, "a deletion, in the end", async {
             loop {
                 match client.delete_volume(request.clone()).await {
                     Ok(_) => return,
