@@ -6,6 +6,7 @@ import ast
 import inspect
 import pathlib
 import sys
+import textwrap
 from collections.abc import Iterator
 from typing import Any
 
@@ -48,6 +49,10 @@ def text() -> str:
 def class_of(cls: Any, hidden: Any = None) -> Iterator[str]:
     """A class with its public methods."""
     yield f"## {cls.__name__}\n\n{inspect.getdoc(cls)}\n"
+    (node,) = ast.parse(textwrap.dedent(inspect.getsource(cls))).body
+    attributes = [*fields(node)] if isinstance(node, ast.ClassDef) else []
+    if attributes:
+        yield "\n".join(attributes) + "\n"
     if "__init__" in vars(cls) and cls.__name__ in ("Client", "Samples"):
         yield from method(cls.__name__, cls.__init__)
     for owner in reversed(cls.__mro__):
@@ -76,7 +81,7 @@ def method(name: str, function: Any) -> Iterator[str]:
     line = f"{short}({', '.join(parameters)}){result}"
     if len(line) > 110:
         line = f"{short}(\n" + "".join(f"    {parameter},\n" for parameter in parameters) + f"){result}"
-    yield f"### {name}\n\n```python\n{line}\n```\n\n{inspect.getdoc(function) or ''}\n"
+    yield f"### {name}\n\n```python\n{line}\n```\n\n{inspect.cleandoc(function.__doc__ or '')}\n"
 
 
 def data_classes(source: str) -> Iterator[str]:
@@ -96,6 +101,8 @@ def fields(node: ast.ClassDef) -> Iterator[str]:
         if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name):
             if isinstance(behind, ast.Expr) and isinstance(behind.value, ast.Constant):
                 said = " ".join(str(behind.value.value).split())
+            if item.target.id.startswith("_"):
+                continue
             yield f"- `{item.target.id}: {ast.unparse(item.annotation)}` {said}".rstrip()
         elif isinstance(item, ast.FunctionDef) and not item.name.startswith("_") and item.returns is not None:
             if any(isinstance(mark, ast.Name) and mark.id == "property" for mark in item.decorator_list):

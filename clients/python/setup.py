@@ -64,6 +64,12 @@ class PlatformWheel(bdist_wheel):
         return "py3", "none", f"manylinux_2_17_{machine}.musllinux_1_1_{machine}"
 
 
+if PROGRAM and not os.path.isfile(PROGRAM):
+    raise SystemExit(
+        f"SANDSHELL_BUNDLE is {PROGRAM!r}, and there is no such file. pip builds in a directory of its own, so write an absolute"
+        ' path: SANDSHELL_BUNDLE="$PWD/target/…/release/sandshell"'
+    )
+
 # Before setuptools looks which packages there are.
 generate()
 if sys.argv[1:] != ["generate"]:

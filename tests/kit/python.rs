@@ -1,5 +1,6 @@
 //! Python clients: a virtual environment with grpc, and scripts in `tests/python`.
 
+use super::certificates::{self, Authority};
 use std::{
     path::PathBuf,
     process::{Command, Output},
@@ -21,15 +22,31 @@ pub fn run_script(script: &str, arguments: &[&str]) -> String {
 
 /// Runs the tests of the Python client, against this server and with this program.
 pub fn test_client(server: &str, program: &str) -> String {
+    let certificates = certificates();
     let client = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("clients/python");
     let python = |arguments: &[&str]| {
         let mut command = Command::new(ENVIRONMENT.join("bin/python"));
         command.args(arguments).current_dir(&client).env_remove("SANDSHELL_SERVER").env_remove("SANDSHELL_KEY");
         command.env("SANDSHELL_TEST_SERVER", server).env("SANDSHELL_PROGRAM", program);
+        command.env("SANDSHELL_TEST_CERTIFICATES", certificates.path()).env_remove("SANDSHELL_CA");
         run(command)
     };
     python(&["setup.py", "generate"]);
     python(&["-m", "pytest", "-q", "-p", "no:cacheprovider", "tests"])
+}
+
+/// Certificates in files: an authority, one of this machine and one of another name that it has signed, and another authority.
+fn certificates() -> tempfile::TempDir {
+    let at = tempfile::tempdir().expect("a directory");
+    let (ours, other) = (Authority::new(), Authority::new());
+    certificates::write(at.path(), "ca.pem", &ours.pem);
+    certificates::write(at.path(), "other.pem", &other.pem);
+    for (name, names) in [("server", ["localhost", "127.0.0.1"].as_slice()), ("elsewhere", &["elsewhere.test"])] {
+        let pair = ours.sign(names);
+        certificates::write(at.path(), &format!("{name}.pem"), &pair.certificate);
+        certificates::write(at.path(), &format!("{name}.key"), &pair.key);
+    }
+    at
 }
 
 /// The program `grpcurl`, which comes as a Python package.

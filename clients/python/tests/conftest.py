@@ -20,6 +20,9 @@ import pytest
 # Generous: it only ends a hang.
 LIMIT = 120
 
+# An authority (`ca`) that has signed `server` and `elsewhere`, and another one (`other`): each as PEM, with keys.
+CERTIFICATES = Path(os.environ["SANDSHELL_TEST_CERTIFICATES"])
+
 DATASETS = Path(__file__).resolve().parent.parent.parent.parent / "examples/datasets"
 
 
@@ -93,6 +96,45 @@ def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     server = Server(tmp_path_factory.mktemp("catalogue") / "data", "--catalog", str(DATASETS), "--ephemeral")
     yield server.address
     server.stop()
+
+
+def _with_certificate(name: str, directory: Path) -> Iterator[int]:
+    certificate, key = (str(CERTIFICATES / f"{name}.{kind}") for kind in ("pem", "key"))
+    server = Server(directory / "data", "--ephemeral", "--tls-cert", certificate, "--tls-key", key)
+    yield server.port
+    server.stop()
+
+
+@pytest.fixture
+def with_tls(tmp_path: Path) -> Iterator[int]:
+    """The port of a server with a certificate for localhost and 127.0.0.1."""
+    yield from _with_certificate("server", tmp_path)
+
+
+@pytest.fixture
+def with_another_name(tmp_path: Path) -> Iterator[int]:
+    """The port of a server with a certificate for another name."""
+    yield from _with_certificate("elsewhere", tmp_path)
+
+
+@pytest.fixture
+def mute() -> Iterator[int]:
+    """The port of somebody who says something else to everybody."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def answer() -> None:
+        while True:
+            try:
+                near, _ = listener.accept()
+            except OSError:
+                return
+            with near:
+                near.sendall(b"220 mail\r\n")
+
+    threading.Thread(target=answer, daemon=True).start()
+    yield int(listener.getsockname()[1])
+    listener.shutdown(socket.SHUT_RDWR)
+    listener.close()
 
 
 class Proxy:

@@ -15,7 +15,7 @@ import pytest
 from conftest import LIMIT
 
 import sandshell
-from sandshell import AsyncClient, AsyncSandbox, Client, Sandbox, SandshellError
+from sandshell import AsyncClient, AsyncSandbox, Client, Sandbox, SandshellError, _server
 
 HERE = Path(__file__).resolve().parent.parent
 
@@ -137,6 +137,8 @@ def test_the_program_of_the_guide_to_volumes(
 def test_no_server_is_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SANDSHELL_PROGRAM", "/nosuch/sandshell")
     monkeypatch.delenv("SANDSHELL_SERVER", raising=False)
+    # Another test may have started one already.
+    monkeypatch.setattr(_server, "_own", None)
     with pytest.raises(SandshellError, match="/nosuch/sandshell"):
         Sandbox.create(client=Client())
 

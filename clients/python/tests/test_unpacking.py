@@ -100,3 +100,25 @@ def test_odd_names_and_holes_come_back(tmp_path: Path) -> None:
     assert sorted(os.listdir(bytes(target))) == sorted([*names, b"hole"])
     status = (target / "hole").stat()
     assert (status.st_size, status.st_blocks) == (64 << 20, 0)
+
+
+@pytest.mark.parametrize("name", [".git", ".GIT", ".g\u200cit", ".git\ufeff"])
+def test_nothing_that_git_would_run_comes_out(name: str, tmp_path: Path) -> None:
+    hidden = [
+        (name, tarfile.DIRTYPE, ""),
+        (f"{name}/config", tarfile.REGTYPE, "[core] fsmonitor=evil"),
+        (f"{name}/hooks/post-checkout", tarfile.REGTYPE, "evil"),
+        (f"a/{name}/config", tarfile.REGTYPE, "evil"),
+        (f"b/{name}", tarfile.REGTYPE, "gitdir: ../elsewhere"),
+        (f"c/{name}", tarfile.SYMTYPE, "../elsewhere"),
+    ]
+    hard = ("hard", tarfile.LNKTYPE, f"{name}/config")
+    packed = [*hidden, hard, (".gitignore", tarfile.REGTYPE, "ok"), ("x.git/y", tarfile.REGTYPE, "ok")]
+    (tmp_path / "kept/.git").mkdir(parents=True)
+    (tmp_path / "kept/.git/config").write_text("mine")
+    done = unpack(archive(*packed), tmp_path / "kept", LIMIT, git=False)
+    assert [path for path, _ in done.left_out] == [name, f"a/{name}", f"b/{name}", f"c/{name}", "hard"]
+    assert (tmp_path / "kept/.git/config").read_text() == "mine"
+    made = sorted(str(path.relative_to(tmp_path / "kept")) for path in (tmp_path / "kept").rglob("*") if path.is_file())
+    assert made == [".git/config", ".gitignore", "x.git/y"]
+    assert unpack(archive(*packed), tmp_path / "all", LIMIT, git=True).left_out == ()

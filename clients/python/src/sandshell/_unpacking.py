@@ -19,6 +19,11 @@ _PIECE = 256 << 10
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _HEADERS = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
 
+_GIT = "is left out, because git here would run what its configuration and hooks say; git=True takes it out"
+
+# Characters that macOS leaves out of names.
+_UNSEEN = dict.fromkeys([*range(0x200C, 0x2010), *range(0x202A, 0x202F), *range(0x206A, 0x2070), 0xFEFF])
+
 
 class _Refused(Exception):
     """Why an entry is left out."""
@@ -33,14 +38,15 @@ class _Entry(tarfile.TarInfo):
         return super()._proc_member(archive)  # type: ignore[misc]
 
 
-def unpack(archive: IO[bytes], directory: str | os.PathLike[str], max_bytes: int) -> Downloaded:
+def unpack(archive: IO[bytes], directory: str | os.PathLike[str], max_bytes: int, git: bool = True) -> Downloaded:
     """Unpacks an archive into a directory, which is made if it is missing.
 
     What is there is replaced, but directories are kept and filled. The way to an entry never leads through a symbolic link.
+    Unless `git`, nothing is made that is called `.git` or is in a directory of that name.
     """
     os.makedirs(directory, exist_ok=True)
     top = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    unpacking = _Unpacking(top)
+    unpacking = _Unpacking(top, git)
     try:
         with tarfile.open(
             fileobj=archive, mode="r:", tarinfo=_Entry, encoding="utf-8", errors="surrogateescape"
@@ -60,8 +66,10 @@ def unpack(archive: IO[bytes], directory: str | os.PathLike[str], max_bytes: int
 
 
 class _Unpacking:
-    def __init__(self, top: int) -> None:
+    def __init__(self, top: int, git: bool) -> None:
         self.files = self.bytes = 0
+        self._git = git
+        self._git_left_out: set[tuple[str, ...]] = set()
         self.left_out: list[tuple[str, str]] = []
         self._top = top
         # The directory that the last entry was in. The next one mostly is too.
@@ -71,7 +79,12 @@ class _Unpacking:
     def take(self, archive: tarfile.TarFile, entry: tarfile.TarInfo) -> None:
         try:
             parts = _parts(entry.name)
-            if parts:
+            repository = None if self._git else git_in(parts)
+            if repository is not None:
+                if repository not in self._git_left_out:
+                    self._git_left_out.add(repository)
+                    self.left_out.append(("/".join(repository).encode("utf-8", "replace").decode(), _GIT))
+            elif parts:
                 self._make(archive, entry, parts)
         except _Refused as why:
             self.left_out.append((entry.name.encode("utf-8", "replace").decode(), str(why)))
@@ -123,6 +136,8 @@ class _Unpacking:
     def _link(self, parts: tuple[str, ...], draft: str, to: tuple[str, ...]) -> None:
         if not to:
             raise _Refused("is a link to no file")
+        if not self._git and git_in(to) is not None:
+            raise _Refused("is a link to a file in a .git, which is left out")
         there = os.dup(self._directory(to[:-1]))
         try:
             here = self._directory(parts[:-1])
@@ -173,6 +188,14 @@ class _Unpacking:
         if self._last is not None:
             os.close(self._last[1])
         os.close(self._top)
+
+
+def git_in(parts: tuple[str, ...]) -> tuple[str, ...] | None:
+    """The path of the first `.git` on the way, if there is one, as any file system here may read the name."""
+    for at, part in enumerate(parts, 1):
+        if part.translate(_UNSEEN).casefold() == ".git":
+            return parts[:at]
+    return None
 
 
 def _parts(name: str) -> tuple[str, ...]:

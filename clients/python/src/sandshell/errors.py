@@ -130,10 +130,38 @@ def from_rpc(error: Any) -> SandshellError:
         code = grpc.StatusCode.UNAVAILABLE
     kind = _KINDS.get(code, SandshellError)
     return kind(
-        error.details() or str(code),
+        (error.details() or str(code)) + _in_python(violations),
         reason=reason or code.name,
         request_id=str(metadata.get("x-request-id", "")),
         violations=violations,
         retry_after=retry_after,
         metadata=about,
     )
+
+
+# What fields of requests are called as parameters, where that is another word.
+_PARAMETERS = {
+    "start.working_directory": "cwd",
+    "start.argv": "command",
+    "start.pty": "pty",
+    "resources.memory_bytes": "memory",
+    "resources.cpu_millis": "cpus",
+    "resources.max_processes": "processes",
+    "resources.disk_bytes": "disk",
+    "network.mode": "host_network",
+    "exclude": "ignore",
+    "context_id": "context",
+}
+
+
+def _in_python(violations: list[tuple[str, str]]) -> str:
+    """Names the parameters of the client that the fields of a request stand for."""
+    names = []
+    for path, _ in violations:
+        # Without what is behind the field, and without the message that it is in if the word is the same.
+        field = path.split("[")[0]
+        first, _, last = field.partition(".")
+        name = _PARAMETERS.get(field) or (last if first in ("start", "lifetime", "resources") and "." not in last else "")
+        if name and name not in names:
+            names.append(name)
+    return f" [in Python: {', '.join(names)}]" if names else ""

@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import datetime
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 Seconds = float | int | datetime.timedelta
-
-
-def seconds(value: Seconds) -> float:
-    """A time as a number of seconds."""
-    return value.total_seconds() if isinstance(value, datetime.timedelta) else float(value)
 
 
 def _time(stamp: Any) -> datetime.datetime:
@@ -90,6 +85,84 @@ class Result:
             pipe_status=tuple(exited.pipe_status),
             not_restored=tuple(exited.not_restored),
             **more,
+        )
+
+
+@dataclass(frozen=True)
+class SessionInfo:
+    """A session as the server describes it."""
+
+    session_id: str
+    sandbox_id: str
+    shell: str
+    state: str
+    """`idle`, `busy` or `closed`."""
+    generation: int
+    """1 for the first shell; goes up by one each time the shell ended and a new one took its place."""
+    cwd: str
+    """Where the next command runs."""
+    created: datetime.datetime
+    close_on_exit: bool
+    shell_pid: int
+    """The shell's process id in the sandbox; 0 when it has none."""
+    queued_commands: int
+    """Commands that wait for their turn."""
+    running_command_id: str
+    """The command that runs; empty when none does."""
+    not_restored: tuple[str, ...] = ()
+    """What of the state of the shell before it could not be given to this one."""
+
+    @classmethod
+    def _of(cls, session: Any) -> SessionInfo:
+        return cls(
+            session_id=session.session_id,
+            sandbox_id=session.sandbox_id,
+            shell=session.shell,
+            state=type(session).State.Name(session.state).removeprefix("STATE_").lower(),
+            generation=session.generation,
+            cwd=session.working_directory,
+            created=_time(session.create_time),
+            close_on_exit=session.on_shell_exit == 2,
+            shell_pid=session.shell_pid,
+            queued_commands=session.queued_commands,
+            running_command_id=session.running_command_id,
+            not_restored=tuple(session.not_restored),
+        )
+
+
+@dataclass(frozen=True)
+class Process:
+    """A process that the commands of a session have started."""
+
+    pid: int
+    """Its id in the sandbox."""
+    parent_pid: int
+    command: str
+    """Its arguments with spaces between them."""
+    command_id: str
+    """The command that started it, where that is known; else empty."""
+    state: str
+    """`running`, `sleeping`, `stopped`, `zombie` or `exited`."""
+    started: datetime.datetime
+    exit_code: int | None
+    """When it is over and that is known."""
+    signal: int
+    """The signal that ended it, when that is known; else 0."""
+    foreground: bool
+    """Whether it is in the foreground of the session's terminal while a command runs."""
+
+    @classmethod
+    def _of(cls, process: Any) -> Process:
+        return cls(
+            pid=process.pid,
+            parent_pid=process.parent_pid,
+            command=process.command,
+            command_id=process.command_id,
+            state=type(process).State.Name(process.state).removeprefix("STATE_").lower(),
+            started=_time(process.start_time),
+            exit_code=process.exit_code if process.HasField("exit_code") else None,
+            signal=process.signal,
+            foreground=process.foreground,
         )
 
 
@@ -195,7 +268,8 @@ class Downloaded:
     files: int
     bytes: int
     left_out: tuple[tuple[str, str], ...] = ()
-    """What was not made here, each with the reason: symbolic links that lead out of the directory, and their like."""
+    """What was not made here, each with the reason: what is called `.git`, symbolic links that lead out of the directory, FIFOs,
+    sockets and devices, and their like."""
 
 
 @dataclass(frozen=True)
@@ -456,16 +530,3 @@ class VerificationStatus:
             dataset=told.dataset,
             sample_id=told.sample_id,
         )
-
-
-@dataclass
-class _Collected:
-    """Outputs that gather."""
-
-    parts: dict[str, list[bytes]] = field(default_factory=dict)
-
-    def add(self, stream: str, data: bytes) -> None:
-        self.parts.setdefault(stream, []).append(data)
-
-    def all(self) -> dict[str, bytes]:
-        return {stream: b"".join(parts) for stream, parts in self.parts.items()}

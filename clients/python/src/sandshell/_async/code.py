@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import grpc
-from google.protobuf.duration_pb2 import Duration
 
-from ..errors import from_rpc
-from ..results import CodeError, CodeResult, Seconds, seconds
+from .._arguments import duration
+from ..results import CodeError, CodeResult, Seconds
 from ..v1 import code_pb2 as pb
 from ..v1.code_pb2_grpc import CodeServiceStub
 from .client import AsyncClient
+from .listing import texts
 
 
 class AsyncCode:
@@ -34,17 +34,13 @@ class AsyncCode:
         user: str = "",
     ) -> CodeResult:
         """Runs code. With `context`, a name of your own, in an interpreter that keeps its variables; without, in a fresh one."""
-        limit = None
-        if timeout is not None:
-            limit = Duration()
-            limit.FromNanoseconds(round(seconds(timeout) * 1e9))
         request = pb.RunCodeRequest(
             sandbox_id=self._id,
             language=language,
             code=code,
             context_id=context,
-            timeout=limit,
-            env=dict(env or {}),
+            timeout=duration("timeout", timeout),
+            env=texts("env", env),
             working_directory=cwd,
             user=user,
         )
@@ -70,9 +66,9 @@ class AsyncCode:
                     told["exit_code"], told["timed_out"] = done.exit_code, done.timed_out
                     told["duration"] = done.duration.seconds + done.duration.nanos / 1e9
         except grpc.RpcError as error:
-            raise from_rpc(error) from None
-        texts = {stream: b"".join(parts).decode("utf-8", "replace") for stream, parts in outputs.items()}
-        return CodeResult(stdout=texts[1], stderr=texts[2], results=tuple(results), **told)
+            raise self._client._failed(error) from None
+        said = {stream: b"".join(parts).decode("utf-8", "replace") for stream, parts in outputs.items()}
+        return CodeResult(stdout=said[1], stderr=said[2], results=tuple(results), **told)
 
     async def languages(self) -> dict[str, str]:
         """The languages that the sandbox has, with the program that runs each."""

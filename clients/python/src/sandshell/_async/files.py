@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
 import grpc
 
-from ..errors import NotFound, from_rpc
+from .. import _arguments
+from ..errors import NotFound
 from ..results import File, FileChange, Match
 from ..v1 import file_pb2 as pb
 from ..v1.file_pb2_grpc import FileServiceStub
@@ -25,6 +26,9 @@ class AsyncFiles(AsyncTrees):
     def __init__(self, client: AsyncClient, sandbox_id: str) -> None:
         self._client = client
         self._id = sandbox_id
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self._id} on {self._client.address}>"
 
     async def _ask(self, method: str, request: Any, **more: Any) -> Any:
         return await self._client._call(FileServiceStub, method, request, **more)
@@ -51,7 +55,7 @@ class AsyncFiles(AsyncTrees):
         user: str = "",
     ) -> File:
         """Writes a file, whole or not at all: a reader sees the old one or the new one. Directories above it are made."""
-        content = data.encode() if isinstance(data, str) else bytes(data)
+        content = _arguments.content("data", data)
         opened = pb.WriteOpen(
             sandbox_id=self._id, path=path, parents=parents, exclusive=exclusive, append=append, if_etag=if_etag, user=user
         )
@@ -161,15 +165,19 @@ class AsyncFiles(AsyncTrees):
         )
         return str((await self._ask("Replace", request, once=True)).diff)
 
-    async def find(self, path: str, globs: Sequence[str] = (), *, ignored: bool = True, user: str = "") -> AsyncIterator[File]:
-        """Files below a directory whose names fit; `ignored=False` leaves out what .gitignore files name."""
-        request = pb.FindRequest(sandbox_id=self._id, path=path, globs=globs, ignored=ignored, user=user)
+    async def find(
+        self, path: str, globs: str | Iterable[str] = (), *, ignored: bool = True, user: str = ""
+    ) -> AsyncIterator[File]:
+        """Files below a directory whose names fit one of the patterns, such as `"*.py"`; `ignored=False` leaves out what
+        .gitignore files name."""
+        wanted = _arguments.patterns("globs", globs)
+        request = pb.FindRequest(sandbox_id=self._id, path=path, globs=wanted, ignored=ignored, user=user)
         try:
             async for message in await self._client._open(FileServiceStub, "Find", request):
                 if message.HasField("file"):
                     yield File._of(message.file)
         except grpc.RpcError as error:
-            raise from_rpc(error) from None
+            raise self._client._failed(error) from None
 
     async def search(
         self,
@@ -178,19 +186,25 @@ class AsyncFiles(AsyncTrees):
         *,
         literal: bool = False,
         ignore_case: bool = False,
-        globs: Sequence[str] = (),
+        globs: str | Iterable[str] = (),
         user: str = "",
     ) -> AsyncIterator[Match]:
         """Lines of files below a directory that fit a regular expression."""
         request = pb.SearchRequest(
-            sandbox_id=self._id, path=path, pattern=pattern, literal=literal, ignore_case=ignore_case, globs=globs, user=user
+            sandbox_id=self._id,
+            path=path,
+            pattern=pattern,
+            literal=literal,
+            ignore_case=ignore_case,
+            globs=_arguments.patterns("globs", globs),
+            user=user,
         )
         try:
             async for message in await self._client._open(FileServiceStub, "Search", request):
                 if message.path:
                     yield Match(message.path, message.line, message.text, message.column)
         except grpc.RpcError as error:
-            raise from_rpc(error) from None
+            raise self._client._failed(error) from None
 
     async def changes(self) -> AsyncIterator[FileChange]:
         """How the files of the sandbox differ from its image, page by page as it is asked for."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from typing import Any
 
+from .. import _arguments
 from ..errors import InvalidArgument
 from ..results import Info, Page
 from ..v1 import sandbox_pb2 as box
@@ -20,6 +20,10 @@ class AsyncListing:
         self._labels = labels
         self._page_size = page_size
         self._page_token = page_token
+
+    def __repr__(self) -> str:
+        about = f" with {self._labels}" if self._labels else ""
+        return f"<{type(self).__name__} of the sandboxes{about} on {self._client.address}>"
 
     async def _ask(self, page_token: str, page_size: int) -> Page:
         request = box.ListSandboxesRequest(labels=self._labels, page_size=page_size, page_token=page_token)
@@ -57,7 +61,7 @@ class AsyncListing:
 
 def texts(field: str, values: Mapping[str, str] | None) -> dict[str, str]:
     """Pairs of texts. What is none is told here, all of it at once; what a text may be, the server says."""
-    pairs: dict[Any, Any] = dict(values or {})
+    pairs = _arguments.pairs(field, values)
     violations = []
     if not all(isinstance(text, str) for pair in pairs.items() for text in pair):
         for name, value in pairs.items():

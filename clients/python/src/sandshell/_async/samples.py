@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable
 
+from .. import _arguments
 from ..results import Dataset, Sample
 from ..v1 import sample_pb2 as pb
 from ..v1.sample_pb2_grpc import SampleServiceStub
@@ -29,11 +30,11 @@ class AsyncSamples:
                 return
 
     async def list(
-        self, dataset: str = "", *, language: str = "", tags: Sequence[str] = (), text: str = ""
+        self, dataset: str = "", *, language: str = "", tags: str | Iterable[str] = (), text: str = ""
     ) -> AsyncIterator[Sample]:
         """Samples, by dataset and id, without their descriptions: those of a dataset, in a language, with all of these tags, and
         with this text in id, title or description."""
-        request = pb.ListSamplesRequest(dataset=dataset, language=language, tags=tags, text=text)
+        request = pb.ListSamplesRequest(dataset=dataset, language=language, tags=_arguments.patterns("tags", tags), text=text)
         while True:
             page = await self._client._call(SampleServiceStub, "ListSamples", request)
             for sample in page.samples:

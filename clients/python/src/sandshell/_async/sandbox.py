@@ -8,7 +8,9 @@ from typing import Any
 
 import grpc
 
-from ..errors import NotFound, from_rpc
+from .. import _arguments
+from .._arguments import duration
+from ..errors import NotFound
 from ..results import Info, Progress, Seconds, Stats, Uploaded, VerificationStatus
 from ..v1 import sandbox_pb2 as box
 from ..v1 import session_pb2 as pb
@@ -19,7 +21,7 @@ from .client import AsyncClient, new_request_id
 from .code import AsyncCode
 from .files import AsyncFiles
 from .listing import AsyncListing, texts
-from .running import AsyncRuns, duration
+from .running import AsyncRuns
 from .session import AsyncSession
 from .shared import client_of
 from .verification import AsyncVerification
@@ -29,14 +31,28 @@ from .volumes import AsyncVolume, mounts
 class AsyncSandbox(AsyncRuns):
     """A sandbox. As a context manager it is deleted at the end."""
 
+    sandbox_id: str
+    """Its id."""
+    files: AsyncFiles
+    """Its files."""
+    code: AsyncCode
+    """Runs code in it."""
+    uploaded: Uploaded | None
+    """What `from_local` has brought into it."""
+
     def __init__(self, client: AsyncClient, sandbox: Any) -> None:
         self._client = client
-        self.sandbox_id: str = sandbox.sandbox_id
+        self.sandbox_id = sandbox.sandbox_id
         self._target = {"sandbox_id": self.sandbox_id}
-        self.uploaded: Uploaded | None = None
+        self.uploaded = None
+        self._is_deleted = False
         self._default_session_id: str = sandbox.default_session_id
         self.files = AsyncFiles(client, self.sandbox_id)
         self.code = AsyncCode(client, self.sandbox_id)
+
+    def __repr__(self) -> str:
+        state = " (deleted)" if self._is_deleted else ""
+        return f"<{type(self).__name__} {self.sandbox_id}{state} on {self._client.address}>"
 
     async def __aenter__(self) -> AsyncSandbox:
         return self
@@ -54,10 +70,10 @@ class AsyncSandbox(AsyncRuns):
         labels: Mapping[str, str] | None = None,
         env: Mapping[str, str] | None = None,
         user: str = "",
-        memory: int | None = None,
+        memory: int | str | None = None,
         cpus: float | None = None,
         processes: int | None = None,
-        disk: int | None = None,
+        disk: int | str | None = None,
         ttl: Seconds | None = None,
         idle_timeout: Seconds | None = None,
         host_network: bool = False,
@@ -71,10 +87,11 @@ class AsyncSandbox(AsyncRuns):
 
         `image` is where its files come from; what there is depends on the server, and so does the default. `labels` are pairs
         to find it by, `env` is the environment of all that runs in it, and `user` is as whom that runs. `memory` and `disk`
-        are bytes, `cpus` a number of processors, `processes` how many there may be at one time. It is released `ttl` after now,
-        and after it has been idle for `idle_timeout`: seconds or timedelta, and 0 for never. `host_network` wants a server that
-        allows it; without it a sandbox has its own loopback and nothing else. `working_directory` is an absolute path, where
-        sessions, commands and relative paths of files begin; it is made, as `user`'s, if it is not there.
+        are bytes, or texts such as `"512M"` and `"2G"`, `cpus` a number of processors, `processes` how many there may be at one
+        time. It is released `ttl` after now, and after it has been idle for `idle_timeout`: seconds or timedelta, and 0 for
+        never. `host_network=True` gives it the network of the server's host, which wants a server that allows it
+        (`serve --allow-host-network`); without it a sandbox has its own loopback and nothing else. `working_directory` is an
+        absolute path, where sessions, commands and relative paths of files begin; it is made, as `user`'s, if it is not there.
 
         `sample` is the id of a sample of the server, `ID` or `DATASET/ID`: the sandbox then has its image and its code base, as
         it was prepared for the task, and a session, which `default_session` returns. With `past=False` the repository there has
@@ -87,10 +104,10 @@ class AsyncSandbox(AsyncRuns):
         of the environment or a private one, which all sandboxes of this process share.
         """
         limits = {
-            "memory_bytes": memory,
-            "cpu_millis": None if cpus is None else round(cpus * 1000),
+            "memory_bytes": _arguments.size("memory", memory),
+            "cpu_millis": None if cpus is None else round(_arguments.number("cpus", cpus) * 1000),
             "max_processes": processes,
-            "disk_bytes": disk,
+            "disk_bytes": _arguments.size("disk", disk),
         }
         request = box.CreateSandboxRequest(
             image=image,
@@ -98,7 +115,7 @@ class AsyncSandbox(AsyncRuns):
             env=texts("env", env),
             user=user,
             resources=box.Resources(**{name: value for name, value in limits.items() if value is not None}),
-            lifetime=box.Lifetime(ttl=duration(ttl), idle_timeout=duration(idle_timeout)),
+            lifetime=box.Lifetime(ttl=duration("ttl", ttl), idle_timeout=duration("idle_timeout", idle_timeout)),
             working_directory=working_directory,
             volumes=mounts(volumes),
             request_id=new_request_id(),
@@ -118,7 +135,7 @@ class AsyncSandbox(AsyncRuns):
         directory: str | os.PathLike[str],
         *,
         path: str = ".",
-        ignore: Iterable[str] = (),
+        ignore: str | Iterable[str] = (),
         gitignore: bool = True,
         progress: Callable[[Progress], object] | None = None,
         **options: Any,
@@ -128,6 +145,7 @@ class AsyncSandbox(AsyncRuns):
         What the `.gitignore` files of the directory name stays here, unless `gitignore` is False, and so does what the patterns
         of `ignore` name. `sandbox.uploaded` says what was copied, and `sandbox.files.download` takes it out again.
         """
+        ignore = _arguments.patterns("ignore", ignore)
         sandbox = await cls.create(**options)
         try:
             sandbox.uploaded = await sandbox.files.upload(
@@ -227,8 +245,8 @@ class AsyncSandbox(AsyncRuns):
         return await self._update(["labels"], labels=texts("labels", labels))
 
     async def extend(self, ttl: Seconds) -> Info:
-        """Lets it live for this long from now on."""
-        return await self._update(["lifetime.ttl"], lifetime=box.Lifetime(ttl=duration(ttl)))
+        """Lets it live for this long from now on; 0 is no limit."""
+        return await self._update(["lifetime.ttl"], lifetime=box.Lifetime(ttl=duration("ttl", ttl)))
 
     async def _update(self, paths: Sequence[str], **fields: Any) -> Info:
         request = box.UpdateSandboxRequest(sandbox=box.Sandbox(sandbox_id=self.sandbox_id, **fields))
@@ -264,7 +282,7 @@ class AsyncSandbox(AsyncRuns):
                 if message.HasField("sandbox"):
                     yield Info._of(message.sandbox)
         except grpc.RpcError as error:
-            raise from_rpc(error) from None
+            raise self._client._failed(error) from None
         finally:
             stream.cancel()
 
@@ -280,3 +298,4 @@ class AsyncSandbox(AsyncRuns):
         """Deletes it with all that runs in it. One that is gone already is deleted."""
         request = box.DeleteSandboxRequest(sandbox_id=self.sandbox_id)
         await self._client._call(SandboxServiceStub, "DeleteSandbox", request, gone_is_done=True)
+        self._is_deleted = True

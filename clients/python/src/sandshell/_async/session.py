@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..errors import NotFound
+from ..results import Process, SessionInfo
 from ..v1 import session_pb2 as pb
 from ..v1.session_pb2_grpc import SessionServiceStub
 from .client import AsyncClient
@@ -13,12 +15,24 @@ from .running import AsyncRuns
 class AsyncSession(AsyncRuns):
     """A shell that stays: directory, variables, functions, aliases and background programs are kept from command to command."""
 
+    session_id: str
+    """Its id."""
+    sandbox_id: str
+    """The sandbox that it is in."""
+    shell: str
+    """The path of its shell."""
+
     def __init__(self, client: AsyncClient, session: Any) -> None:
         self._client = client
-        self.session_id: str = session.session_id
-        self.sandbox_id: str = session.sandbox_id
-        self.shell: str = session.shell
+        self.session_id = session.session_id
+        self.sandbox_id = session.sandbox_id
+        self.shell = session.shell
         self._target = {"session_id": self.session_id}
+        self._is_closed = False
+
+    def __repr__(self) -> str:
+        state = "closed, " if self._is_closed else ""
+        return f"<{type(self).__name__} {self.session_id} ({state}{self.shell}) on {self._client.address}>"
 
     async def __aenter__(self) -> AsyncSession:
         return self
@@ -28,21 +42,28 @@ class AsyncSession(AsyncRuns):
 
     exec = AsyncRuns._execute
 
-    async def info(self) -> Any:
-        """The session as the server describes it."""
-        return await self._client._call(SessionServiceStub, "GetSession", pb.GetSessionRequest(session_id=self.session_id))
+    async def info(self) -> SessionInfo:
+        """What the server says of it."""
+        request = pb.GetSessionRequest(session_id=self.session_id)
+        return SessionInfo._of(await self._client._call(SessionServiceStub, "GetSession", request))
 
-    async def processes(self) -> list[Any]:
-        """The processes that its commands have started and that still run."""
-        request, found = pb.ListProcessesRequest(session_id=self.session_id), []
+    async def processes(self) -> list[Process]:
+        """The processes that its commands have started: those that run, and those that were listed before and are over."""
+        request = pb.ListProcessesRequest(session_id=self.session_id)
+        found: list[Process] = []
         while True:
             page = await self._client._call(SessionServiceStub, "ListProcesses", request)
-            found.extend(page.processes)
+            found.extend(map(Process._of, page.processes))
             request.page_token = page.next_page_token
             if not request.page_token:
                 return found
 
     async def close(self) -> None:
-        """Ends the shell and all that it has started."""
+        """Ends the shell and all that it has started. One that is gone already is closed."""
         request = pb.CloseSessionRequest(session_id=self.session_id)
-        await self._client._call(SessionServiceStub, "CloseSession", request, gone_is_done=True)
+        try:
+            await self._client._call(SessionServiceStub, "CloseSession", request)
+        except NotFound as error:
+            if error.reason not in ("SESSION_NOT_FOUND", "SANDBOX_NOT_FOUND"):
+                raise
+        self._is_closed = True

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import datetime
 import os
+import posixpath
 import tempfile
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 import grpc
 
-from .. import _packing, _unpacking
-from ..errors import ResourceExhausted, from_rpc
+from .. import _arguments, _packing, _unpacking
+from ..errors import ResourceExhausted
 from ..results import Downloaded, File, Progress, Uploaded, _time
 from ..v1 import file_pb2 as pb
 from ..v1.file_pb2_grpc import FileServiceStub
 from . import _io
 from .client import AsyncClient
+
+# FIFOs, sockets and devices that a download names.
+_MOST_SPECIAL = 1000
 
 
 class AsyncTrees:
@@ -30,7 +35,7 @@ class AsyncTrees:
         local: str | os.PathLike[str],
         path: str,
         *,
-        ignore: Iterable[str] = (),
+        ignore: str | Iterable[str] = (),
         gitignore: bool = False,
         progress: Callable[[Progress], object] | None = None,
         user: str = "",
@@ -40,6 +45,7 @@ class AsyncTrees:
         `ignore` is what to leave out, in patterns as a `.gitignore` has them; with `gitignore` also what the `.gitignore` files
         in the directory name. What is there is replaced, and directories are filled. `progress` is called after each piece.
         """
+        ignore = _arguments.patterns("ignore", ignore)
         packing = await _io.in_thread(_packing.Packing, local, ignore, gitignore)
 
         async def requests() -> Any:
@@ -81,9 +87,10 @@ class AsyncTrees:
         path: str,
         local: str | os.PathLike[str],
         *,
-        ignore: Iterable[str] = (),
+        ignore: str | Iterable[str] = (),
         gitignore: bool = False,
         changed_since: datetime.datetime | None = None,
+        git: bool = False,
         max_bytes: int = 16 << 30,
         user: str = "",
     ) -> Downloaded:
@@ -92,9 +99,14 @@ class AsyncTrees:
         What comes out is a stranger's: nothing outside of `local` is touched, whatever the sandbox sends. `changed_since` (the
         `finished` of an upload) takes only what was made or changed at that time or later. What was removed in the sandbox
         is not removed here. More than `max_bytes` is ResourceExhausted.
+
+        Directories and files called `.git`, at any depth, stay there unless `git` is True: git here would run what their
+        configuration and hooks say. Commits come out with `git=True`, or as patches (`git format-patch --stdout`). `left_out` of
+        the result names each of them, and all else that was not made here: FIFOs, sockets, devices, and links that lead out.
         """
+        ignore = _arguments.patterns("ignore", ignore)
         request = pb.ExportRequest(
-            sandbox_id=self._id, paths=[path.rstrip("/") + "/."], exclude=list(ignore), ignored=not gitignore, user=user
+            sandbox_id=self._id, paths=[path.rstrip("/") + "/."], exclude=ignore, ignored=not gitignore, user=user
         )
         if changed_since is not None:
             request.changed_since.FromDatetime(changed_since)
@@ -106,10 +118,38 @@ class AsyncTrees:
                         told = f"the archive has more than {max_bytes} bytes (max_bytes)"
                         raise ResourceExhausted(told, reason="FILE_TOO_LARGE")
             except grpc.RpcError as error:
-                raise from_rpc(error) from None
+                raise self._client._failed(error) from None
+            special = await self._special(path, ignore, gitignore, changed_since, git, user)
             archive.seek(0)
-            done: Downloaded = await _io.in_thread(_unpacking.unpack, archive, local, max_bytes)
-            return done
+            done: Downloaded = await _io.in_thread(_unpacking.unpack, archive, local, max_bytes, git)
+            return replace(done, left_out=(*done.left_out, *special))
+
+    async def _special(
+        self, path: str, ignore: list[str], gitignore: bool, since: datetime.datetime | None, git: bool, user: str
+    ) -> list[tuple[str, str]]:
+        """What an archive has no place for, with the reason: FIFOs, sockets and devices."""
+        request = pb.FindRequest(
+            sandbox_id=self._id,
+            path=path,
+            types=[pb.File.TYPE_OTHER],
+            ignored=not gitignore,
+            max_results=_MOST_SPECIAL,
+            user=user,
+        )
+        if since is not None:
+            request.modified_after.FromDatetime(since)
+        messages = await self._client._collect(FileServiceStub, "Find", request)
+        if not messages:
+            return []
+        top = (await self._client._call(FileServiceStub, "Stat", pb.StatRequest(sandbox_id=self._id, path=path, user=user))).path
+        rules, found = _packing.patterns(ignore), []
+        for message in messages:
+            name = posixpath.relpath(message.file.path, top)
+            if not rules.match_file(name) and (git or _unpacking.git_in(tuple(name.split("/"))) is None):
+                found.append((name, "is a FIFO, a socket or a device"))
+        if messages[-1].limit_reached:
+            found.append((".", f"has more than {_MOST_SPECIAL} FIFOs, sockets and devices"))
+        return found
 
     async def download_file(self, path: str, local: str | os.PathLike[str], *, user: str = "") -> int:
         """Copies a file, of any size, and returns how many bytes it has. It is here whole or not at all."""
@@ -130,6 +170,6 @@ class AsyncTrees:
             except BaseException as error:
                 os.unlink(draft.name)
                 if isinstance(error, grpc.RpcError):
-                    raise from_rpc(error) from None
+                    raise self._client._failed(error) from None
                 raise
         return size

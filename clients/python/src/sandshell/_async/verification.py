@@ -8,12 +8,13 @@ from typing import Any
 
 import grpc
 
-from ..errors import DeadlineExceeded, SandshellError, Unavailable, from_rpc
-from ..results import Output, Seconds, VerificationStatus, seconds
+from .. import _arguments
+from ..errors import DeadlineExceeded, SandshellError, Unavailable
+from ..results import Output, Seconds, VerificationStatus
 from ..v1 import verification_pb2 as pb
 from ..v1.verification_pb2_grpc import VerificationServiceStub
 from . import _io
-from .client import PATIENCE, AsyncClient, Deadline, Pause, is_passing, new_request_id
+from .client import AsyncClient, Deadline, Pause, is_passing, new_request_id
 from .shared import client_of
 
 _STREAMS = {1: "stdout", 2: "stderr"}
@@ -25,9 +26,15 @@ class AsyncVerification:
     It has a sandbox of its own, and goes on whatever becomes of who asked for it.
     """
 
+    verification_id: str
+    """Its id."""
+
     def __init__(self, client: AsyncClient, told: Any) -> None:
         self._client = client
-        self.verification_id: str = told.verification_id
+        self.verification_id = told.verification_id
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.verification_id} on {self._client.address}>"
 
     @classmethod
     async def of_patch(
@@ -70,7 +77,7 @@ class AsyncVerification:
     async def wait(self, timeout: Seconds | None = None) -> VerificationStatus:
         """Waits for its end. TimeoutError when that does not come in time; the verification goes on then."""
         last: VerificationStatus | None = None
-        async for event in self._events(Deadline(None if timeout is None else seconds(timeout))):
+        async for event in self._events(Deadline(None if timeout is None else _arguments.seconds("timeout", timeout))):
             if isinstance(event, VerificationStatus):
                 last = event
         if last is None:
@@ -85,14 +92,15 @@ class AsyncVerification:
     async def _events(self, deadline: Deadline) -> AsyncIterator[VerificationStatus | Output]:
         request = pb.WatchVerificationRequest(verification_id=self.verification_id)
         decoders: dict[str, Any] = {}
-        patience, pause = Deadline(PATIENCE), Pause()
+        patience, pause = Deadline(self._client._patience()), Pause()
         while True:
             stream = await self._client._open(
                 VerificationServiceStub, "WatchVerification", request, timeout=deadline.left()
             )
             try:
                 async for message in stream:
-                    patience, pause = Deadline(PATIENCE), Pause()
+                    self._client._is_reached = True
+                    patience, pause = Deadline(self._client._patience()), Pause()
                     if message.HasField("verification"):
                         status = VerificationStatus._of(message.verification)
                         if status.attempt != request.attempt:
@@ -109,7 +117,7 @@ class AsyncVerification:
                         yield Output(name, data, decoder.decode(data))
                 failure: SandshellError = Unavailable("the stream ended before the verification did")
             except grpc.RpcError as error:
-                failure = from_rpc(error)
+                failure = self._client._failed(error)
             finally:
                 stream.cancel()
             if isinstance(failure, DeadlineExceeded) and deadline.left() is not None:
