@@ -49,6 +49,16 @@ async fn it_finds_the_state_and_leaves_its_own() {
     t.wait_for(":/tmp$ ");
     t.type_keys("echo never\x03");
     t.wait_for(":/tmp$ ");
+    // After a program that has read the terminal, ^D is for us again.
+    t.type_keys("echo mo''re; read line; echo \"<$line>\"\r");
+    t.wait_for("more\r");
+    t.type_keys("typed\r");
+    t.wait_for("<typed>\r");
+    t.wait_for(":/tmp$ ");
+    t.type_keys("\x04");
+    assert_eq!(t.wait().code(), Some(0));
+    let mut t = terminal(server, &s);
+    t.wait_for(":/tmp$ ");
     t.type_keys("echo still $greeting\r");
     t.wait_for("still bye\r");
     t.wait_for(":/tmp$ ");

@@ -4,7 +4,9 @@ use crate::kit::{
     Finished, Options, Runtime, Sandbox, Server, create_sandbox,
     docker::{shared_docker, shared_server},
     errors::expect_bad_fields,
-    host, token, v1, within,
+    host,
+    terminal::Terminal,
+    token, v1, within,
 };
 use std::{fs, process::Command};
 use v1::{ExecStart, Pty, exec_start::Target, exited::Reason};
@@ -429,6 +431,12 @@ fn the_command_line_passes_words_on() {
     assert_eq!(String::from_utf8_lossy(&output.stdout), "|a b|$A|-n|*|--|x\ny|", "{output:?}");
     let output = sandshell(&["exec", "--env", "A=1", "sh", "-c", "echo $A >&2; exit 7"]);
     assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(7), &b"1\n"[..]), "{output:?}");
+    // On a terminal it has the keys of ours, without more options.
+    let mut t = Terminal::start(&["exec", "--tty", "sh", "-c", "read line; echo \"<$line>\"; exec sleep 1000"], 24, 80);
+    t.type_keys("typed\r");
+    t.wait_for("<typed>\r");
+    t.type_keys("\x03");
+    assert_eq!(t.wait().code(), Some(130));
     let output = sandshell(&["exec", "nosuch-program"]);
     assert_eq!(output.status.code(), Some(127), "{output:?}");
     let output = sandshell(&["exec", "--json", "--", "sh", "-c", "echo o; echo e >&2; exit 7"]);

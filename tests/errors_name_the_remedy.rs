@@ -3,7 +3,7 @@
 use crate::kit::{
     At, Options, Runtime, Server, Shell,
     certificates::{Authority, Pair, write},
-    cli::{refuses, sandshell},
+    cli::{refuses, sandshell, sandshell_with},
     postgres::Postgres,
     registry::free_port,
     shared, v1,
@@ -15,6 +15,7 @@ async fn an_id_of_another_kind() {
     let (sandbox_id, session_id) = (s.sandbox.id.clone(), s.id.clone());
     let command_id = s.run("true").await.command_id;
     let (mut sandboxes, mut sessions) = (s.sandbox.clients.sandboxes.clone(), s.sandbox.clients.sessions.clone());
+    let mut files = s.sandbox.clients.files.clone();
     let session = "that of a session is SANDBOX/NAME, as CreateSession and ListSessions give it";
     let sandbox = "that of a sandbox is all before the first \"/\"";
     let command = "that of a command is SANDBOX/NAME/NUMBER, as Run, Exec and ListCommands give it";
@@ -42,6 +43,24 @@ async fn an_id_of_another_kind() {
             "session",
             sandbox,
         ),
+        (
+            sandboxes.get_sandbox_stats(v1::GetSandboxStatsRequest { sandbox_id: session_id.clone() }).await.map(drop),
+            "session",
+            sandbox,
+        ),
+        (
+            files.changes(v1::ChangesRequest { sandbox_id: session_id.clone(), ..Default::default() }).await.map(drop),
+            "session",
+            sandbox,
+        ),
+        (
+            files
+                .stat(v1::StatRequest { sandbox_id: session_id.clone(), path: "/".into(), ..Default::default() })
+                .await
+                .map(drop),
+            "session",
+            sandbox,
+        ),
         (sessions.get_command(v1::GetCommandRequest { command_id: session_id }).await.map(drop), "session", command),
         (sessions.get_command(v1::GetCommandRequest { command_id: sandbox_id }).await.map(drop), "sandbox", command),
     ];
@@ -54,6 +73,19 @@ async fn an_id_of_another_kind() {
     // What is only unknown is not explained.
     let unknown = sandboxes.get_sandbox(v1::GetSandboxRequest { sandbox_id: "sbx-nope".into() }).await.unwrap_err();
     assert_eq!(unknown.message(), "sandbox \"sbx-nope\" was not found");
+}
+
+/// What is slipped on the command line.
+#[test]
+fn an_option_that_is_out_of_place() {
+    refuses(&["run", "--ttl", "-3", "true"], &["--ttl", "\"-3\""]);
+    refuses(&["run", "--memory", "-3", "true"], &["--memory", "-3"]);
+    refuses(&["code", "--context", "c", "x=5"], &["--sandbox"]);
+    let output = sandshell_with(&["ls", "sbx-1:/"], &[("SANDSHELL_SERVER", "")]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && said.contains("--server <URL>"), "as if it were not set: {said}");
+    let output = sandshell_with(&["exec", "true"], &[("SANDSHELL_SERVER", "")]);
+    assert!(output.status.success(), "{output:?}");
 }
 
 /// What says a pull that fails: its own words, and not that the server is out of reach.

@@ -3,9 +3,14 @@
 use crate::kit::{
     Options, Server,
     cli::{program, sandshell},
-    create_sandbox, v1,
+    create_sandbox, host, v1,
 };
-use std::{fs, io::Write, os::unix::fs::PermissionsExt, process::Stdio};
+use std::{
+    fs,
+    io::Write,
+    os::unix::fs::{PermissionsExt, symlink},
+    process::Stdio,
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_goes_in_and_comes_out() {
@@ -43,6 +48,50 @@ async fn a_file_goes_in_and_comes_out() {
     for wrong in [[source.to_str().unwrap(), target.to_str().unwrap()], [&inside, &inside], ["/", &inside]] {
         assert_eq!(cp(&wrong).status.code(), Some(125), "{wrong:?}");
     }
+}
+
+/// As with cp(1): a copy takes the place of a file, and of nothing else.
+#[tokio::test(flavor = "multi_thread")]
+async fn devices_pipes_and_links_stay_what_they_are() {
+    let server = Server::start(Options::default());
+    let (s, url) = (create_sandbox(&server, v1::CreateSandboxRequest::default()).await, server.url());
+    s.run("printf new >/tmp/f; head -c 1M /dev/zero >/tmp/large").await.expect("", "", 0);
+    let here = tempfile::tempdir().unwrap();
+    let at = |name: &str| here.path().join(name).to_str().unwrap().to_owned();
+    let cp = |target: &str| sandshell(&["cp", "--server", &url, &format!("{}:/tmp/f", s.id), target]);
+    let is_special = |name: &str| !fs::symlink_metadata(at(name)).unwrap().is_file();
+
+    host::fifo(&at("pipe"));
+    let reader = std::thread::spawn({
+        let pipe = at("pipe");
+        move || fs::read(pipe).unwrap()
+    });
+    assert!(cp(&at("pipe")).status.success());
+    assert_eq!(reader.join().unwrap(), b"new");
+    assert!(is_special("pipe"));
+
+    host::device(&at("null"), 1, 3);
+    assert!(cp(&at("null")).status.success() && is_special("null"));
+
+    fs::create_dir(at("elsewhere")).unwrap();
+    fs::write(at("elsewhere/real"), "old").unwrap();
+    symlink("elsewhere/real", at("link")).unwrap();
+    assert!(cp(&at("link")).status.success());
+    assert!(is_special("link") && fs::read(at("elsewhere/real")).unwrap() == b"new");
+    symlink("nothing", at("dangling")).unwrap();
+    let refused = cp(&at("dangling"));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("is a symbolic link to nothing"), "{refused:?}");
+    assert_eq!(fs::read_dir(here.path()).unwrap().count(), 5);
+
+    // Who has seen enough is no failure.
+    let mut cat = program(&["cat", "--server", &url, &format!("{}:/tmp/large", s.id)])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(cat.stdout.take());
+    let output = cat.wait_with_output().unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -131,3 +131,43 @@ fn a_project_is_worked_on_in_a_run() {
     assert!(listed.ends_with("d/\nd/f\n"), "{listed}");
     assert_eq!(fs::read_dir(here.path()).unwrap().count(), 3, "no drafts are left");
 }
+
+/// Git runs what a repository's configuration and hooks say, so what a sandbox has written there stays in it unless that is wanted.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repository_of_a_sandbox_runs_nothing_here() {
+    let (server, s) = sandbox().await;
+    let (url, here) = (server.url(), tempfile::tempdir().unwrap());
+    let at = |name: &str| here.path().join(name).to_str().unwrap().to_owned();
+    fs::create_dir_all(at("p/sub/.git/hooks")).unwrap();
+    fs::create_dir_all(at("p/.git")).unwrap();
+    fs::write(at("p/.git/config"), "ours").unwrap();
+    let plant = "echo x >sub/made; echo evil | tee .git/config sub/.git/hooks/post-checkout >sub/.git/config; echo evil >.git/new";
+    let run = ["run", "--server", &url, "--workspace", &at("p"), "--export", &at("p"), "--ignored", plant];
+    let output = sandshell(&run);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.contains(".git stays in the sandbox"), "{said}");
+    assert_eq!(fs::read_to_string(at("p/sub/made")).unwrap(), "x\n");
+    assert_eq!(fs::read_to_string(at("p/.git/config")).unwrap(), "ours");
+    assert!(!Path::new(&at("p/.git/new")).exists() && fs::read_dir(at("p/sub/.git")).unwrap().count() == 1);
+    // The same of what is copied, and of archives.
+    s.run("mkdir -p /tmp/q/a/.git; cd /tmp/q; echo k >a/kept; echo evil >a/.git/config; echo 'gitdir: /x' >.git").await;
+    let inside = format!("{}:/tmp/q", s.id);
+    prints(&cp(&url, &[&inside, &at("q")]));
+    assert!(Path::new(&at("q/a/kept")).exists());
+    assert!(!Path::new(&at("q/a/.git")).exists() && !Path::new(&at("q/.git")).exists());
+    prints(&cp(&url, &["--git", &inside, &at("r")]));
+    assert_eq!(fs::read_to_string(at("r/a/.git/config")).unwrap(), "evil\n");
+    // Whoever names the repository itself wants it.
+    prints(&cp(&url, &[&format!("{inside}/a/.git"), &at("t")]));
+    assert_eq!(fs::read_to_string(at("t/config")).unwrap(), "evil\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_directory_and_no_archive_is_refused() {
+    let here = tempfile::tempdir().unwrap();
+    let file = here.path().join("file");
+    fs::write(&file, "x").unwrap();
+    refuses(&["run", "--workspace", file.to_str().unwrap(), "true"], &["is no directory"]);
+    refuses(&["run", "--workspace", "/none", "true"], &["/none", "No such file"]);
+    refuses(&["run", "--export", "out.zip", "true"], &["--export", ".tar.gz"]);
+}

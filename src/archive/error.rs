@@ -65,6 +65,9 @@ pub(crate) enum Refusal {
     /// It is a hard link whose target is outside.
     #[error("is a hard link to something outside of the directory")]
     HardLinkLeadsOut,
+    /// It belongs to a repository, which may make git run programs.
+    #[error("is git's own, and git runs what its configuration and hooks say (--git brings it too)")]
+    Git,
     /// It is a device, a FIFO or a socket.
     #[error("is a device, FIFO or socket")]
     Special,

@@ -14,7 +14,7 @@ use std::{
 };
 
 const AFTER_HELP: &str = "\
-Output goes to standard output and standard error, values to standard output, and exceptions to standard error. The exit
+Output goes to standard output and standard error, values to standard output, exceptions to standard error, and which other forms a value has too. The exit
 code is 1 after an exception, a program's own in a language whose interpreter is not kept, or 125 if Sandshell itself failed.";
 
 /// Options of `code`.
@@ -33,8 +33,8 @@ struct Piece {
     /// Language: python, javascript, bash, …
     #[arg(long, short, default_value = "python")]
     language: String,
-    /// Context whose interpreter keeps its variables for later calls
-    #[arg(long, value_name = "ID", default_value = "", hide_default_value = true)]
+    /// Context of the sandbox, whose interpreter keeps its variables for later calls
+    #[arg(long, value_name = "ID", default_value = "", hide_default_value = true, requires = "sandbox")]
     context: String,
     /// Print JSON: an object in a line for each message
     #[arg(long)]
@@ -96,7 +96,14 @@ fn say(response: &Response) -> io::Result<()> {
             stdout.write_all(&output.data)?;
             stdout.flush()
         }
-        Response::Result(result) => writeln!(io::stdout(), "{}", shown(result)),
+        Response::Result(result) => {
+            writeln!(io::stdout(), "{}", result.text)?;
+            let forms = forms(result);
+            if forms.is_empty() {
+                return Ok(());
+            }
+            writeln!(io::stderr(), "sandshell: with --json it is there as {forms} too")
+        }
         Response::Error(error) if error.traceback.is_empty() => {
             writeln!(io::stderr(), "{}: {}", error.name, error.message)
         }
@@ -109,11 +116,11 @@ fn say(response: &Response) -> io::Result<()> {
     }
 }
 
-/// A value as text, and which other forms it has.
-fn shown(result: &CodeResult) -> String {
+/// Which other forms a value has.
+fn forms(result: &CodeResult) -> String {
     let mut kinds: Vec<_> = result.data.keys().map(String::as_str).collect();
     kinds.sort_unstable();
-    if kinds.is_empty() { result.text.clone() } else { format!("{} [{}]", result.text, kinds.join(", ")) }
+    kinds.join(", ")
 }
 
 fn say_json(response: &Response) -> io::Result<()> {

@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, watch};
 
 const AFTER_HELP: &str = "\
 No shell is involved: each ARGUMENT arrives as it is. The exit code is the program's, 127 if it is not there, 126 if it
-cannot be executed, or 125 if Sandshell itself failed. ^C cancels the program; a second one ends it all.
+cannot be executed, or 125 if Sandshell itself failed. ^C cancels the program; a second one ends it all. With --tty it is a key like any other.
 With --json one object is printed: its ids, argv, exit_code, signal, reason, duration_seconds, working_directory, stdout, stderr,
 and whether more than the first 16 MiB of these was printed.";
 
@@ -33,7 +33,7 @@ struct Program {
     /// Pass our standard input on
     #[arg(long, short, visible_alias = "stdin")]
     interactive: bool,
-    /// Run it on a terminal, which our own becomes a part of
+    /// Run it on a terminal: ours, with its keys, if we have one
     #[arg(long, short)]
     tty: bool,
     /// Write what it prints to standard error to standard output, in order
@@ -72,7 +72,7 @@ async fn execute(work: Work<'_>, program: Program) -> Result<u8, CliError> {
         ..ExecStart::default()
     };
     let (requests, sent) = mpsc::channel(8);
-    if program.interactive {
+    if program.interactive || raw.is_some() {
         terminal::read_input(requests.clone());
     }
     let (current, watched) = watch::channel(None);

@@ -2,6 +2,7 @@
 
 use super::{
     client::{Client, Remote},
+    copy_target::CopyTarget,
     error::CliError,
     log::{self, LogFormat},
     overview::word,
@@ -100,6 +101,9 @@ pub(super) struct CpArgs {
     /// Of a directory, leave out what matches this pattern, in the form of a line of .gitignore; may be repeated
     #[arg(long, value_name = "PATTERN")]
     exclude: Vec<String>,
+    /// Out of a sandbox, copy what is in .git directories too: git runs what their configuration and hooks say
+    #[arg(long)]
+    git: bool,
     /// As whom in the sandbox: name or number, and :GROUP if wanted
     #[arg(long, value_name = "USER", default_value = "", hide_default_value = true)]
     user: String,
@@ -194,7 +198,7 @@ pub(super) fn cat(args: &CatArgs) -> Result<(), CliError> {
     log::start(None, "error", LogFormat::Text)?;
     super::block_on(async {
         let client = args.remote.connect().await?;
-        read(client.files, &args.file, &args.user, |_| Ok(io::stdout())).await.map(drop)
+        to_reader(read(client.files, &args.file, &args.user, |_| Ok(io::stdout())).await)
     })
 }
 
@@ -202,25 +206,26 @@ pub(super) fn cat(args: &CatArgs) -> Result<(), CliError> {
 pub(super) fn cp(args: CpArgs) -> Result<(), CliError> {
     log::start(None, "error", LogFormat::Text)?;
     super::block_on(async {
-        let CpArgs { user, parents, gitignore, exclude, .. } = args;
+        let CpArgs { user, parents, gitignore, exclude, git, .. } = args;
         let Client { mut files, .. } = args.remote.connect().await?;
         match (args.source, args.target) {
             (Side::Inside(from), Side::Here(to)) => {
                 let Inside { sandbox_id, path } = from.clone();
                 let request = StatRequest { sandbox_id, path, user: user.clone(), ..StatRequest::default() };
                 if files.stat(request).await?.into_inner().r#type() == Type::Directory {
-                    let wanted = Wanted { user, exclude, ignored: !gitignore, since: None };
-                    return trees::fetch(files, &from, wanted, &to).await;
+                    let wanted = Wanted { user, exclude, ignored: !gitignore, git, since: None };
+                    return unless_interrupted(trees::fetch(files, &from, wanted, &to)).await;
                 }
                 fetch(files, &from, &user, &to).await
             }
-            (Side::Inside(from), Side::Stream) => read(files, &from, &user, |_| Ok(io::stdout())).await.map(drop),
+            (Side::Inside(from), Side::Stream) => to_reader(read(files, &from, &user, |_| Ok(io::stdout())).await),
             (Side::Here(from), Side::Inside(to)) => {
-                let file =
-                    tokio::fs::File::open(&from).await.map_err(|error| CliError::io("open the source", error))?;
+                let file = tokio::fs::File::open(&from)
+                    .await
+                    .map_err(|error| CliError::option(format!("{}: {error}", from.display())))?;
                 let found = file.metadata().await.map_err(|error| CliError::io("look at the source", error))?;
                 if found.is_dir() {
-                    let wanted = Wanted { user, exclude, ignored: !gitignore, since: None };
+                    let wanted = Wanted { user, exclude, ignored: !gitignore, git, since: None };
                     return trees::bring(files, &from, to, wanted).await.map(drop);
                 }
                 if !found.is_file() {
@@ -247,26 +252,30 @@ async fn fetch(
     user: &str,
     to: &Path,
 ) -> Result<(), CliError> {
-    let directory = to.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let name = to.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    if to.is_dir() || name.is_empty() {
-        return Err(CliError::Options(vec![format!("{} is a directory; name the file", to.display())]));
+    let target = CopyTarget::at(to)?;
+    let copy = async { read(files, from, user, |file| target.open(file.mode)).await.map(drop) };
+    match &target {
+        CopyTarget::File { .. } => unless_interrupted(copy).await?,
+        // To open a FIFO may take until somebody reads it, and ^C ends that as it ends any program.
+        CopyTarget::Other(_) => copy.await?,
     }
-    let draft = directory.join(format!(".{name}.{}", uuid::Uuid::new_v4().simple()));
-    let copied = read(files, from, user, |file| {
-        let created = std::fs::File::create_new(&draft)?;
-        created.set_permissions(std::fs::Permissions::from_mode(file.mode & 0o777))?;
-        Ok(created)
-    });
-    let copied = match copied.await {
-        Ok(_) => std::fs::rename(&draft, to).map_err(|error| CliError::io("put the copy in its place", error)),
-        Err(error) => Err(error),
-    };
-    if copied.is_err() {
-        // What was not begun is not there.
-        let _ = std::fs::remove_file(&draft);
+    target.finish()
+}
+
+/// Gives work up at ^C, so that nothing is left half done here.
+async fn unless_interrupted(work: impl Future<Output = Result<(), CliError>>) -> Result<(), CliError> {
+    tokio::select! {
+        done = work => done,
+        Ok(()) = tokio::signal::ctrl_c() => Err(CliError::option("interrupted: what was under way is not here")),
     }
-    copied
+}
+
+/// Who reads our output may have seen enough of it.
+fn to_reader<T>(written: Result<T, CliError>) -> Result<(), CliError> {
+    match written {
+        Err(CliError::Io { source, .. }) if source.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other.map(drop),
+    }
 }
 
 /// Reads a file into what is opened for it.

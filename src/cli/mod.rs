@@ -5,6 +5,7 @@ mod changes;
 mod client;
 mod code;
 mod config;
+mod copy_target;
 mod creation;
 mod credentials;
 mod database;
@@ -157,6 +158,10 @@ enum Internal {
 /// Runs the command line.
 pub fn main() -> ExitCode {
     // No thread and no tokio runtime exists here: the agent and the zygote fork, and need it so.
+    if std::env::var_os("SANDSHELL_SERVER").is_some_and(|server| server.is_empty()) {
+        // As if it were not set. SAFETY: no other thread could be reading the environment.
+        unsafe { std::env::remove_var("SANDSHELL_SERVER") };
+    }
     let outcome = match Cli::parse().command {
         Command::Internal(internal) => internal.main(),
         Command::Public(public) => public.main(),

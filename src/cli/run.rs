@@ -51,8 +51,11 @@ struct Script {
     workspace: Option<PathBuf>,
     /// At the end copy what is in /workspace (with --workspace: what was made or changed there) to this directory, or to an
     /// archive if the name ends with .tar, .tar.gz, .tgz or .tar.zst
-    #[arg(long, value_name = "FILE|DIR")]
+    #[arg(long, value_name = "FILE|DIR", value_parser = trees::export_target)]
     export: Option<PathBuf>,
+    /// With --export, copy what is in .git directories too: git runs what their configuration and hooks say
+    #[arg(long, requires = "export")]
+    git: bool,
     /// Copy also what .gitignore files in the directory name
     #[arg(long)]
     ignored: bool,
@@ -92,7 +95,7 @@ async fn in_workspace(
     opened: &OnceLock<String>,
 ) -> Result<u8, CliError> {
     let inside = Inside { sandbox_id: sandbox_id.to_owned(), path: WORKSPACE.to_owned() };
-    let mut wanted = Wanted { user: how.user.clone(), ignored: script.ignored, ..Wanted::default() };
+    let mut wanted = Wanted { user: how.user.clone(), ignored: script.ignored, git: script.git, ..Wanted::default() };
     if let Some(directory) = script.workspace.take() {
         let brought = trees::bring(client.files.clone(), &directory, inside.clone(), wanted.clone()).await?;
         wanted.since = brought.end_time;

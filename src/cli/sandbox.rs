@@ -24,22 +24,22 @@ pub(super) struct Options {
     #[arg(conflicts_with_all = ["image", "memory", "cpus", "processes", "disk", "label", "ttl", "network", "sample", "sandbox_cwd", "volume"])]
     sandbox: Option<String>,
     /// Memory of all processes together: bytes, or a number with K, M, G or T, such as 512M [default: 2G]
-    #[arg(long, value_name = "SIZE", value_parser = size::bytes)]
+    #[arg(long, value_name = "SIZE", value_parser = size::bytes, allow_hyphen_values = true)]
     memory: Option<i64>,
     /// Processors, such as 1.5 [default: all]
-    #[arg(long, value_name = "N", value_parser = size::cpus)]
+    #[arg(long, value_name = "N", value_parser = size::cpus, allow_hyphen_values = true)]
     cpus: Option<i64>,
     /// Processes and threads at one time [default: 1024]
     #[arg(long, value_name = "N")]
     processes: Option<i64>,
     /// Bytes of its own files, as --memory; without a server it takes root [default: the server's; without a server no limit]
-    #[arg(long, value_name = "SIZE", value_parser = size::bytes)]
+    #[arg(long, value_name = "SIZE", value_parser = size::bytes, allow_hyphen_values = true)]
     disk: Option<i64>,
     /// Label of the sandbox, which `ps` and `rm` can select by; may be repeated
     #[arg(long, value_name = "KEY=VALUE", value_parser = size::pair)]
     label: Vec<(String, String)>,
     /// Time after which the server deletes the sandbox, used or not: seconds, or 90s, 5m, 2h, 1d [default: the server's]
-    #[arg(long, value_name = "TIME", value_parser = span::time)]
+    #[arg(long, value_name = "TIME", value_parser = span::time, allow_hyphen_values = true)]
     ttl: Option<Duration>,
     /// What the sandbox can reach [default: none]
     #[arg(long)]
@@ -76,7 +76,7 @@ pub(super) struct How {
     #[arg(long, value_name = "USER", default_value = "", hide_default_value = true)]
     pub(super) user: String,
     /// Longest time of each command: seconds, or 90s, 5m, 2h
-    #[arg(long, value_name = "TIME", value_parser = span::time)]
+    #[arg(long, value_name = "TIME", value_parser = span::time, allow_hyphen_values = true)]
     timeout: Option<Duration>,
 }
 

@@ -2,7 +2,10 @@
 
 use super::error::CliError;
 use crate::api::v1::{CloseStdin, ExecRequest, Output, Stream, TerminalSize, exec_request::Request};
-use rustix::termios::{OptionalActions, Termios, isatty, tcgetattr, tcgetwinsize, tcsetattr};
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    termios::{OptionalActions, Termios, isatty, tcgetattr, tcgetwinsize, tcsetattr},
+};
 use std::{io, thread};
 use tokio::{
     io::{AsyncWriteExt, Stderr, Stdout},
@@ -47,6 +50,9 @@ pub(super) fn read_input(requests: mpsc::Sender<ExecRequest>) {
     thread::spawn(move || {
         let mut buffer = [0; 16 << 10];
         loop {
+            // A read that has begun in one mode of the terminal would not notice ^D in another, so none is begun before there is something.
+            let stdin = io::stdin();
+            let _ = poll(&mut [PollFd::new(&stdin, PollFlags::IN)], None);
             let request = match rustix::io::read(io::stdin(), &mut buffer) {
                 Ok(0) => Request::CloseStdin(CloseStdin {}),
                 Ok(count) => Request::Stdin(bytes::Bytes::copy_from_slice(&buffer[..count])),

@@ -4,7 +4,7 @@
 use super::{credentials::Channel, error::CliError, files::Inside, progress::Progress};
 use crate::{
     api::v1::{
-        Compression as Wire, ExportRequest, ImportOpen, ImportRequest, ImportResponse,
+        Compression as Wire, ExportRequest, ImportOpen, ImportRequest, ImportResponse, StatRequest,
         file_service_client::FileServiceClient, import_request::Request,
     },
     archive::{Compression, Import, Limits, Packer, Packing, Patterns, Rules, Top, open_or_make},
@@ -30,9 +30,15 @@ pub(super) struct Wanted {
     pub(super) exclude: Vec<String>,
     /// Whether what `.gitignore` files name comes too.
     pub(super) ignored: bool,
+    /// Whether repositories come out too.
+    pub(super) git: bool,
     /// Only what has changed since, by the sandbox's clock.
     pub(super) since: Option<Timestamp>,
 }
+
+/// The directory of a repository, or the file that names it. What a sandbox has written there would run on this host as soon as
+/// somebody calls git.
+const GIT: &str = ".git";
 
 /// What is left out of an archive here is bounded by the disk alone: whoever asks has chosen what to copy.
 const LIMITS: Limits = Limits { bytes: u64::MAX, entries: u64::MAX };
@@ -44,6 +50,10 @@ pub(super) async fn bring(
     to: Inside,
     wanted: Wanted,
 ) -> Result<ImportResponse, CliError> {
+    let found = std::fs::metadata(from).map_err(|error| CliError::option(format!("{}: {error}", from.display())))?;
+    if !found.is_dir() {
+        return Err(CliError::option(format!("{} is no directory", from.display())));
+    }
     let excluded = Patterns::new(wanted.exclude.iter().map(String::as_str));
     let excluded = excluded.map_err(|wrong| CliError::Options(vec![format!("--exclude {wrong}")]))?;
     let how =
@@ -93,11 +103,12 @@ pub(super) async fn fetch(
     wanted: Wanted,
     to: &Path,
 ) -> Result<(), CliError> {
+    let git = wanted.git;
     let mut pieces = export(files, from, wanted, Wire::None).await?;
     // What is not there makes nothing here.
     let mut next = pieces.message().await?;
     let (directory, is_new) = open_or_make(to)?;
-    let rules = Rules { top: is_new, skip_refused: true, ..Rules::default() };
+    let rules = Rules { top: is_new, skip_refused: true, no_git: !git, ..Rules::default() };
     let mut import = Import::new(directory, Some(Compression::None), rules, LIMITS)?;
     let mut progress = Progress::new("copying");
     while let Some(piece) = next {
@@ -117,9 +128,19 @@ pub(super) async fn fetch(
 async fn export(
     mut files: FileServiceClient<Channel>,
     from: &Inside,
-    wanted: Wanted,
+    mut wanted: Wanted,
     compression: Wire,
 ) -> Result<tonic::Streaming<crate::api::v1::ExportResponse>, CliError> {
+    if !wanted.git {
+        wanted.exclude.push(GIT.to_owned());
+        let (sandbox_id, path) = (from.sandbox_id.clone(), format!("{}/{GIT}", from.path));
+        let request = StatRequest { sandbox_id, path, user: wanted.user.clone(), ..StatRequest::default() };
+        if files.stat(request).await.is_ok() {
+            eprintln!(
+                "sandshell: {GIT} stays in the sandbox, because git runs what its configuration and hooks say; --git copies it too"
+            );
+        }
+    }
     let request = ExportRequest {
         sandbox_id: from.sandbox_id.clone(),
         // What is in it, without its name.
@@ -139,6 +160,18 @@ pub(super) fn archive_kind(path: &Path) -> Option<Wire> {
     let name = path.file_name()?.to_string_lossy().to_lowercase();
     let kinds = [(".tar", Wire::None), (".tar.gz", Wire::Gzip), (".tgz", Wire::Gzip), (".tar.zst", Wire::Zstd)];
     kinds.into_iter().find(|(end, _)| name.ends_with(end)).map(|(_, kind)| kind)
+}
+
+/// A path that the copy of a directory can go to: whoever names another kind of archive does not want a directory of that name.
+pub(super) fn export_target(text: &str) -> Result<PathBuf, String> {
+    const UNKNOWN: [&str; 8] = [".zip", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.lz4", ".7z", ".rar"];
+    let lower = text.to_lowercase();
+    if UNKNOWN.iter().any(|end| lower.ends_with(end)) {
+        return Err(
+            "archives are .tar, .tar.gz, .tgz and .tar.zst; for a directory of that name add a slash".to_owned()
+        );
+    }
+    Ok(PathBuf::from(text))
 }
 
 /// Saves what is in a directory of a sandbox as an archive here, which is there whole or not at all.

@@ -44,7 +44,7 @@ struct CreateArgs {
     /// What it is called: 1 to 63 letters, digits and ._-
     name: String,
     /// Bytes that its files may take, or a number with K, M, G or T, such as 512M [default: the server's]
-    #[arg(long, value_name = "SIZE", value_parser = size::bytes, conflicts_with = "host_directory")]
+    #[arg(long, value_name = "SIZE", value_parser = size::bytes, allow_hyphen_values = true, conflicts_with = "host_directory")]
     size: Option<i64>,
     /// Let several sandboxes have it for writing at the same time
     #[arg(long)]

@@ -138,6 +138,9 @@ impl Sandboxes {
 
     /// What a session, command or sandbox of this id is reached by, if its sandbox runs.
     pub async fn reach(&self, caller: &Caller, kind: Kind, id: &str) -> Result<Reached> {
+        if kind == Kind::Sandbox && id != id::sandbox_of(id) {
+            return Err(Error::not_found(kind, id));
+        }
         let entry = self.find(caller, kind, id, id::sandbox_of(id)).await?;
         let problem = match entry.state() {
             State::Running => return Ok(Reached::new(entry, self.clone())),

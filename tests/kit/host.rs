@@ -11,6 +11,21 @@ pub fn signal(pid: u32, number: i32) {
     }
 }
 
+/// Makes a FIFO.
+pub fn fifo(path: &str) {
+    make_node(path, rustix::fs::FileType::Fifo, 0);
+}
+
+/// Makes a character device.
+pub fn device(path: &str, major: u32, minor: u32) {
+    make_node(path, rustix::fs::FileType::CharacterDevice, rustix::fs::makedev(major, minor));
+}
+
+fn make_node(path: &str, kind: rustix::fs::FileType, device: u64) {
+    let mode = rustix::fs::Mode::from_raw_mode(0o600);
+    rustix::fs::mknodat(rustix::fs::CWD, path, kind, mode, device).expect("a node; tests run as root");
+}
+
 /// Whether a process lives (a zombie does not).
 pub fn lives(pid: u32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();

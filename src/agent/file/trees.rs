@@ -40,8 +40,13 @@ fn compression(wire: i32) -> Option<Compression> {
 /// Begins to unpack.
 pub(super) fn begin_import(path: &Path, open: &ImportOpen) -> Result<Import> {
     let (directory, is_new) = open_or_make(path).map_err(of_archive)?;
-    let rules =
-        Rules { owners: open.owners, skip_refused: open.skip_refused, outside_links: open.outside_links, top: is_new };
+    let rules = Rules {
+        owners: open.owners,
+        skip_refused: open.skip_refused,
+        outside_links: open.outside_links,
+        top: is_new,
+        no_git: false,
+    };
     let or = |asked: i64, usual| u64::try_from(asked).ok().filter(|asked| *asked > 0).unwrap_or(usual);
     let limits = Limits { bytes: or(open.max_bytes, MOST_BYTES), entries: or(open.max_entries, MOST_ENTRIES) };
     Import::new(directory, compression(open.compression), rules, limits).map_err(of_archive)

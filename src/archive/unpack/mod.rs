@@ -20,6 +20,8 @@ pub(crate) struct Rules {
     pub(crate) skip_refused: bool,
     /// Whether symbolic links may lead out of the directory. They are made, and never followed.
     pub(crate) outside_links: bool,
+    /// Whether what is in a directory named `.git` is refused: git runs what its configuration and hooks say.
+    pub(crate) no_git: bool,
     /// Whether the directory itself gets the attributes that the archive has for it.
     pub(crate) top: bool,
 }

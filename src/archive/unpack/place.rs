@@ -166,6 +166,9 @@ impl Placing {
             Kind::HardLink => return self.hard_link(entry, parents, name),
             _ => {}
         }
+        if self.rules.no_git && way.iter().any(|name| name.eq_ignore_ascii_case(b".git")) {
+            return self.refuse(&entry, Refusal::Git);
+        }
         let failed = |error| Error::io(&path, error);
         let owners = self.rules.owners;
         let parent = match self.directories.open(parents, true) {
