@@ -1,6 +1,6 @@
 //! The example dataset of this repository, on every runtime, and what does its tasks.
 
-use super::{Options, Runtime, Sandbox, Server, create_sandbox, datasets::git, v1, verifying::Verifier};
+use super::{Runtime, Sandbox, Server, create_sandbox, datasets::git, v1, verifying::Verifier};
 use std::{
     fs,
     path::{Path, PathBuf},
