@@ -55,6 +55,12 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return found
 
 
+def test_a_program_that_is_not_there_is_said() -> None:
+    env = {**os.environ, "SANDSHELL_BUNDLE": "target/nowhere/sandshell"}
+    it = run(sys.executable, "setup.py", "--version", cwd=ROOT / "clients/python", env=env)
+    assert it.returncode != 0 and "'target/nowhere/sandshell'" in it.stderr and "$PWD" in it.stderr, it.stderr
+
+
 def test_a_wheel_is_all_that_a_fresh_machine_needs(wheel: Path, tmp_path: Path) -> None:
     assert wheel.name.startswith("sandshell-") and "-py3-none-manylinux" in wheel.name
     venv, scratch = tmp_path / "venv", tmp_path / "scratch"

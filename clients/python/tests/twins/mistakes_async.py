@@ -117,6 +117,8 @@ async def test_limits_are_numbers_or_sizes_with_a_unit(server: str) -> None:
         ({"labels": ["a"]}, TypeError, "labels must be a dict"),
         ({"labels": "a"}, TypeError, "labels must be a dict"),
         ({"env": "A=1"}, TypeError, "env must be a dict"),
+        ({"volumes": 7}, TypeError, "volumes must be a text"),
+        ({"volumes": {"/data": 7}}, TypeError, "volumes\\['/data'\\] must be a volume"),
         ({"memory": 1}, InvalidArgument, "resources.memory_bytes.*in Python: memory"),
     ):
         with pytest.raises(kind, match=named):

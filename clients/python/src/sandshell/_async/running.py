@@ -16,8 +16,6 @@ from .client import AsyncClient, new_request_id
 from .command import AsyncCommand
 from .listing import texts
 
-IfBusy = Literal["queue", "refuse"]
-
 _IF_BUSY = {"queue": pb.IF_BUSY_UNSPECIFIED, "refuse": pb.IF_BUSY_REFUSE}
 
 
@@ -27,7 +25,7 @@ class AsyncRuns:
     _client: AsyncClient
     _target: dict[str, Any]
 
-    def _exec_start(self, command: str | Sequence[str], if_busy: IfBusy, **options: Any) -> Any:
+    def _exec_start(self, command: str | Sequence[str], if_busy: str, **options: Any) -> Any:
         text_or_words = _arguments.command(command)
         options["if_busy"] = _arguments.choice("if_busy", if_busy, _IF_BUSY)
         if isinstance(text_or_words, str):
@@ -47,7 +45,7 @@ class AsyncRuns:
         user: str = "",
         stdin: str | bytes = b"",
         timeout: Seconds | None = None,
-        if_busy: IfBusy = "queue",
+        if_busy: Literal["queue", "refuse"] = "queue",
         shell: str = "",
         merge_stderr: bool = False,
         check: bool = False,
@@ -100,7 +98,7 @@ class AsyncRuns:
         pty: tuple[int, int] | bool = False,
         term: str = "xterm-256color",
         timeout: Seconds | None = None,
-        if_busy: IfBusy = "queue",
+        if_busy: Literal["queue", "refuse"] = "queue",
         merge_stderr: bool = False,
         max_log_bytes: int = 0,
     ) -> AsyncCommand:

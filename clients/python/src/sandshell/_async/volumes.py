@@ -6,6 +6,7 @@ import datetime
 from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Any
 
+from .. import _arguments
 from ..errors import InvalidArgument
 from ..results import VolumeUse
 from ..v1 import sandbox_pb2 as box
@@ -27,6 +28,9 @@ class AsyncVolume:
         self._client = client
         self._take(volume)
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name} ({self.volume_id}) on {self._client.address}>"
+
     def _take(self, volume: Any) -> None:
         self.volume_id: str = volume.volume_id
         self.name: str = volume.name
@@ -43,7 +47,7 @@ class AsyncVolume:
         cls,
         name: str,
         *,
-        size: int | None = None,
+        size: int | str | None = None,
         shared: bool = False,
         host_directory: str = "",
         labels: Mapping[str, str] | None = None,
@@ -53,13 +57,13 @@ class AsyncVolume:
     ) -> AsyncVolume:
         """Makes an empty volume. AlreadyExists if there is one of this name.
 
-        `size` is how many bytes its files may take. A `shared` one may have several sandboxes that write. With `host_directory`
+        `size` is how many bytes its files may take, also as `"2G"`. A `shared` one may have several sandboxes that write. With `host_directory`
         it is a directory of the server's host, where the operator allows it.
         """
         request = pb.CreateVolumeRequest(
             name=name,
             labels=texts("labels", labels),
-            size_bytes=size,
+            size_bytes=_arguments.size("size", size),
             shared=shared,
             host_directory=host_directory,
             request_id=new_request_id(),
@@ -106,14 +110,14 @@ def mounts(volumes: Mapping[str, str | AsyncVolume] | Iterable[str]) -> Iterable
     """Volumes of a new sandbox: by path, or as `NAME:PATH`. With `:ro` at the end it can only read."""
     if isinstance(volumes, Mapping):
         for path, volume in volumes.items():
+            if not isinstance(volume, (str, AsyncVolume)):
+                raise TypeError(f"volumes[{path!r}] must be a volume or its name, not {type(volume).__name__}")
             if isinstance(volume, AsyncVolume):
                 yield box.VolumeMount(volume=volume.volume_id, path=path)
             else:
                 yield box.VolumeMount(volume=volume.removesuffix(":ro"), path=path, read_only=volume.endswith(":ro"))
         return
-    if isinstance(volumes, str):
-        volumes = [volumes]
-    for number, text in enumerate(volumes):
+    for number, text in enumerate(_arguments.patterns("volumes", volumes)):
         volume, separator, path = text.removesuffix(":ro").partition(":")
         if not separator:
             wrong = [(f"volumes[{number}]", f"{text!r} is not NAME:PATH or NAME:PATH:ro")]
