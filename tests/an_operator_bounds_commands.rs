@@ -1,6 +1,6 @@
 //! A server may have a longest run time for commands whose clients say nothing of one, and each command tells what applied.
 
-use crate::kit::{Options, Runtime, Server, create_sandbox, v1};
+use crate::kit::{Options, Runtime, Server, create_sandbox, v1, within};
 use prost_types::Duration;
 use v1::{ExecStart, GetCommandRequest, exited::Reason};
 
@@ -21,6 +21,20 @@ async fn the_default_ends_what_has_no_limit(on: Runtime) {
     assert_eq!((ended.reason(), ended.exited.timeout), (Reason::TimedOut, SECOND), "{ended:?}");
     assert_eq!(sandbox.run("sleep 1000").await.reason(), Reason::TimedOut);
     assert_eq!(s.run("true").await.exited.timeout, SECOND);
+    // Code is no exception.
+    for (timeout, times_out) in [(None, true), (LONGEST, false)] {
+        let (sandbox_id, code) = (sandbox.id.clone(), "sleep 2".to_owned());
+        let request = v1::RunCodeRequest { sandbox_id, language: "sh".into(), code, timeout, ..Default::default() };
+        let mut client = v1::code_service_client::CodeServiceClient::new(sandbox.clients.channel.clone());
+        let mut told = client.run_code(request).await.expect("it runs").into_inner();
+        let mut done = None;
+        while let Some(message) = within("its end", told.message()).await.expect("its end") {
+            if let Some(v1::run_code_response::Response::Done(how)) = message.response {
+                done = Some(how);
+            }
+        }
+        assert_eq!(done.expect("it is over").timed_out, times_out);
+    }
     // The client's own goes before it, and the longest is as good as none.
     let own = s.exec(ExecStart { timeout: LONGEST, ..s.start("sleep 2; echo slept") }).await;
     let request = GetCommandRequest { command_id: own.got.command_id.clone() };

@@ -35,7 +35,7 @@ def text() -> str:
     parts.append("## Running commands\n\nIn a session, or without one in a sandbox.\n")
     parts += method("session.exec, sandbox.run", Runs._execute)
     parts += method("session.start, sandbox.start", Runs.start)
-    for name in ("Command", "Files", "Watch", "Code", "Listing", "Samples", "Verification", "Volume", "Client"):
+    for name in ("Command", "Files", "Watch", "Code", "Listing", "Samples", "Images", "Verification", "Volume", "Client"):
         parts += class_of(getattr(sandshell, name))
     parts.append("## Results\n")
     parts += data_classes(pathlib.Path(results.__file__).read_text())
@@ -53,7 +53,7 @@ def class_of(cls: Any, hidden: Any = None) -> Iterator[str]:
     attributes = [*fields(node)] if isinstance(node, ast.ClassDef) else []
     if attributes:
         yield "\n".join(attributes) + "\n"
-    if "__init__" in vars(cls) and cls.__name__ in ("Client", "Samples"):
+    if "__init__" in vars(cls) and cls.__name__ in ("Client", "Samples", "Images"):
         yield from method(cls.__name__, cls.__init__)
     for owner in reversed(cls.__mro__):
         for name, member in vars(owner).items():

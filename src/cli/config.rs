@@ -7,6 +7,7 @@ use super::{
     log::LogFormat,
     named_image,
     serve::Args,
+    span,
 };
 pub(super) use super::{size::Bytes, span::Span};
 use crate::{
@@ -155,6 +156,10 @@ impl Config {
             ),
             max_idle_timeout: span(args.max_idle_timeout, file.max_idle_timeout, standard.lifetimes.max_idle_timeout),
         };
+        // A default of ours is cut to the operator's maximum; one of the operator's own that cannot be given is a mistake.
+        mistakes.extend(span::beyond("ttl", args.default_ttl.or(file.default_ttl), lifetimes.max_ttl));
+        let default_idle = args.default_idle_timeout.or(file.default_idle_timeout);
+        mistakes.extend(span::beyond("idle-timeout", default_idle, lifetimes.max_idle_timeout));
         let command_timeout = span(args.default_command_timeout, file.default_command_timeout, None);
         if command_timeout.is_some_and(|timeout| timeout > LONGEST_COMMAND) {
             mistakes.push("--default-command-timeout: must be 1s to 30d, or none".to_owned());
@@ -365,6 +370,19 @@ mod tests {
         for part in ["listen", "max_sandboxes", "--max-connections:", "runtime", "/no/such", "colour"] {
             assert_eq!(mistakes.iter().filter(|mistake| mistake.contains(part)).count(), 1, "{part}: {mistakes:?}");
         }
+    }
+
+    #[test]
+    fn a_default_above_its_maximum_is_a_mistake() {
+        let text = "default_ttl = \"2h\"\nmax_ttl = \"1h\"\nmax_idle_timeout = \"30m\"";
+        let error = from_file(text, Args::default()).unwrap_err().to_string();
+        assert!(error.contains("--default-ttl: is 7200 s") && !error.contains("idle"), "{error}");
+        let error = from_file(&format!("{text}\ndefault_idle_timeout = \"1h\""), Args::default()).unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .contains("--default-idle-timeout: is 3600 s, which is more than --max-idle-timeout, 1800 s")
+        );
     }
 
     #[test]

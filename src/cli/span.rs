@@ -45,6 +45,13 @@ impl TryFrom<Written> for Span {
     }
 }
 
+/// What is wrong with a default of the operator's that is longer than what the operator lets anybody have.
+pub(super) fn beyond(name: &str, default: Option<Span>, most: Option<Duration>) -> Option<String> {
+    let (default, most) = (default?.0?, most?);
+    let [shown, most_shown] = [default, most].map(|time| time.as_secs_f64());
+    (default > most).then(|| format!("--default-{name}: is {shown} s, which is more than --max-{name}, {most_shown} s"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

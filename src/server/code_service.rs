@@ -1,6 +1,9 @@
 //! `sandshell.v1.CodeService`: checks a message, finds the sandbox, and passes the message on unchanged to its agent.
 
-use super::{auth::caller, passing::Passing, place::Place, relay::answer, streams::Streams, validate};
+use super::{
+    auth::caller, deadline::with_default_timeout, passing::Passing, place::Place, relay::answer, streams::Streams,
+    validate,
+};
 use crate::{
     api::v1::{
         DeleteContextRequest, DeleteContextResponse, ListContextsRequest, ListContextsResponse, ListLanguagesRequest,
@@ -10,11 +13,13 @@ use crate::{
     sandbox::{Reached, Sandboxes, link::CodeClient},
     tenant::Caller,
 };
+use std::time::Duration;
 use tonic::{Request, Response, Status};
 use tracing::Span;
 
-/// The service over the agents of all sandboxes, and the streams that are open.
-pub(super) struct Service(pub(super) Sandboxes, pub(super) Streams);
+/// The service over the agents of all sandboxes, the streams that are open, and the longest run time of code whose client says nothing
+/// of one.
+pub(super) struct Service(pub(super) Sandboxes, pub(super) Streams, pub(super) Option<Duration>);
 
 impl Service {
     /// What runs code in a sandbox.
@@ -37,7 +42,7 @@ impl CodeService for Service {
         let (reached, mut code) = self.code(&caller, &request.sandbox_id).await?;
         // A context that is there needs no place, and only the agent knows whether it is.
         let place = Place::one_more(&self.0, &caller, &reached, !request.context_id.is_empty()).await?;
-        let told = code.run_code(place.ask(request)).await;
+        let told = code.run_code(with_default_timeout(self.2, place.ask(request))).await;
         let told = place.judge(answer(&reached, told).await)?.into_inner();
         Ok(Response::new(Passing::new(told, reached, stream)))
     }

@@ -1,5 +1,6 @@
 //! A caller's deadline (`grpc-timeout`): its answer is given while there is still somebody to hear it.
 
+use crate::rpc::transport::DEFAULT_TIMEOUT;
 use futures_util::future::{BoxFuture, Either};
 use http::{HeaderMap, Request, Response};
 use std::{
@@ -35,6 +36,15 @@ impl AnswerBy {
         let left = self.0.saturating_duration_since(Instant::now());
         left - AHEAD_OF_AGENT.min(left / 5)
     }
+}
+
+/// A start for an agent, with the time-out that the operator wants for those who ask for none.
+pub(super) fn with_default_timeout<T>(timeout: Option<Duration>, mut request: tonic::Request<T>) -> tonic::Request<T> {
+    if let Some(timeout) = timeout {
+        let millis = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
+        request.metadata_mut().insert(DEFAULT_TIMEOUT, millis.into());
+    }
+    request
 }
 
 /// Puts [`Deadline`] around a service.

@@ -2,7 +2,7 @@
 
 use super::{
     auth::caller,
-    deadline::AnswerBy,
+    deadline::{AnswerBy, with_default_timeout},
     place::Place,
     relay::{Relay, answer, keep_to_the_end, run_answer},
     stdin::Stdin,
@@ -18,7 +18,7 @@ use crate::{
         exec_start::Target, session_service_server::SessionService,
     },
     error::{Error, Kind},
-    rpc::transport::{ANSWER_WITHIN, DEFAULT_TIMEOUT},
+    rpc::transport::ANSWER_WITHIN,
     sandbox::{Reached, Sandboxes, link::AgentClient},
     tenant::Caller,
 };
@@ -56,12 +56,8 @@ impl Service {
     }
 
     /// A start, with the time-out that the operator wants for those who ask for none.
-    fn with_default_timeout<T>(&self, mut request: Request<T>) -> Request<T> {
-        if let Some(timeout) = self.2 {
-            let millis = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
-            request.metadata_mut().insert(DEFAULT_TIMEOUT, millis.into());
-        }
-        request
+    fn with_default_timeout<T>(&self, request: Request<T>) -> Request<T> {
+        with_default_timeout(self.2, request)
     }
 
     /// The place that a start takes among the tenant's sessions, as long as the call lasts: a direct execution has one.

@@ -217,8 +217,12 @@ impl Server {
         .max_decoding_message_size(MAX_MESSAGE_BYTES);
         let files = FileServiceServer::new(file_service::Service(self.sandboxes.clone(), streams.clone()))
             .max_decoding_message_size(MAX_MESSAGE_BYTES);
-        let code = CodeServiceServer::new(code_service::Service(self.sandboxes.clone(), streams.clone()))
-            .max_decoding_message_size(MAX_MESSAGE_BYTES);
+        let code = CodeServiceServer::new(code_service::Service(
+            self.sandboxes.clone(),
+            streams.clone(),
+            self.command_timeout,
+        ))
+        .max_decoding_message_size(MAX_MESSAGE_BYTES);
         let images = ImageServiceServer::new(image_service::Service(self.sandboxes.clone()))
             .max_decoding_message_size(MAX_MESSAGE_BYTES);
         let samples = SampleServiceServer::new(sample_service::Service(self.samples.clone()))

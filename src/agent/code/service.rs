@@ -22,7 +22,10 @@ impl CodeService for Service {
 
     async fn run_code(&self, request: Request<RunCodeRequest>) -> Result<Response<Self::RunCodeStream>, Status> {
         let only_known = asked::only_known(request.metadata().as_ref());
-        let told = self.0.run(request.into_inner(), only_known)?;
+        let default_timeout = asked::default_timeout(request.metadata().as_ref());
+        let mut request = request.into_inner();
+        request.timeout = request.timeout.or_else(|| default_timeout.and_then(|timeout| timeout.try_into().ok()));
+        let told = self.0.run(request, only_known)?;
         let answers = ReceiverStream::new(told).map(|told| told.map_err(Status::from));
         Ok(Response::new(Box::pin(answers)))
     }

@@ -14,6 +14,7 @@ from ._async.client import AsyncClient
 from ._async.code import AsyncCode
 from ._async.command import AsyncCommand
 from ._async.files import AsyncFiles
+from ._async.images import AsyncImages
 from ._async.listing import AsyncListing
 from ._async.samples import AsyncSamples
 from ._async.sandbox import AsyncSandbox
@@ -25,6 +26,7 @@ from ._sync.client import Client
 from ._sync.code import Code
 from ._sync.command import Command
 from ._sync.files import Files
+from ._sync.images import Images
 from ._sync.listing import Listing
 from ._sync.samples import Samples
 from ._sync.sandbox import Sandbox
@@ -54,6 +56,7 @@ from .results import (
     File,
     FileChange,
     FileEvent,
+    Image,
     Info,
     Match,
     Output,
@@ -77,6 +80,7 @@ __all__ = [
     "AsyncCode",
     "AsyncCommand",
     "AsyncFiles",
+    "AsyncImages",
     "AsyncListing",
     "AsyncSamples",
     "AsyncSandbox",
@@ -99,6 +103,8 @@ __all__ = [
     "FileChange",
     "FileEvent",
     "Files",
+    "Image",
+    "Images",
     "Info",
     "InvalidArgument",
     "Listing",

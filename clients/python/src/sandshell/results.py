@@ -377,6 +377,28 @@ class Stats:
 
 
 @dataclass(frozen=True)
+class Image:
+    """What a sandbox can be made from."""
+
+    name: str
+    """What `Sandbox.create` takes as `image`."""
+    description: str
+    """What the operator says of it; may be empty."""
+    kind: str
+    """"HOST", "DIRECTORY" or "REFERENCE"."""
+    is_default: bool
+    """Whether sandboxes have it that name none."""
+    size_bytes: int | None
+    """Bytes of its files; None where nobody counts them."""
+
+    @classmethod
+    def _of(cls, image: Any) -> Image:
+        kind = type(image).Kind.Name(image.kind).removeprefix("KIND_")
+        size = image.size_bytes if image.HasField("size_bytes") else None
+        return cls(image.name, image.description, kind, image.is_default, size)
+
+
+@dataclass(frozen=True)
 class Dataset:
     """A set of samples."""
 

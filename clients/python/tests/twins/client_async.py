@@ -11,6 +11,7 @@ import pytest
 from conftest import DATASETS, LIMIT, scenario
 
 from sandshell import (
+    AsyncImages,
     AsyncSamples,
     AsyncSandbox,
     AsyncVerification,
@@ -86,6 +87,21 @@ async def test_a_sandbox_begins_where_it_is_told(server: str) -> None:
         assert (await sandbox.info()).cwd == "/made/here" and (await sandbox.run("cat file")).stdout == "kept"
     with pytest.raises(InvalidArgument, match="working_directory"):
         await AsyncSandbox.create(server=server, working_directory="relative")
+
+
+@scenario
+async def test_a_sandbox_is_made_when_it_is_entered(server: str) -> None:
+    async with AsyncSandbox(server=server, labels={"made": "late"}) as sandbox:
+        assert (await sandbox.run("echo up")).stdout == "up\n"
+        assert (await sandbox.labels()) == {"made": "late"}
+        await sandbox.files.write("file", "kept")
+        assert [file.path async for file in sandbox.files.list(".")] == ["/workspace/file"]
+    with pytest.raises(NotFound):
+        await AsyncSandbox.get(sandbox.sandbox_id, server=server)
+    with pytest.raises(SandshellError, match="Sandbox.create"):
+        await AsyncSandbox(server=server).run("true")
+    images = [image async for image in AsyncImages(server).list()]
+    assert [(image.name, image.kind, image.is_default) for image in images] == [("host", "HOST", True)]
 
 
 @scenario

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 
 from .. import _arguments
 from .._arguments import duration
-from ..errors import NotFound
+from ..errors import NotFound, SandshellError
 from ..results import Info, Progress, Seconds, Stats, Uploaded, VerificationStatus
 from ..v1 import sandbox_pb2 as box
 from ..v1 import session_pb2 as pb
@@ -29,7 +29,8 @@ from .volumes import AsyncVolume, mounts
 
 
 class AsyncSandbox(AsyncRuns):
-    """A sandbox. As a context manager it is deleted at the end."""
+    """A sandbox. As a context manager it is deleted at the end. `with Sandbox() as sandbox` makes one, as `create` does; a
+    private server is started for it where none is named."""
 
     sandbox_id: str
     """Its id."""
@@ -40,7 +41,18 @@ class AsyncSandbox(AsyncRuns):
     uploaded: Uploaded | None
     """What `from_local` has brought into it."""
 
-    def __init__(self, client: AsyncClient, sandbox: Any) -> None:
+    def __init__(self, image: str = "", **options: Any) -> None:
+        """A sandbox that is made, with all that `create` takes, when it is entered: `async with AsyncSandbox() as sandbox`."""
+        self._to_make: dict[str, Any] | None = {"image": image, **options}
+
+    @classmethod
+    def _of(cls, client: AsyncClient, sandbox: Any) -> AsyncSandbox:
+        self = cls()
+        self._fill(client, sandbox)
+        return self
+
+    def _fill(self, client: AsyncClient, sandbox: Any) -> None:
+        self._to_make = None
         self._client = client
         self.sandbox_id = sandbox.sandbox_id
         self._target = {"sandbox_id": self.sandbox_id}
@@ -51,10 +63,22 @@ class AsyncSandbox(AsyncRuns):
         self.code = AsyncCode(client, self.sandbox_id)
 
     def __repr__(self) -> str:
+        if self._to_make is not None:
+            return f"<{type(self).__name__}, not made yet>"
         state = " (deleted)" if self._is_deleted else ""
         return f"<{type(self).__name__} {self.sandbox_id}{state} on {self._client.address}>"
 
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            # Only for what is not there.
+            if not name.startswith("__") and self.__dict__.get("_to_make") is not None:
+                raise SandshellError("it is not made yet: enter it by `with`, or write Sandbox.create()", reason="NOT_MADE")
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
     async def __aenter__(self) -> AsyncSandbox:
+        if self._to_make is not None:
+            self.__dict__.update((await self.create(**self._to_make)).__dict__)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -127,7 +151,7 @@ class AsyncSandbox(AsyncRuns):
             history = box.SampleSource.HISTORY_PAST if past else box.SampleSource.HISTORY_NONE
             request.sample.CopyFrom(box.SampleSource(dataset=dataset, sample_id=sample_id, history=history))
         client = client_of(client, server, key)
-        return cls(client, await client._call(SandboxServiceStub, "CreateSandbox", request))
+        return cls._of(client, await client._call(SandboxServiceStub, "CreateSandbox", request))
 
     @classmethod
     async def from_local(
@@ -162,7 +186,7 @@ class AsyncSandbox(AsyncRuns):
     ) -> AsyncSandbox:
         """A sandbox that is there; NotFound if it is not."""
         client = client_of(client, server, key)
-        return cls(client, await client._call(SandboxServiceStub, "GetSandbox", box.GetSandboxRequest(sandbox_id=sandbox_id)))
+        return cls._of(client, await client._call(SandboxServiceStub, "GetSandbox", box.GetSandboxRequest(sandbox_id=sandbox_id)))
 
     @classmethod
     def list(
