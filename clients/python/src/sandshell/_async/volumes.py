@@ -57,8 +57,8 @@ class AsyncVolume:
     ) -> AsyncVolume:
         """Makes an empty volume. AlreadyExists if there is one of this name.
 
-        `size` is how many bytes its files may take, also as `"2G"`. A `shared` one may have several sandboxes that write. With `host_directory`
-        it is a directory of the server's host, where the operator allows it.
+        `size` is how many bytes its files may take, also as `"2G"`. A `shared` one may have several sandboxes that write. With
+        `host_directory` it is a directory of the server's host, where the operator allows it.
         """
         request = pb.CreateVolumeRequest(
             name=name,
