@@ -46,7 +46,10 @@ def why(scheme: str, netloc: str, ca: str | None) -> str:
 
 
 def _what_is_spoken(connection: socket.socket, scheme: str, host: str, ca: str | None) -> str:
-    context = ssl.create_default_context(cafile=ca)
+    try:
+        context = ssl.create_default_context(cafile=ca)
+    except OSError as error:
+        return f"the file {os.fspath(ca or '')!r} of the authority's certificate cannot be used: {error}"
     # What gRPC speaks.
     context.set_alpn_protocols(["h2"])
     if scheme == "http":

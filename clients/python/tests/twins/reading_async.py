@@ -37,8 +37,11 @@ async def test_iterating_goes_on_where_reading_ended(server: str) -> None:
         await command.read_until("c3\n", LIMIT)
         with pytest.raises(TimeoutError, match=f"{command.command_id} has not ended within 0.5 s"):
             await command.wait(0.5)
-        with pytest.raises(TimeoutError, match=r"'a\.b' did not come in 0.1 s"):
-            await command.read_until("a.b", 0.1)
+        told = ""
+        while not told.endswith("'d\\n' did"):
+            with pytest.raises(TimeoutError, match=r"'a\.b' did not come in 0.1 s") as late:
+                await command.read_until("a.b", 0.1)
+            told = str(late.value)
         await command.cancel()
         rest = [piece async for piece in command]
         assert sorted((piece.stream, piece.text) for piece in rest) == [("stderr", "err\n"), ("stdout", "d\n")]
@@ -128,7 +131,8 @@ async def test_sessions_and_processes_are_described(server: str) -> None:
         assert (info.session_id, info.sandbox_id, info.shell) == (session.session_id, sandbox.sandbox_id, session.shell)
         assert (info.cwd, info.state, info.generation, info.close_on_exit) == ("/usr", "idle", 1, False)
         (process,) = [process for process in await session.processes() if process.command == "sleep 1000"]
-        assert process.pid > 0 and process.state == "sleeping" and process.exit_code is None and not process.foreground
+        assert process.pid > 0 and process.state in ("running", "sleeping")
+        assert process.exit_code is None and not process.foreground
         assert abs((process.started - info.created).total_seconds()) < LIMIT
         command = await session.start("true")
         names = [repr(thing) for thing in (sandbox, session, command, sandbox.files, AsyncSandbox.list(server=server))]

@@ -6,6 +6,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from conftest import CERTIFICATES, LIMIT, Server, scenario
@@ -47,11 +48,15 @@ async def test_a_scheme_that_is_not_spoken_is_said(server: str, with_tls: int) -
 
 
 @scenario
-async def test_a_certificate_that_is_not_trusted_is_said(with_tls: int, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_certificate_that_is_not_trusted_is_said(with_tls: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SANDSHELL_CA", raising=False)
     for ca in (None, str(CERTIFICATES / "other.pem")):
         told = await _why(f"https://localhost:{with_tls}", ca)
         assert "authority" in told and "SANDSHELL_CA" in told and "certificate" in told
+    (tmp_path / "none.pem").write_text("no certificate")
+    assert "none.pem' of the authority's certificate cannot be used" in await _why(
+        f"https://localhost:{with_tls}", str(tmp_path / "none.pem")
+    )
     async with AsyncClient(f"https://localhost:{with_tls}", ca=str(CERTIFICATES / "ca.pem")) as client:
         assert [info async for info in AsyncSandbox.list(client=client)] == []
 
