@@ -70,6 +70,7 @@ mod bytes_arrive_unchanged;
 mod cancelled_calls_leave_nothing;
 mod changes_of_a_directory_are_told;
 mod closing_a_session_ends_what_it_started;
+mod code_ends_as_a_program_ends;
 mod code_runs_in_its_language;
 mod direct_execution_keeps_nothing;
 mod errors_name_the_remedy;

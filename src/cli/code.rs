@@ -5,7 +5,7 @@ use super::{
     error::CliError,
     sandbox::{Options, Work},
 };
-use crate::api::v1::{CodeResult, RunCodeRequest, Stream, run_code_response::Response};
+use crate::api::v1::{CodeResult, CodeStarted, RunCodeRequest, Stream, run_code_response::Response};
 use base64::Engine;
 use serde_json::{Value, json};
 use std::{
@@ -15,7 +15,7 @@ use std::{
 
 const AFTER_HELP: &str = "\
 Output goes to standard output and standard error, values to standard output, exceptions to standard error, and which other forms a value has too. The exit
-code is 1 after an exception, a program's own in a language whose interpreter is not kept, or 125 if Sandshell itself failed.";
+code is the process's own, in a context 1 after an exception and 0 otherwise, or 125 if Sandshell itself failed.";
 
 /// Options of `code`.
 #[derive(Debug, clap::Args)]
@@ -112,6 +112,9 @@ fn say(response: &Response) -> io::Result<()> {
             writeln!(io::stderr(), "sandshell: {} bytes of output are no longer kept", gap.to.saturating_sub(gap.from))
         }
         Response::Done(done) if done.timed_out => writeln!(io::stderr(), "sandshell: the code's time was over"),
+        Response::Started(CodeStarted { interpreter_ended: Some(ended), .. }) => {
+            writeln!(io::stderr(), "sandshell: {}", ended.message)
+        }
         Response::Started(_) | Response::Done(_) | Response::KeepAlive(_) => Ok(()),
     }
 }
@@ -127,7 +130,10 @@ fn say_json(response: &Response) -> io::Result<()> {
     let encoded = |data: &[u8]| base64::engine::general_purpose::STANDARD.encode(data);
     let value: Value = match response {
         Response::Started(started) => {
-            json!({ "started": { "command_id": started.command_id, "generation": started.generation } })
+            let ended = started.interpreter_ended.as_ref().map(|ended| &ended.message);
+            json!({ "started": {
+                "command_id": started.command_id, "generation": started.generation, "interpreter_ended": ended
+            } })
         }
         Response::Output(output) => {
             let stream = if output.stream() == Stream::Stderr { "stderr" } else { "stdout" };

@@ -53,9 +53,9 @@ impl Channel {
         Ok((Self { read, write, pending, line, searched: 0, charge, dropping: false }, theirs.into()))
     }
 
-    /// Gives it code. The one before was taken.
-    pub(super) fn give(&mut self, code: &str) {
-        let mut line = serde_json::json!({ "code": code }).to_string();
+    /// Gives it code. The one before was taken. After the last one the interpreter ends by itself.
+    pub(super) fn give(&mut self, code: &str, is_last: bool) {
+        let mut line = serde_json::json!({ "code": code, "last": is_last }).to_string();
         line.push('\n');
         self.pending = line.into();
     }

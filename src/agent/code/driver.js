@@ -1,77 +1,161 @@
 // Keeps a JavaScript interpreter for Sandshell: takes pieces of code on descriptor 3, runs them, and answers there.
 //
-// One JSON object is a line. It takes {"code": TEXT} and answers {"result": …} and {"error": …} as often as there are any,
-// then {"done": true}. What the code prints goes to the standard streams, as in any program.
+// One JSON object is a line. It takes {"code": TEXT, "last": BOOL} and answers {"result": …} and {"error": …} as often as there are
+// any, then {"done": true}. What the code prints goes to the standard streams, as in any program. After the last piece, and when the
+// other end of the descriptor is closed, the process ends as any program of Node ends: when it has nothing more to do.
+//
+// The code can change every global name and every prototype. So all that is needed later is taken at the start and kept in local names,
+// methods as functions that take their object as the first argument; and the messages are put together from texts.
 (() => {
   "use strict";
-  const net = require("net");
-  const util = require("util");
-  const vm = require("vm");
-  const path = require("path");
+  const { bind, call } = Function.prototype;
+  const method = (of) => bind.call(call, of);
+  const { Error: ErrorOf, Promise: PromiseOf, String: textOf } = globalThis;
+  const { assign, defineProperty } = Object;
+  const { stringify, parse } = JSON;
+  const exec = method(RegExp.prototype.exec);
+  const [slice, indexOf, includes] = [String.prototype.slice, String.prototype.indexOf, String.prototype.includes].map(method);
+  const [findByte, partOf] = [Uint8Array.prototype.indexOf, Uint8Array.prototype.subarray].map(method);
+  const bytesOf = bind.call(TextEncoder.prototype.encode, new TextEncoder());
+  const charactersOf = bind.call(TextDecoder.prototype.decode, new TextDecoder("utf-8", { ignoreBOM: true }));
+  const { alloc, concat, from: bufferOf } = Buffer;
+  const inBase64 = method(Buffer.prototype.base64Slice);
+  const { wait } = Atomics;
+  const clock = new Int32Array(new SharedArrayBuffer(4));
+  const { readSync, writeSync } = require("fs");
+  const { inspect } = require("util");
+  const { Script, runInThisContext, constants } = require("vm");
+  const { Session } = require("inspector");
+  const [connect, disconnect, send] = [Session.prototype.connect, Session.prototype.disconnect, Session.prototype.post].map(method);
+  const { prototype: writable } = require("stream").Writable;
+  const write = method(writable.write);
+  const getter = (name) => method(Object.getOwnPropertyDescriptor(writable, name).get);
+  const [unwritten, corked, destroyed] = ["writableLength", "writableCorked", "destroyed"].map(getter);
+  const program = process;
+  const { exit, listenerCount, off } = program;
+  const [exitWith, listenersOf, forget] = [bind.call(exit, program), method(listenerCount), bind.call(off, program)];
+  const [stdout, stderr] = [program.stdout, program.stderr];
+  const here = globalThis;
+  const loader = constants && constants.USE_MAIN_CONTEXT_DEFAULT_LOADER;
+
   const MOST = 2 << 20;
-  const channel = new net.Socket({ fd: 3, readable: true, writable: true });
   let number = 0;
+  let isLast = false;
+  // While a value is waited for: ends the waiting by an interruption, and when nothing is left that could end it.
   let abandon = null;
+  let despair = null;
 
-  globalThis.require = require("module").createRequire(path.join(process.cwd(), "code"));
-  globalThis.module = { exports: {} };
-  globalThis.exports = globalThis.module.exports;
+  here.require = require("module").createRequire(require("path").join(program.cwd(), "code"));
+  here.module = { exports: {} };
+  here.exports = here.module.exports;
 
-  const say = (message) => new Promise((done) => channel.write(JSON.stringify(message) + "\n", done));
+  const has = (pattern, text) => exec(pattern, text) !== null;
+
+  const say = (message) => {
+    let data = bytesOf(message + "\n");
+    while (data.length > 0) {
+      try {
+        data = partOf(data, writeSync(3, data));
+      } catch (error) {
+        if (error.code !== "EAGAIN") return;
+        wait(clock, 0, 0, 2);
+      }
+    }
+  };
+
+  // Half a surrogate pair is no text, and no message could have it.
+  const quoted = (text) => stringify(charactersOf(bytesOf(text)));
 
   const tell = (value, isMain) => {
-    let text = typeof value === "string" ? value : util.inspect(value, { depth: 4 });
-    const left_out = [];
+    let text = typeof value === "string" ? value : inspect(value, { depth: 4 });
+    let leftOut = "";
     if (text.length > MOST) {
-      text = text.slice(0, MOST);
-      left_out.push("text/plain");
+      text = slice(text, 0, MOST);
+      leftOut = '"text/plain"';
     }
-    const data = {};
+    let data = "";
     if (value !== null && typeof value === "object") {
       try {
-        const json = JSON.stringify(value);
-        if (json !== undefined && json.length <= MOST) data["application/json"] = Buffer.from(json).toString("base64");
+        const json = stringify(value);
+        if (json !== undefined && json.length <= MOST) {
+          data = '"application/json": ' + stringify(inBase64(bufferOf(json)));
+        }
       } catch {
         // What refers to itself has no JSON.
       }
     }
-    return say({ result: { text, data, is_main: isMain, left_out } });
+    say(`{"result": {"text": ${quoted(text)}, "data": {${data}}, "is_main": ${isMain}, "left_out": [${leftOut}]}}`);
   };
 
-  globalThis.display = (...values) => {
-    for (const value of values) tell(value, false);
+  here.display = (...values) => {
+    for (let at = 0; at < values.length; at += 1) tell(values[at], false);
+  };
+
+  // Without the lines of this driver and of Node itself.
+  const stackOf = (error) => {
+    const stack = typeof error.stack === "string" ? error.stack : `${textOf(error.name)}: ${textOf(error.message)}`;
+    let kept = "";
+    for (let from = 0, end; from <= stack.length; from = end + 1) {
+      end = indexOf(stack, "\n", from);
+      if (end < 0) end = stack.length;
+      const line = slice(stack, from, end);
+      const isFrame = has(/^\s+at /, line);
+      // What follows has called the code.
+      if (isFrame && includes(line, "[eval]")) break;
+      if (!isFrame || !includes(line, "node:")) kept += (kept === "" ? "" : "\n") + line;
+    }
+    return kept;
+  };
+
+  const described = (error) => {
+    try {
+      const is = error instanceof ErrorOf || (error !== null && typeof error === "object" && "stack" in error);
+      if (is) {
+        const interrupted = error.code === "ERR_SCRIPT_EXECUTION_INTERRUPTED";
+        const name = interrupted ? "Interrupted" : textOf(error.name);
+        return { name, message: textOf(error.message), stack: stackOf(error) };
+      }
+      const message = typeof error === "string" ? error : inspect(error);
+      return { name: "Error", message, stack: "Uncaught " + inspect(error) };
+    } catch {
+      return { name: "Error", message: "what was thrown cannot be shown", stack: "" };
+    }
   };
 
   const tellError = (error) => {
-    const is = error instanceof Error || (error !== null && typeof error === "object" && "stack" in error);
-    let name = is ? String(error.name) : "Error";
-    if (is && error.code === "ERR_SCRIPT_EXECUTION_INTERRUPTED") name = "Interrupted";
-    const message = is ? String(error.message) : util.inspect(error);
-    const own = (line) => line.includes("[eval]") || line.includes("node:");
-    const lines = is ? String(error.stack).split("\n").filter((line) => !own(line)) : [message];
-    return say({ error: { name, message: message.slice(0, 65536), traceback: lines.join("\n").slice(0, MOST) } });
+    const { name, message, stack } = described(error);
+    const shown = quoted(slice(message, 0, 65536));
+    say(`{"error": {"name": ${quoted(name)}, "message": ${shown}, "traceback": ${quoted(slice(stack, 0, MOST))}}}`);
+    return name;
   };
 
   const syntaxError = (text) => {
     try {
-      new vm.Script(text);
+      new Script(text);
       return null;
     } catch (error) {
       return error;
     }
   };
 
-  // Text with `await` at the top is evaluated as the debugger's console does: it has a value, and its names stay.
-  const session = new (require("inspector").Session)();
+  // Text with `await` at the top, and with names that another piece may have declared before, is evaluated as the debugger's console does.
+  const session = new Session();
   let evaluation = null;
+  let evaluated = null;
   let handed = null;
-  Object.defineProperty(globalThis, Symbol.for("sandshell.evaluation"), { value: () => evaluation() });
-  Object.defineProperty(globalThis, Symbol.for("sandshell.hand"), { value: (value) => (handed = value) });
+  defineProperty(here, Symbol.for("sandshell.evaluation"), { value: () => evaluation() });
+  defineProperty(here, Symbol.for("sandshell.hand"), { value: (value) => (handed = value) });
 
-  const post = (method, params) =>
-    new Promise((done, failed) => session.post(method, params, (error, answer) => (error ? failed(error) : done(answer))));
+  const post = (name, params) =>
+    new PromiseOf((done, failed) => {
+      send(session, name, params, (error, answer) => {
+        if (evaluation === null) return;
+        if (error) failed(error);
+        else done(answer);
+      });
+    });
 
-  const value = async ({ objectId, value, unserializableValue }) => {
+  const valueOf = async ({ objectId, value, unserializableValue }) => {
     const { result } = await post("Runtime.evaluate", { expression: "globalThis" });
     const functionDeclaration = "function (value) { this[Symbol.for('sandshell.hand')](value); }";
     const argument = objectId ? { objectId } : unserializableValue ? { unserializableValue } : { value };
@@ -82,87 +166,130 @@
   };
 
   const evaluate = async (text) => {
-    session.connect();
-    try {
-      const options = { expression: text, replMode: true, awaitPromise: true };
-      const { result, exceptionDetails } = await post("Runtime.evaluate", options);
-      if (exceptionDetails) throw await value(exceptionDetails.exception ?? { value: exceptionDetails.text });
-      return result.type === "undefined" ? undefined : await value(result);
-    } finally {
-      session.disconnect();
-    }
+    connect(session);
+    const options = { expression: text, replMode: true, awaitPromise: true };
+    const { result, exceptionDetails } = await post("Runtime.evaluate", options);
+    if (exceptionDetails) throw await valueOf(exceptionDetails.exception ?? { value: exceptionDetails.text });
+    return result.type === "undefined" ? undefined : await valueOf(result);
   };
 
-  const execute = (text) => {
+  // Answers a value, or a promise that is `evaluated` for one.
+  const execute = (text, isAwaited, isParsed) => {
     const filename = `code-${(number += 1)}.js`;
     const options = { filename, breakOnSigint: true };
-    const loader = vm.constants && vm.constants.USE_MAIN_CONTEXT_DEFAULT_LOADER;
     if (loader) options.importModuleDynamically = loader;
-    const error = syntaxError(text);
-    // `await (…)` is a call outside of functions, of something that nobody has.
-    if (error !== null ? /\bawait\b/.test(text) : /\bawait\s*\(/.test(text)) {
-      evaluation = () => evaluate(text);
-      return vm.runInThisContext("globalThis[Symbol.for('sandshell.evaluation')]()", { breakOnSigint: true });
+    // The console lets a name be declared again. It knows no `import()`.
+    if (isAwaited || (isParsed && has(/\b(?:let|const|class)\b/, text) && !has(/\bimport\s*\(/, text))) {
+      evaluation = () => evaluate(`${text}\n//# sourceURL=${filename}`);
+      evaluated = runInThisContext("globalThis[Symbol.for('sandshell.evaluation')]()", { breakOnSigint: true });
+      return evaluated;
     }
     // An object literal is a value, as a person means it who writes nothing else.
-    if (/^\s*\{/.test(text) && !/;\s*$/.test(text) && syntaxError(`(${text}\n)`) === null) {
-      return vm.runInThisContext(`(${text}\n)`, options);
+    if (has(/^\s*\{/, text) && !has(/;\s*$/, text) && syntaxError(`(${text}\n)`) === null) {
+      return runInThisContext(`(${text}\n)`, options);
     }
-    return vm.runInThisContext(text, options);
+    return runInThisContext(text, options);
   };
 
-  // What was printed and has not gone yet. A stream that is broken or closed has nothing more to say.
+  const follow = async (value, done, failed) => {
+    try {
+      done({ value: await value });
+    } catch (error) {
+      failed(error);
+    }
+  };
+
+  const settled = (value, isAwaited) =>
+    new PromiseOf((done, failed) => {
+      const end = (name, message) => failed(assign(new ErrorOf(message), { name, stack: `${name}: ${message}` }));
+      abandon = () => end("Interrupted", "the code was interrupted");
+      // A program of Node ends too when what it waits for can no longer happen.
+      despair = () => (isAwaited ? end("UnsettledAwait", "what the code waits for can no longer happen") : done({ value }));
+      follow(value, done, failed);
+    });
+
+  // What was printed and has not gone yet. A stream that is broken, closed or held back by the code has nothing more to say.
   const flushed = (stream) =>
-    new Promise((done) => {
-      if (stream.writable === false || stream.destroyed) return done();
-      const end = () => {
-        stream.off("error", end);
-        done();
-      };
-      stream.once("error", end);
-      stream.write("", end);
+    new PromiseOf((done) => {
+      if (destroyed(stream) || corked(stream) > 0 || unwritten(stream) === 0) done();
+      else write(stream, "", () => done());
     });
 
   const take = async (text) => {
+    let code = 0;
     try {
-      let value = execute(text);
-      if (value !== null && typeof value === "object" && typeof value.then === "function") {
-        const given_up = new Promise((_, reject) => {
-          abandon = () => reject(Object.assign(new Error("the code was interrupted"), { name: "Interrupted" }));
-        });
-        value = await Promise.race([value, given_up]);
+      const isParsed = syntaxError(text) === null;
+      // `await (…)` is a call outside of functions, of something that nobody has.
+      const isAwaited = isParsed ? has(/\bawait\s*\(/, text) : has(/\bawait\b/, text);
+      let value = execute(text, isAwaited, isParsed);
+      if (evaluated !== null || (value !== null && typeof value === "object" && typeof value.then === "function")) {
+        ({ value } = await settled(value, isAwaited));
       }
       if (value !== undefined) {
-        globalThis._ = value;
-        await tell(value, true);
+        here._ = value;
+        tell(value, true);
       }
     } catch (error) {
-      await tellError(error);
+      const name = tellError(error);
+      code = name === "Interrupted" ? 130 : name === "UnsettledAwait" ? 13 : 1;
     }
-    abandon = null;
-    await Promise.all([process.stdout, process.stderr].map(flushed));
-    await say({ done: true });
+    abandon = despair = evaluated = evaluation = null;
+    // An evaluation that was interrupted may still wait.
+    disconnect(session);
+    await flushed(stdout);
+    await flushed(stderr);
+    say('{"done": true}');
+    if (!isLast) return;
+    forget("SIGINT", interrupt);
+    if (code !== 0) exitWith(code);
   };
 
-  process.on("SIGINT", () => {
+  const interrupt = () => {
     if (abandon !== null) abandon();
+  };
+  program.on("SIGINT", interrupt);
+  program.on("beforeExit", () => {
+    if (despair !== null) despair();
   });
-  for (const event of ["uncaughtException", "unhandledRejection"]) {
-    process.on(event, (error) => {
-      console.error(error);
+  const uncaught = (event) => {
+    program.on(event, async (error) => {
+      // What the code itself has to say of it is its own matter.
+      if (listenersOf(program, event) > 1) return;
+      if (isLast) tellError(error);
+      else write(stderr, `${described(error).stack}\n`);
+      if (!isLast) return;
+      await flushed(stdout);
+      await flushed(stderr);
+      exitWith(1);
     });
-  }
+  };
+  uncaught("uncaughtException");
+  uncaught("unhandledRejection");
 
   let pending = [];
-  let turn = Promise.resolve();
+  // Whether a message is complete. The next one comes only when it is done, so nothing follows its line.
+  const arrived = (data) => {
+    pending[pending.length] = data;
+    if (findByte(data, 10) < 0) return null;
+    const message = parse(charactersOf(concat(pending)));
+    pending = [];
+    isLast = message.last;
+    return message.code;
+  };
+
+  // The first one is waited for here: a process that has only one needs nothing more.
+  for (let code = null; code === null; ) {
+    const data = alloc(1 << 16);
+    const read = readSync(3, data);
+    if (read === 0) return;
+    code = arrived(partOf(data, 0, read));
+    if (code !== null) take(code);
+  }
+  if (isLast) return;
+  const channel = new (require("net").Socket)({ fd: 3, readable: true, writable: false });
   channel.on("data", (data) => {
-    for (let end = data.indexOf(10); end >= 0; end = data.indexOf(10)) {
-      const line = Buffer.concat([...pending, data.subarray(0, end)]).toString();
-      pending = [];
-      data = data.subarray(end + 1);
-      turn = turn.then(() => take(JSON.parse(line).code));
-    }
-    if (data.length > 0) pending.push(data);
+    const code = arrived(data);
+    if (code !== null) take(code);
   });
-  channel.on("end", () => process.exit(0));
+  channel.on("end", () => forget("SIGINT", interrupt));
 })();

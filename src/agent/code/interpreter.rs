@@ -8,11 +8,11 @@ use crate::{
         output::Follower,
         sessions::Sessions,
     },
-    api::v1::{ExecStart, exec_start::Target},
+    api::v1::{CodeError, ExecStart, Exited, exec_start::Target, exited::Reason as ExitReason},
     error::{Error, Reason, Result, Violation},
 };
 use bytes::Bytes;
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 /// A process that runs code. When it is dropped, the process is ended.
 pub(super) struct Interpreter {
@@ -22,17 +22,25 @@ pub(super) struct Interpreter {
     pub(super) follower: Follower,
     /// The line to its driver, if it has one.
     pub(super) channel: Option<Channel>,
-    /// Whether it goes on when a piece of code is over.
+    /// Whether it goes on when a piece of code is over: that of a context.
     pub(super) keeps: bool,
+    /// Whether a driver runs the code, which takes an interruption and says what comes of it.
+    pub(super) is_driven: bool,
+    /// Whether a client was told that it has ended.
+    pub(super) end_is_told: bool,
 }
 
+/// How long an interpreter that is not wanted any more may take to end in order: to join its threads and to write what it has not written yet.
+pub(super) const ENDS_WITHIN: Duration = Duration::from_secs(5);
+
 impl Interpreter {
-    /// Starts one, as asked for.
-    pub(super) fn start(sessions: &Arc<Sessions>, order: &Order) -> Result<Self> {
+    /// Starts one, as asked for: for one piece of code, or one that `keeps` its variables.
+    pub(super) fn start(sessions: &Arc<Sessions>, order: &Order, keeps: bool) -> Result<Self> {
         let language = order.language;
         let base = [&sessions.inherited, &sessions.config.env, &order.env];
         let environment = environment::compose("/bin/sh", &base);
-        let (program, arguments) = language.runner(&environment).ok_or_else(|| not_installed(language.name))?;
+        let code = language.driver.unwrap_or(&order.code);
+        let argv = language.argv(&environment, code).ok_or_else(|| not_installed(language.name))?;
         let (channel, theirs) = match language.driver {
             Some(_) => {
                 let (own, theirs) = Channel::pair(sessions.budget())
@@ -41,9 +49,6 @@ impl Interpreter {
             }
             None => (None, None),
         };
-        let code = language.driver.unwrap_or(&order.code);
-        let program = program.to_string_lossy();
-        let argv = std::iter::once(program.as_ref()).chain(arguments.iter().copied()).chain([code]);
         let mut env = order.env.clone();
         if !environment.contains_key("MPLBACKEND") {
             // What matplotlib draws is a result, and not for a screen that is not there.
@@ -51,7 +56,7 @@ impl Interpreter {
         }
         let mut start = ExecStart {
             target: Some(Target::SandboxId(order.sandbox_id.clone())),
-            argv: argv.map(str::to_owned).collect(),
+            argv,
             env: env.into_iter().collect(),
             working_directory: order.working_directory.clone(),
             user: order.user.clone(),
@@ -64,8 +69,35 @@ impl Interpreter {
         if channel.is_some() {
             command.is_no_use();
         }
-        let keeps = channel.is_some();
-        Ok(Self { follower: Follower::starter(Arc::clone(&command)), command, channel, keeps })
+        let (is_driven, follower) = (channel.is_some(), Follower::starter(Arc::clone(&command)));
+        Ok(Self { command, follower, channel, keeps, is_driven, end_is_told: false })
+    }
+
+    /// Lets it end in order, and ends it when it takes too long.
+    pub(super) async fn end(mut self) {
+        self.channel = None;
+        // What it still prints is for nobody, and must not hold it up.
+        let _ = tokio::time::timeout(ENDS_WITHIN, self.follower.collect(|_| {})).await;
+    }
+
+    /// How it ended, as told to a client: as an error with what that means for the client.
+    pub(super) fn ending(exited: &Exited, meaning: &str) -> CodeError {
+        let how = match exited.reason() {
+            ExitReason::OutOfMemory => "the sandbox's memory is used up".to_owned(),
+            _ if exited.signal != 0 => format!("signal {}", exited.signal),
+            _ => format!("exit code {}", exited.exit_code),
+        };
+        CodeError {
+            name: "InterpreterEnded".to_owned(),
+            message: format!("the interpreter has ended ({how}){meaning}"),
+            traceback: String::new(),
+        }
+    }
+
+    /// How it has ended, if no client was told that yet.
+    pub(super) fn untold_end(&self) -> Option<CodeError> {
+        let exited = self.command.exited().filter(|_| !self.end_is_told)?;
+        Some(Self::ending(&exited, " while no code ran, and its variables are lost"))
     }
 
     /// Whether it has ended.
@@ -104,8 +136,22 @@ fn of_this_request(error: Error) -> Error {
     }
 }
 
+/// Waits for the end of a command.
+pub(super) async fn end_of(command: &Command) {
+    loop {
+        let changed = command.log.changed();
+        tokio::pin!(changed);
+        // Registered before the command is looked at, so that no change is missed in between.
+        changed.as_mut().enable();
+        if command.exited().is_some() {
+            return;
+        }
+        changed.await;
+    }
+}
+
 /// The path of what runs a language here, if anything does.
 pub(super) fn program(sessions: &Sessions, language: &super::language::Language) -> Option<String> {
     let environment = environment::compose("/bin/sh", &[&sessions.inherited, &sessions.config.env]);
-    language.runner(&environment).map(|(program, _)| program.display().to_string())
+    language.runner(&environment).map(|(_, program)| program.display().to_string())
 }

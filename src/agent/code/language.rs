@@ -9,40 +9,56 @@ pub(super) struct Language {
     pub(super) name: &'static str,
     /// Other names.
     pub(super) aliases: &'static [&'static str],
-    /// Programs that run it, the best first, and the arguments before the code.
-    runners: &'static [(&'static str, &'static [&'static str])],
+    /// Programs that run it, the best first.
+    runners: &'static [Runner],
     /// What keeps its interpreter, if that can be kept: this then stands in the place of the code.
     pub(super) driver: Option<&'static str>,
 }
 
+/// A program that runs a language.
+pub(super) enum Runner {
+    /// A program, and its arguments before the code.
+    Takes(&'static str, &'static [&'static str]),
+    /// A program that takes no code as an argument, and a script of the shell that runs it: the program is `$0`, and the code `$1`.
+    By(&'static str, &'static str),
+}
+
+use Runner::{By, Takes};
+
+/// Compiles in a directory that is removed again. The modules and the cache are elsewhere only if the environment says so.
+const GO: &str = r#"d=$(mktemp -d) || exit 125
+trap 'rm -rf "$d"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+printf %s "$1" >"$d/main.go" || exit 125
+GOCACHE=${GOCACHE-$d/cache} GOPATH=${GOPATH-${HOME-$d}/go} "$0" build -o "$d/main" "$d/main.go" || exit 1
+"$d/main""#;
+
 /// All of them, by name.
-pub(super) const LANGUAGES: [Language; 9] = [
-    plain("bash", &[], &[("bash", &["-c"])]),
+pub(super) const LANGUAGES: [Language; 10] = [
+    plain("bash", &[], &[Takes("bash", &["-c"])]),
+    plain("go", &["golang"], &[By("go", GO)]),
     Language {
         name: "javascript",
         aliases: &["js", "node"],
-        runners: &[("node", &["-e"]), ("nodejs", &["-e"])],
+        runners: &[Takes("node", &["-e"]), Takes("nodejs", &["-e"])],
         driver: Some(include_str!("driver.js")),
     },
-    plain("lua", &[], &[("lua", &["-e"]), ("lua5.4", &["-e"]), ("lua5.3", &["-e"])]),
-    plain("perl", &["pl"], &[("perl", &["-e"])]),
-    plain("php", &[], &[("php", &["-r"])]),
+    plain("lua", &[], &[Takes("lua", &["-e"]), Takes("lua5.4", &["-e"]), Takes("lua5.3", &["-e"])]),
+    plain("perl", &["pl"], &[Takes("perl", &["-e"])]),
+    plain("php", &[], &[Takes("php", &["-r"])]),
     Language {
         name: "python",
         aliases: &["python3", "py"],
-        runners: &[("python3", &["-c"]), ("python", &["-c"])],
+        runners: &[Takes("python3", &["-c"]), Takes("python", &["-c"])],
         driver: Some(include_str!("driver.py")),
     },
-    plain("ruby", &["rb"], &[("ruby", &["-e"])]),
-    plain("sh", &["shell"], &[("sh", &["-c"])]),
-    plain("typescript", &["ts"], &[("tsx", &["-e"]), ("bun", &["-e"]), ("deno", &["eval", "--ext=ts"])]),
+    plain("ruby", &["rb"], &[Takes("ruby", &["-e"])]),
+    plain("sh", &["shell"], &[Takes("sh", &["-c"])]),
+    plain("typescript", &["ts"], &[Takes("tsx", &["-e"]), Takes("bun", &["-e"]), Takes("deno", &["eval", "--ext=ts"])]),
 ];
 
-const fn plain(
-    name: &'static str,
-    aliases: &'static [&'static str],
-    runners: &'static [(&'static str, &'static [&'static str])],
-) -> Language {
+const fn plain(name: &'static str, aliases: &'static [&'static str], runners: &'static [Runner]) -> Language {
     Language { name, aliases, runners, driver: None }
 }
 
@@ -53,10 +69,32 @@ impl Language {
         LANGUAGES.iter().find(|language| language.name == name || language.aliases.contains(&name.as_str()))
     }
 
-    /// The program that runs it in this environment, and its arguments before the code.
-    pub(super) fn runner(&self, environment: &Variables) -> Option<(PathBuf, &'static [&'static str])> {
+    /// What runs it in this environment, and the path of that program.
+    pub(super) fn runner(&self, environment: &Variables) -> Option<(&'static Runner, PathBuf)> {
         let path = environment.get("PATH").map_or("", String::as_str);
-        self.runners.iter().find_map(|(program, arguments)| Some((shell::find_program(program, path)?, *arguments)))
+        self.runners.iter().find_map(|runner| {
+            let (Takes(program, _) | By(program, _)) = runner;
+            Some((runner, shell::find_program(program, path)?))
+        })
+    }
+
+    /// The program that runs this code, with its arguments.
+    pub(super) fn argv(&self, environment: &Variables, code: &str) -> Option<Vec<String>> {
+        let (runner, program) = self.runner(environment)?;
+        let program = program.to_string_lossy().into_owned();
+        Some(match runner {
+            Takes(_, arguments) => {
+                // Shells, and some other programs, would take such code for an option. A space before it means nothing in any language.
+                let space = if code.starts_with(['-', '+']) { " " } else { "" };
+                let before = std::iter::once(program).chain(arguments.iter().map(|argument| (*argument).to_owned()));
+                before.chain([format!("{space}{code}")]).collect()
+            }
+            By(_, script) => {
+                let path = environment.get("PATH").map_or("", String::as_str);
+                let shell = shell::find_program("sh", path)?.to_string_lossy().into_owned();
+                vec![shell, "-c".to_owned(), (*script).to_owned(), program, code.to_owned()]
+            }
+        })
     }
 }
 

@@ -14,14 +14,14 @@ mod run;
 mod service;
 
 use super::{
-    command::{Command, Control, no_room},
+    command::{Command, no_room},
     environment::Variables,
     output::{Budget, Charge},
     sessions::Sessions,
     starts::not_known,
 };
 use crate::{
-    api::v1::{self, RunCodeRequest, RunCodeResponse},
+    api::v1::{self, CodeStarted, RunCodeRequest, RunCodeResponse},
     error::{Error, Kind, Reason, Result},
     sync::lock,
 };
@@ -38,6 +38,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 /// Contexts of a sandbox.
 const MOST_CONTEXTS: usize = 256;
@@ -73,6 +74,8 @@ struct Context {
     generation: AtomicI64,
     /// The command that its interpreter is, or was.
     command: Mutex<Option<Arc<Command>>>,
+    /// Cancelled when it is deleted.
+    deleted: CancellationToken,
 }
 
 /// The contexts of a sandbox.
@@ -110,10 +113,12 @@ impl Contexts {
             if only_known {
                 return Err(not_known());
             }
-            let mut interpreter = Interpreter::start(&self.sessions, &order)?;
+            let mut interpreter = Interpreter::start(&self.sessions, &order, false)?;
             let ongoing = self.sessions.activity().begin();
             tokio::spawn(async move {
-                Run::new(&mut interpreter, &answers, order.timeout).run(&order.code, 1).await;
+                let kept = CancellationToken::new();
+                let started = CodeStarted { generation: 1, ..CodeStarted::default() };
+                Run::new(&mut interpreter, &answers, order.timeout, &kept).run(&order.code, started).await;
                 drop(ongoing);
             });
             return Ok(told);
@@ -148,6 +153,7 @@ impl Contexts {
                     using: AtomicUsize::new(0),
                     generation: AtomicI64::new(0),
                     command: Mutex::default(),
+                    deleted: CancellationToken::new(),
                 });
                 all.insert(id.to_owned(), Arc::clone(&context));
                 context
@@ -172,10 +178,11 @@ impl Contexts {
             () = answers.closed() => return,
         };
         let is_there = lock(&self.all).get(&context.id).is_some_and(|there| Arc::ptr_eq(there, context));
+        let mut ended = None;
         let error = if !is_there {
             Some(unknown(&context.id))
         } else if turn.as_ref().is_none_or(Interpreter::is_over) {
-            *turn = None;
+            ended = turn.take().and_then(|interpreter| interpreter.untold_end());
             if only_known { Some(not_known()) } else { self.start_in(context, order, &mut turn).err() }
         } else {
             None
@@ -186,13 +193,15 @@ impl Contexts {
         }
         let ongoing = self.sessions.activity().begin();
         if let Some(interpreter) = turn.as_mut() {
-            Run::new(interpreter, answers, order.timeout).run(&order.code, context.generation.load(Relaxed)).await;
+            let generation = context.generation.load(Relaxed);
+            let started = CodeStarted { generation, interpreter_ended: ended, ..CodeStarted::default() };
+            Run::new(interpreter, answers, order.timeout, &context.deleted).run(&order.code, started).await;
         }
         drop(ongoing);
     }
 
     fn start_in(&self, context: &Arc<Context>, order: &Order, turn: &mut Option<Interpreter>) -> Result<()> {
-        match Interpreter::start(&self.sessions, order) {
+        match Interpreter::start(&self.sessions, order, true) {
             Ok(interpreter) => {
                 context.generation.fetch_add(1, Relaxed);
                 *lock(&context.command) = Some(Arc::clone(&interpreter.command));
@@ -233,19 +242,21 @@ impl Contexts {
         Ok(lock(&self.all).values().map(described).collect())
     }
 
-    /// Ends a context. What runs in it is told by the end of its interpreter, which is not waited for here: whoever has the turn may have a
-    /// client that takes nothing.
+    /// Ends a context: its interpreter in order, and by force when that takes too long. Whoever runs code in it does that; when nobody does,
+    /// it is done here, and goes on when this call is cancelled.
     async fn delete(&self, sandbox_id: &str, id: &str) -> Result<()> {
         self.sessions.check_sandbox(sandbox_id)?;
         let context = lock(&self.all).remove(id).ok_or_else(|| unknown(id))?;
+        context.deleted.cancel();
         let command = lock(&context.command).clone();
+        tokio::spawn(async move {
+            if let Some(interpreter) = context.turn.lock().await.take() {
+                interpreter.end().await;
+            }
+        });
         if let Some(command) = command {
-            // It need not end well: nobody asks for its variables any more.
-            command.say(Control::Signal(libc::SIGKILL)).await;
-        }
-        // An interpreter that nobody uses goes with its context.
-        if let Ok(mut turn) = context.turn.try_lock() {
-            *turn = None;
+            // Not longer than it takes: what cannot be killed is not waited for.
+            let _ = tokio::time::timeout(2 * interpreter::ENDS_WITHIN, interpreter::end_of(&command)).await;
         }
         Ok(())
     }

@@ -2,21 +2,21 @@
 
 use super::{
     channel::{Channel, Said},
-    interpreter::Interpreter,
+    interpreter::{ENDS_WITHIN, Interpreter},
 };
 use crate::{
     agent::command::Control,
     api::v1::{
-        CodeDone, CodeError, CodeStarted, Exited, RunCodeResponse, exec_response::Response,
-        run_code_response::Response as Told,
+        CodeDone, CodeStarted, Exited, RunCodeResponse, exec_response::Response, run_code_response::Response as Told,
     },
     error::Result,
 };
 use std::time::Duration;
 use tokio::{
     sync::{mpsc, oneshot},
-    time::Instant,
+    time::{Instant, timeout},
 };
+use tokio_util::sync::CancellationToken;
 
 /// How long interrupted code may take to end before its interpreter is ended.
 const INTERRUPTED_WITHIN: Duration = Duration::from_secs(5);
@@ -31,91 +31,125 @@ pub(super) type Answers = mpsc::Sender<Result<RunCodeResponse>>;
 pub(super) struct Run<'a> {
     interpreter: &'a mut Interpreter,
     answers: &'a Answers,
+    deleted: &'a CancellationToken,
     since: Instant,
     /// When it is interrupted, or ended when it was interrupted before.
     next: Option<Instant>,
     interrupted: bool,
+    /// Whether its context is deleted.
+    leaving: bool,
     timed_out: bool,
     failed: bool,
 }
 
 impl<'a> Run<'a> {
-    /// Code whose turn has come.
-    pub(super) fn new(interpreter: &'a mut Interpreter, answers: &'a Answers, timeout: Option<Duration>) -> Self {
+    /// Code whose turn has come. When `deleted` is cancelled, its context is to end.
+    pub(super) fn new(
+        interpreter: &'a mut Interpreter,
+        answers: &'a Answers,
+        timeout: Option<Duration>,
+        deleted: &'a CancellationToken,
+    ) -> Self {
         let since = Instant::now();
         let next = timeout.map(|timeout| since + timeout);
-        Self { interpreter, answers, since, next, interrupted: false, timed_out: false, failed: false }
+        Self {
+            interpreter,
+            answers,
+            deleted,
+            since,
+            next,
+            interrupted: false,
+            leaving: false,
+            timed_out: false,
+            failed: false,
+        }
     }
 
     /// Runs it to its end.
-    pub(super) async fn run(mut self, code: &str, generation: i64) {
-        let command_id = self.interpreter.command.id.clone();
-        self.tell(Told::Started(CodeStarted { command_id, generation })).await;
+    pub(super) async fn run(mut self, code: &str, mut started: CodeStarted) {
+        started.command_id.clone_from(&self.interpreter.command.id);
+        self.tell(Told::Started(started)).await;
+        let keeps = self.interpreter.keeps;
         if let Some(channel) = &mut self.interpreter.channel {
-            channel.give(code);
+            channel.give(code, !keeps);
         }
-        let mut exit_code = None;
-        loop {
+        let exit_code = loop {
             tokio::select! {
                 said = said(&mut self.interpreter.channel) => match said {
-                    Some(Said::Result(result)) => {
-                        self.tell_what_was_printed().await;
-                        self.tell(Told::Result(result)).await;
-                    }
-                    Some(Said::Error(error)) => {
-                        self.failed = true;
-                        self.tell_what_was_printed().await;
-                        self.tell(Told::Error(error)).await;
-                    }
                     Some(Said::Done) => {
                         self.tell_what_was_printed().await;
-                        break;
+                        if self.leaving {
+                            // With its other end closed the interpreter ends in order.
+                            self.interpreter.channel = None;
+                        } else if keeps {
+                            break i32::from(self.failed);
+                        }
                     }
+                    Some(said) => self.tell_said(said).await,
                     // Nothing more is heard of it: its end is.
                     None => self.interpreter.channel = None,
                 },
                 message = self.interpreter.follower.message() => match message {
-                    Some(Response::Exited(exited)) => {
-                        exit_code = self.ended(&exited).await;
-                        break;
-                    }
+                    Some(Response::Exited(exited)) => break self.ended(&exited).await,
                     Some(message) => self.pass(message).await,
                     None => {
-                        exit_code = self.ended(&Exited::default()).await;
-                        break;
+                        let exited = self.interpreter.command.exited().unwrap_or_default();
+                        break self.ended(&exited).await;
                     }
                 },
                 () = until(self.next) => self.end_it().await,
+                () = self.deleted.cancelled(), if !self.leaving => self.leave().await,
                 // Nobody could ever hear of what it does.
                 () = self.answers.closed(), if !self.interrupted => self.end_it().await,
             }
-        }
+        };
         let duration = prost_types::Duration::try_from(self.since.elapsed()).ok();
-        let exit_code = exit_code.unwrap_or(i32::from(self.failed));
         let done = CodeDone { exit_code, timed_out: self.timed_out, duration };
         self.tell(Told::Done(done)).await;
     }
 
-    /// The process has ended. Of one that was to be kept that is a mistake.
-    async fn ended(&mut self, exited: &Exited) -> Option<i32> {
-        if !self.interpreter.keeps {
-            return Some(exited.exit_code);
-        }
-        self.failed = true;
-        let how = if exited.signal != 0 {
-            format!("signal {}", exited.signal)
-        } else {
-            format!("exit code {}", exited.exit_code)
+    /// What the driver says of the code.
+    async fn tell_said(&mut self, said: Said) {
+        let told = match said {
+            Said::Result(result) => Told::Result(result),
+            // Of code whose context is deleted the end of the interpreter is told.
+            Said::Error(_) if self.leaving => return,
+            Said::Error(error) => {
+                self.failed = true;
+                Told::Error(error)
+            }
+            Said::Done => return,
         };
-        self.tell(Told::Error(CodeError {
-            name: "InterpreterEnded".to_owned(),
-            message: format!(
-                "the interpreter has ended ({how}); its variables are lost, and the next call starts another"
-            ),
-            traceback: String::new(),
-        }))
-        .await;
-        None
+        self.tell_what_was_printed().await;
+        self.tell(told).await;
+    }
+
+    /// The process has ended. Of one that was to be kept that is a mistake. Answers the exit code.
+    async fn ended(&mut self, exited: &Exited) -> i32 {
+        // What it said last may be heard of after its end. Then the channel ends too, unless something else has it open.
+        while let Some(channel) = &mut self.interpreter.channel {
+            match timeout(FLUSHED_WITHIN, channel.next()).await {
+                Ok(Some(said)) => self.tell_said(said).await,
+                Ok(None) | Err(_) => self.interpreter.channel = None,
+            }
+        }
+        let error = match (self.interpreter.keeps, self.leaving) {
+            (true, true) => Some("; its context was deleted"),
+            (true, false) => Some("; its variables are lost, and the next call starts another"),
+            // Who interrupts it knows why it has ended.
+            (false, _) if self.interpreter.is_driven && exited.signal != 0 && !self.interrupted => Some(""),
+            (false, _) => None,
+        };
+        if let Some(meaning) = error {
+            self.failed = true;
+            self.tell(Told::Error(Interpreter::ending(exited, meaning))).await;
+            self.interpreter.end_is_told = !self.answers.is_closed();
+        }
+        match exited.exit_code {
+            _ if self.interpreter.keeps => 1,
+            0 => i32::from(self.failed || self.timed_out),
+            other => other,
+        }
     }
 
     /// What was printed before the code was over comes before that is told.
@@ -123,7 +157,7 @@ impl<'a> Run<'a> {
         let (done, flushed) = oneshot::channel();
         if self.interpreter.command.say(Control::Flush(done)).await {
             // An error means that the process has ended.
-            let _ = tokio::time::timeout(FLUSHED_WITHIN, flushed).await;
+            let _ = timeout(FLUSHED_WITHIN, flushed).await;
         }
         let end = self.interpreter.command.log.end();
         while self.interpreter.follower.reached().iter().zip(end).any(|(reached, end)| *reached < end) {
@@ -156,14 +190,24 @@ impl<'a> Run<'a> {
                     return;
                 }
                 () = until(self.next) => self.end_it().await,
+                () = self.deleted.cancelled(), if !self.leaving => self.leave().await,
             }
+        }
+    }
+
+    /// Its context is deleted: interrupts the code, so that the interpreter can end in order.
+    async fn leave(&mut self) {
+        self.leaving = true;
+        self.next = Some(Instant::now() + ENDS_WITHIN);
+        if !std::mem::replace(&mut self.interrupted, true) {
+            self.interpreter.command.say(Control::Signal(libc::SIGINT)).await;
         }
     }
 
     /// Interrupts it; and ends its interpreter if it was interrupted before.
     async fn end_it(&mut self) {
-        self.timed_out |= !self.answers.is_closed();
-        let control = if self.interrupted || !self.interpreter.keeps {
+        self.timed_out |= !self.answers.is_closed() && !self.leaving;
+        let control = if self.interrupted || !self.interpreter.is_driven {
             self.next = None;
             Control::Cancel
         } else {

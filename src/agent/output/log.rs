@@ -186,7 +186,7 @@ impl Log {
     }
 
     /// A future that is ready at the next change after this call.
-    pub(super) fn changed(&self) -> tokio::sync::futures::Notified<'_> {
+    pub(in crate::agent) fn changed(&self) -> tokio::sync::futures::Notified<'_> {
         self.changed.notified()
     }
 

@@ -297,6 +297,8 @@ class CodeResult:
     duration: float = 0.0
     generation: int = 1
     """Goes up when a context's interpreter had ended and a new one took its place."""
+    interpreter_ended: CodeError | None = None
+    """How the interpreter before this one ended, when it did while no code ran. Its variables are lost."""
 
 
 @dataclass(frozen=True)

@@ -52,6 +52,9 @@ class AsyncCode:
                 which = message.WhichOneof("response")
                 if which == "started":
                     told["generation"] = message.started.generation
+                    if message.started.HasField("interpreter_ended"):
+                        ended = message.started.interpreter_ended
+                        told["interpreter_ended"] = CodeError(ended.name, ended.message, ended.traceback)
                 elif which == "output":
                     outputs.setdefault(message.output.stream, []).append(message.output.data)
                 elif which == "result":
