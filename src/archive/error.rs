@@ -68,6 +68,20 @@ pub(crate) enum Refusal {
     /// It belongs to a repository, which may make git run programs.
     #[error("is git's own, and git runs what its configuration and hooks say (--git brings it too)")]
     Git,
+    /// It is a symbolic link that says not where it leads.
+    #[error("is a symbolic link without a target")]
+    LinkLeadsNowhere,
+    /// It is a hard link to something that has not come.
+    #[error(
+        "is a hard link to something that is not there: it comes before the file, or the file was refused or is missing"
+    )]
+    HardLinkToNothing,
+    /// It is a hard link to a directory, which no system has.
+    #[error("is a hard link to a directory")]
+    HardLinkToDirectory,
+    /// There is no such owner or group here.
+    #[error("has an owner or group whose number does not exist here; leave `owners` out")]
+    OwnerUnknown,
     /// It is a device, a FIFO or a socket.
     #[error("is a device, FIFO or socket")]
     Special,

@@ -51,8 +51,8 @@ impl Extensions {
             b"linkpath" => self.link = Some(value.to_owned()),
             b"size" => self.size = Some(number()?),
             b"mtime" => self.mtime = Some(time(value)?),
-            b"uid" => self.uid = u32::try_from(number()?).ok(),
-            b"gid" => self.gid = u32::try_from(number()?).ok(),
+            b"uid" => self.uid = Some(id(number()?)),
+            b"gid" => self.gid = Some(id(number()?)),
             b"GNU.sparse.major" => self.map_follows = number()? == 1,
             b"GNU.sparse.realsize" | b"GNU.sparse.size" => self.real_size = Some(number()?),
             b"GNU.sparse.offset" | b"GNU.sparse.numbytes" => self.numbers.push(number()?),
@@ -65,6 +65,11 @@ impl Extensions {
         }
         (self.numbers.len() <= 2 * sparse::MOST_PIECES).then_some(())
     }
+}
+
+/// A number of a user or group. One that is larger than any is nobody's, and not root's.
+fn id(number: u64) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
 }
 
 /// Seconds with a fraction.
@@ -121,13 +126,12 @@ pub(super) fn entry(header: &Header, more: &mut Extensions) -> Result<Entry> {
         return Err(wrong("its size is beyond what a file can have"));
     }
     let time = || header.mtime().ok().and_then(|time| i64::try_from(time).ok()).map_or((0, 0), |time| (time, 0));
-    let id = |id: std::io::Result<u64>| id.ok().and_then(|id| u32::try_from(id).ok());
     Ok(Entry {
         kind,
         link,
         mode: header.mode().map_err(|_| wrong("its mode is no number"))? & 0o7777,
-        uid: more.uid.or(id(header.uid())).unwrap_or_default(),
-        gid: more.gid.or(id(header.gid())).unwrap_or_default(),
+        uid: more.uid.unwrap_or_else(|| header.uid().map(id).unwrap_or_default()),
+        gid: more.gid.unwrap_or_else(|| header.gid().map(id).unwrap_or_default()),
         mtime: more.mtime.unwrap_or_else(time),
         size,
         stored,

@@ -40,7 +40,8 @@ pub(crate) struct Packing {
     pub(crate) excluded: Patterns,
     /// Whether what `.gitignore` files name is left out.
     pub(crate) honours_gitignore: bool,
-    /// Only what has changed at this time or later, by the clock of its file system: seconds and nanoseconds, and the directories that it is in.
+    /// Only what has changed at this time or later, by the clock of its file system: seconds and nanoseconds, the directories that it is in,
+    /// and all of a directory that may have been renamed since.
     pub(crate) changed_since: Option<(i64, u32)>,
 }
 
@@ -59,11 +60,22 @@ pub(crate) struct Packer {
     /// The tree that is being walked through, and what its names begin with.
     walk: Option<(Vec<u8>, Walk)>,
     reading: Option<Reading>,
+    /// The directories above what was found last.
+    above: Vec<Above>,
     /// Directories that have not changed: they are packed when something in them is.
     unchanged: Vec<Entry>,
     linked: HashMap<(u64, u64), Vec<u8>>,
     encoder: Encoder,
     is_over: bool,
+}
+
+/// A directory on the way.
+struct Above {
+    path: Vec<u8>,
+    /// Whether it has changed.
+    is_since: bool,
+    /// Whether all that is in it is packed, changed or not.
+    is_whole: bool,
 }
 
 /// A file that is being read.
@@ -94,6 +106,7 @@ impl Packer {
             tops,
             walk: None,
             reading: None,
+            above: Vec::new(),
             unchanged: Vec::new(),
             linked: HashMap::new(),
             encoder,
@@ -128,6 +141,7 @@ impl Packer {
     }
 
     fn begin(&mut self, top: Top) -> Result<()> {
+        self.above.clear();
         let stat = fstat(&top.file).map_err(|error| Error::io(&top.name, error))?;
         if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
             return self.file(top.file, top.name);
@@ -161,7 +175,9 @@ impl Packer {
             path.push(b'/');
             return self.directory(path, &stat);
         }
-        if !is_since(&stat, self.how.changed_since) {
+        leave_above(&mut self.above, &path);
+        let is_whole = self.above.last().is_some_and(|above| above.is_whole);
+        if !is_whole && !is_since(&stat, self.how.changed_since) {
             return Ok(());
         }
         match kind {
@@ -189,12 +205,29 @@ impl Packer {
 
     fn directory(&mut self, path: Vec<u8>, stat: &Stat) -> Result<()> {
         let entry = entry(Kind::Directory, path, stat);
-        if is_since(stat, self.how.changed_since) {
+        let (is_since, is_whole) = self.enter(&entry, stat);
+        if is_since || is_whole {
             return self.put(&entry);
         }
         self.leave_to(&entry.path);
         self.unchanged.push(entry);
         Ok(())
+    }
+
+    /// Enters a directory: whether it has changed, and whether it is packed with all that is in it.
+    ///
+    /// One that was renamed or moved has a new time itself, while what is in it has old ones. That its own time is new while its contents'
+    /// is old says that it was renamed, or has other attributes. Afterwards something in it may have been made, which renews both
+    /// times. But renaming it has also changed the directory that it is in. Whenever that can be, all of it is packed: too much is no loss.
+    fn enter(&mut self, entry: &Entry, stat: &Stat) -> (bool, bool) {
+        leave_above(&mut self.above, &entry.path);
+        let Some(since) = self.how.changed_since else { return (true, true) };
+        let is_since = is_since(stat, Some(since));
+        let above = self.above.last();
+        let is_whole = above.is_some_and(|above| above.is_whole)
+            || is_since && (entry.mtime < since || above.is_some_and(|above| above.is_since));
+        self.above.push(Above { path: entry.path.clone(), is_since, is_whole });
+        (is_since, is_whole)
     }
 
     /// Forgets unchanged directories that this path is not in.
@@ -268,6 +301,13 @@ impl Packer {
         reading.at += read as u64;
         reading.left -= read as u64;
         self.encoder.write(&piece[..read]).map_err(|error| Error::io(&reading.path, error))
+    }
+}
+
+/// Leaves the directories that this path is not in.
+fn leave_above(directories: &mut Vec<Above>, path: &[u8]) {
+    while directories.last().is_some_and(|above| above.path != b"./" && !path.starts_with(&above.path)) {
+        directories.pop();
     }
 }
 

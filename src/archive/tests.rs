@@ -146,6 +146,132 @@ fn an_archive_that_is_cut_off_is_damaged_and_leaves_no_part_of_a_file() {
     }
 }
 
+/// A tree whose bytes cannot be made much shorter.
+fn noise(top: &Path) {
+    fs::create_dir(top).unwrap();
+    let bytes: Vec<u8> = (0..3_u32 << 18).flat_map(|at| at.wrapping_mul(0x9E37_79B1).to_le_bytes()).collect();
+    fs::write(top.join("f"), bytes).unwrap();
+}
+
+#[test]
+fn a_byte_that_was_changed_on_the_way_is_noticed() {
+    let here = tempfile::tempdir().unwrap();
+    let from = here.path().join("from");
+    noise(&from);
+    let tar = pack(&from, packing(Compression::None));
+    // zstd has a checksum when it is asked for one, as its command does.
+    let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), 1).unwrap();
+    encoder.include_checksum(true).unwrap();
+    std::io::Write::write_all(&mut encoder, &tar).unwrap();
+    for (name, archive) in [("gzip", pack(&from, packing(Compression::Gzip))), ("zstd", encoder.finish().unwrap())] {
+        let to = here.path().join("whole");
+        unpack(&archive, &to, 70_000, Rules::default()).unwrap();
+        // In the middle, in the checksum itself, and cut off within it.
+        for at in [archive.len() / 3, archive.len() / 2, archive.len() * 2 / 3, archive.len() - 2] {
+            let mut wrong = archive.clone();
+            wrong[at] ^= 1;
+            let outcome = unpack(&wrong, &here.path().join("to"), 70_000, Rules::default());
+            assert!(matches!(outcome, Err(Error::Damaged { .. })), "{name} with another byte at {at}: {outcome:?}");
+        }
+        for left_out in [1, 3] {
+            let outcome = unpack(&archive[..archive.len() - left_out], &to, 70_000, Rules::default());
+            assert!(matches!(outcome, Err(Error::Damaged { .. })), "{name} without {left_out}: {outcome:?}");
+        }
+        // What is behind the end of a sound archive is no part of it.
+        for behind in [&[0; 1000][..], b"something else", &archive[..20]] {
+            unpack(&[&archive, behind].concat(), &to, 70_000, Rules::default()).unwrap();
+        }
+    }
+    // An archive may be in several members or frames.
+    let gzip = |bytes: &[u8]| {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        std::io::Write::write_all(&mut encoder, bytes).unwrap();
+        encoder.finish().unwrap()
+    };
+    let (first, second) = tar.split_at(1_000_000);
+    let mut parts = [gzip(first), gzip(second)];
+    let zstd = [zstd::encode_all(first, 1).unwrap(), zstd::encode_all(second, 1).unwrap()].concat();
+    for archive in [parts.concat(), zstd] {
+        for piece in [1000, usize::MAX] {
+            let to = here.path().join("parts");
+            unpack(&archive, &to, piece, Rules::default()).unwrap();
+            assert_eq!(fs::read(to.join("f")).unwrap(), fs::read(from.join("f")).unwrap());
+        }
+    }
+    let last = parts[0].len() - 2;
+    parts[0][last] ^= 1;
+    let outcome = unpack(&parts.concat(), &here.path().join("parts"), 70_000, Rules::default());
+    assert!(matches!(outcome, Err(Error::Damaged { .. })), "a member in the middle: {outcome:?}");
+}
+
+#[test]
+fn other_compressions_are_known_by_their_names() {
+    let here = tempfile::tempdir().unwrap();
+    for (bytes, word) in
+        [(&b"BZh91AY&SY.........."[..], "bzip2"), (b"\xfd7zXZ\0............", "xz"), (b"PK\x03\x04............", "zip")]
+    {
+        let Err(Error::Damaged { what, .. }) = unpack(bytes, here.path(), 3, Rules::default()) else {
+            panic!("{word} is no archive")
+        };
+        assert!(what.contains(word) && what.contains("gzip or zstd"), "{what}");
+    }
+    let from = here.path().join("from");
+    fs::create_dir(&from).unwrap();
+    let gzip = pack(&from, packing(Compression::Gzip));
+    let said = |said, bytes: &[u8]| {
+        let (directory, _) = open_or_make(&here.path().join("to")).unwrap();
+        let mut import = Import::new(directory, Some(said), Rules::default(), LIMITS).unwrap();
+        let taken = import.take(bytes, Box::new(|| true));
+        taken.and_then(|()| import.finish(Box::new(|| true)).map(drop)).unwrap_err().to_string()
+    };
+    assert!(said(Compression::None, &gzip).contains("compressed with gzip"));
+    let other = said(Compression::Zstd, &gzip);
+    assert!(other.contains("as zstd") && other.contains("gzip or zstd") && !other.contains("window"), "{other}");
+    let mut wide = zstd::stream::write::Encoder::new(Vec::new(), 1).unwrap();
+    wide.window_log(27).unwrap();
+    std::io::Write::write_all(&mut wide, &vec![0; 1 << 20]).unwrap();
+    let wide = said(Compression::Zstd, &wide.finish().unwrap());
+    assert!(wide.contains("window is larger than the 8 MiB"), "{wide}");
+}
+
+#[test]
+fn a_directory_that_was_renamed_is_packed_whole() {
+    let here = tempfile::tempdir().unwrap();
+    let at = |name: &str| here.path().join("top").join(name);
+    for directory in ["src/deep/er", "same/deep", "edited", "other"] {
+        fs::create_dir_all(at(directory)).unwrap();
+        fs::write(at(directory).join("f"), "old").unwrap();
+        fs::write(at(directory).join("g"), "old").unwrap();
+    }
+    fs::write(at("src/a"), "old").unwrap();
+    fs::create_dir(at("src/empty")).unwrap();
+    // Times go on in steps of some milliseconds.
+    let step = || std::thread::sleep(std::time::Duration::from_millis(30));
+    step();
+    fs::write(here.path().join("now"), "").unwrap();
+    let now = fs::metadata(here.path().join("now")).unwrap();
+    step();
+    fs::write(at("edited/f"), "new").unwrap();
+    fs::rename(at("src"), at("lib")).unwrap();
+    // Afterwards its own two times are the same again.
+    step();
+    fs::write(at("lib/made"), "new").unwrap();
+    fs::rename(at("other"), at("same/moved")).unwrap();
+    let since = Some((now.ctime(), u32::try_from(now.ctime_nsec()).unwrap()));
+    let archive = pack(&here.path().join("top"), Packing { changed_since: since, ..packing(Compression::None) });
+    let mut names = Vec::new();
+    for entry in tar::Archive::new(&archive[..]).entries().unwrap() {
+        names.push(entry.unwrap().path().unwrap().display().to_string());
+    }
+    for name in ["lib/a", "lib/deep/er/f", "lib/empty/", "lib/made", "same/moved/f", "same/moved/g", "edited/f"] {
+        assert!(names.iter().any(|found| found == name), "{name} is lost: {names:?}");
+    }
+    assert!(
+        !names.iter().any(|name| name == "edited/g"),
+        "what is in a directory that stayed did not change: {names:?}"
+    );
+}
+
 proptest::proptest! {
     /// Whatever comes in the place of an archive ends with an error or as an archive, and stays in its directory.
     #[test]

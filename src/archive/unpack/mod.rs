@@ -1,9 +1,10 @@
 //! Unpacking an archive into a directory as its bytes arrive.
 
+mod owners;
 mod place;
 
 use super::{
-    compression::{Compression, Decoder},
+    compression::{Compression, Decoder, ENOUGH_TO_TELL, Fed, KINDS, kind_of},
     error::{Error, Refusal, Result},
     format::Reader,
 };
@@ -56,8 +57,8 @@ pub(crate) struct Unpacked {
 pub(crate) struct Import(State);
 
 enum State {
-    /// The first bytes, which say how it is compressed.
-    Beginning(Vec<u8>, Feed),
+    /// The first bytes, which say how it is compressed unless its client does.
+    Beginning(Option<Compression>, Vec<u8>, Feed),
     Decoding(Compression, Decoder<Feed>),
     /// Nothing more can be done.
     Over,
@@ -74,24 +75,20 @@ impl Import {
             failed: None,
             wanted: Box::new(|| true),
         };
-        Ok(Self(match compression {
-            None => State::Beginning(Vec::new(), feed),
-            Some(compression) => State::decoding(compression, feed)?,
-        }))
+        Ok(Self(State::Beginning(compression, Vec::new(), feed)))
     }
 
     /// Takes bytes of the archive. `wanted` is asked now and then whether to go on.
     pub(crate) fn take(&mut self, bytes: &[u8], wanted: Box<dyn Fn() -> bool + Send>) -> Result<()> {
         match std::mem::replace(&mut self.0, State::Over) {
-            State::Beginning(mut first, mut feed) => {
+            State::Beginning(compression, mut first, mut feed) => {
                 first.extend_from_slice(bytes);
-                let Some(compression) = Compression::of(&first) else {
-                    self.0 = State::Beginning(first, feed);
-                    return Ok(());
-                };
                 feed.wanted = wanted;
-                self.0 = State::decoding(compression, feed)?;
-                self.write(&first)
+                if first.len() < ENOUGH_TO_TELL {
+                    self.0 = State::Beginning(compression, first, feed);
+                    return Ok(());
+                }
+                self.begin(compression, &first, feed)
             }
             State::Decoding(compression, mut decoder) => {
                 decoder.target().wanted = wanted;
@@ -102,20 +99,30 @@ impl Import {
         }
     }
 
+    fn begin(&mut self, compression: Option<Compression>, first: &[u8], feed: Feed) -> Result<()> {
+        let compression = compression.or(Compression::of(first)).unwrap_or(Compression::None);
+        if let (Compression::None, Some(kind)) = (compression, kind_of(first)) {
+            return Err(Error::damaged(b"", format!("it is compressed with {kind}; {KINDS}")));
+        }
+        let decoder = Decoder::new(compression, feed).map_err(|error| Error::io("", error))?;
+        self.0 = State::Decoding(compression, decoder);
+        self.write(first)
+    }
+
     fn write(&mut self, bytes: &[u8]) -> Result<()> {
         let State::Decoding(compression, decoder) = &mut self.0 else { return Err(Error::GivenUp) };
         match decoder.write(bytes) {
             Ok(()) => Ok(()),
-            Err(error) => decoder.target().explain(*compression, &error),
+            Err(error) => Err(decoder.target().explain(*compression, &error)),
         }
     }
 
     /// All bytes have come.
     pub(crate) fn finish(mut self, wanted: Box<dyn Fn() -> bool + Send>) -> Result<Unpacked> {
         let (compression, mut decoder) = match self.0 {
-            State::Beginning(first, feed) => {
-                self.0 = State::decoding(Compression::None, feed)?;
-                self.write(&first)?;
+            State::Beginning(compression, first, feed) => {
+                self.0 = State::Over;
+                self.begin(compression, &first, feed)?;
                 return self.finish(wanted);
             }
             State::Decoding(compression, decoder) => (compression, decoder),
@@ -123,7 +130,7 @@ impl Import {
         };
         decoder.target().wanted = wanted;
         if let Err(error) = decoder.finish() {
-            decoder.target().explain(compression, &error)?;
+            return Err(decoder.target().explain(compression, &error));
         }
         let feed = decoder.target();
         if feed.read == 0 {
@@ -133,13 +140,6 @@ impl Import {
             return Err(Error::damaged(feed.reader.current(), "it ends in the middle"));
         }
         feed.placing.finish()
-    }
-}
-
-impl State {
-    fn decoding(compression: Compression, feed: Feed) -> Result<Self> {
-        let decoder = Decoder::new(compression, feed).map_err(|error| Error::io("", error))?;
-        Ok(Self::Decoding(compression, decoder))
     }
 }
 
@@ -168,22 +168,25 @@ impl Feed {
         self.reader.push(bytes, &mut self.placing)
     }
 
-    /// What an error of the decoder means. What follows the end of the archive does not count, whatever it is.
-    fn explain(&mut self, compression: Compression, error: &io::Error) -> Result<()> {
+    /// What an error of the decoder means.
+    fn explain(&mut self, compression: Compression, error: &io::Error) -> Error {
         if let Some(failed) = self.failed.take() {
-            return Err(failed);
+            return failed;
         }
-        if self.reader.has_ended() {
-            return Ok(());
-        }
-        let what = match compression {
-            Compression::None => format!("{error}"),
-            Compression::Gzip => format!("it cannot be decompressed as gzip: {error}"),
-            Compression::Zstd => format!(
-                "it cannot be decompressed as zstd: {error} (a window may have at most 8 MiB, so neither --ultra nor --long)"
-            ),
+        let how = match compression {
+            Compression::None => return Error::damaged(self.reader.current(), error.to_string()),
+            Compression::Gzip => "gzip",
+            Compression::Zstd => "zstd",
         };
-        Err(Error::damaged(self.reader.current(), what))
+        let kinds = if self.read == 0 { format!("; {KINDS}") } else { String::new() };
+        let what = format!("it cannot be decompressed as {how}: {error}{kinds}");
+        Error::damaged(self.reader.current(), what)
+    }
+}
+
+impl Fed for Feed {
+    fn has_enough(&self) -> bool {
+        self.reader.has_ended()
     }
 }
 

@@ -1,7 +1,7 @@
 //! Putting entries in their places. Each is reached by a step at a time from the directory that everything goes into, so none can
 //! lead elsewhere, whatever the archive says and whatever programs do to the directory meanwhile.
 
-use super::{Rules, Unpacked};
+use super::{Rules, Unpacked, owners::Owners};
 use crate::archive::{
     directory::Directories,
     entry::{Entry, Kind},
@@ -39,6 +39,8 @@ pub(super) struct Placing {
     most_entries: u64,
     entries: u64,
     done: Unpacked,
+    /// Which owners there are, when entries get those of the archive.
+    owners: Option<Owners>,
     /// The file under way.
     writing: Option<Writing>,
     /// The directories above it that the archive has mentioned: they get their attributes when it is done with them.
@@ -95,6 +97,7 @@ impl Placing {
             most_entries,
             entries: 0,
             done: Unpacked::default(),
+            owners: rules.owners.then(Owners::known),
             writing: None,
             above: Vec::new(),
         }
@@ -158,8 +161,12 @@ impl Placing {
             }
             return Ok(());
         };
+        if self.owners.as_ref().is_some_and(|known| !known.have(&entry)) {
+            return self.refuse(&entry, Refusal::OwnerUnknown);
+        }
         match entry.kind {
             Kind::Special => return self.refuse(&entry, Refusal::Special),
+            Kind::Symlink if entry.link.is_empty() => return self.refuse(&entry, Refusal::LinkLeadsNowhere),
             Kind::Symlink if leads_out(&entry.link, parents.len()) && !self.rules.outside_links => {
                 return self.refuse(&entry, Refusal::LinkLeadsOut);
             }
@@ -220,6 +227,7 @@ impl Placing {
         let from = match self.directories.open(target_parents, false) {
             Ok(from) => from.try_clone_to_owned().map_err(|error| Error::io(&entry.link, error))?,
             Err(Errno::NOTDIR | Errno::LOOP) => return self.refuse(&entry, Refusal::HardLinkLeadsOut),
+            Err(Errno::NOENT) => return self.refuse(&entry, Refusal::HardLinkToNothing),
             Err(error) => return Err(Error::io(&entry.link, error)),
         };
         let parent = match self.directories.open(parents, true) {
@@ -227,10 +235,12 @@ impl Placing {
             Err(Errno::NOTDIR | Errno::LOOP) => return self.refuse(&entry, Refusal::ThroughLink),
             Err(error) => return Err(failed(error)),
         };
-        let original =
-            statat(&from, *target_name, AtFlags::SYMLINK_NOFOLLOW).map_err(|error| Error::io(&entry.link, error))?;
+        let original = match statat(&from, *target_name, AtFlags::SYMLINK_NOFOLLOW) {
+            Err(Errno::NOENT) => return self.refuse(&entry, Refusal::HardLinkToNothing),
+            found => found.map_err(|error| Error::io(&entry.link, error))?,
+        };
         if FileType::from_raw_mode(original.st_mode) == FileType::Directory {
-            return self.refuse(&entry, Refusal::HardLinkLeadsOut);
+            return self.refuse(&entry, Refusal::HardLinkToDirectory);
         }
         // One that is there already must not be removed to make room for itself.
         let there = statat(parent, name, AtFlags::SYMLINK_NOFOLLOW);
