@@ -15,6 +15,8 @@ use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 use tonic_types::StatusExt;
 
 const MIB: usize = 1 << 20;
+/// What is around the bytes of a message.
+const ROOM: usize = 64 << 10;
 const RUN: &str = "/sandshell.v1.SessionService/Run";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -53,8 +55,9 @@ async fn each_method_takes_messages_of_its_own_size() {
     for (path, takes) in [
         ("/sandshell.v1.SandboxService/CreateSandbox", 2 * MIB),
         ("/sandshell.v1.SessionService/CreateSession", 2 * MIB),
-        ("/sandshell.v1.SessionService/Exec", 32 * MIB),
-        (RUN, 32 * MIB),
+        ("/sandshell.v1.FileService/Write", 2 * MIB + ROOM),
+        ("/sandshell.v1.SessionService/Exec", 32 * MIB + ROOM),
+        (RUN, 32 * MIB + ROOM),
     ] {
         let call = Unfinished::call(&channel, path).await;
         call.begin(takes as u32 + 1, 0);

@@ -12,8 +12,11 @@ pub const WATCHER_WINDOW: u32 = 64 << 10;
 /// [`STREAM_WINDOW`], never take the connection from the others.
 pub const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
 
-/// Largest message taken. A command's text may be 4 MiB and a `Run`'s input comes on top.
-pub const MAX_MESSAGE_BYTES: usize = 32 << 20;
+/// Room in a message for what is around its bytes: the fields of a start, and the names of the fields themselves.
+pub const MESSAGE_ROOM: usize = 64 << 10;
+
+/// Largest message taken: an input of 32 MiB, or a shorter one and a command's text, and what is around them.
+pub const MAX_MESSAGE_BYTES: usize = (32 << 20) + MESSAGE_ROOM;
 
 /// Largest HTTP/2 frame, so that a piece of output (at most 252 KiB) is one frame.
 pub const MAX_FRAME_BYTES: u32 = 256 << 10;

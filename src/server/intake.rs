@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     error::{Error, Reason},
-    rpc::transport::MAX_MESSAGE_BYTES,
+    rpc::transport::{MAX_MESSAGE_BYTES, MESSAGE_ROOM},
 };
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
@@ -29,6 +29,8 @@ const LARGEST_WITHOUT_KEY: usize = 4 << 10;
 const LARGEST_START: usize = MAX_MESSAGE_BYTES;
 /// Elsewhere: environments may have 1 MiB, and labels come on top.
 const LARGEST: usize = 2 << 20;
+/// Where the bytes of a file come: a piece has 2 MiB.
+const LARGEST_PIECE: usize = (2 << 20) + MESSAGE_ROOM;
 
 /// Messages up to this size are taken whatever is held. There are so many streams on a connection and no more.
 const SMALL: usize = 16 << 10;
@@ -49,6 +51,7 @@ pub(super) fn largest(path: &str) -> usize {
     match path {
         "/sandshell.v1.SessionService/Run" | "/sandshell.v1.SessionService/Exec" => LARGEST_START,
         "/sandshell.v1.VerificationService/StartVerification" => LARGEST_START,
+        "/sandshell.v1.FileService/Write" | "/sandshell.v1.FileService/Import" => LARGEST_PIECE,
         _ => LARGEST,
     }
 }
