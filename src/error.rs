@@ -78,6 +78,8 @@ pub enum Error {
         reason: Reason,
         /// Which path, what is wrong and what to do.
         message: String,
+        /// The path alone, when it is about one.
+        path: Option<String>,
     },
     /// The caller did not say who they are, or it is not true.
     #[error("{message}")]
@@ -286,7 +288,7 @@ impl Error {
 
     /// A file cannot be read or changed as asked.
     pub fn file(reason: Reason, message: impl Into<String>) -> Self {
-        Self::File { reason, message: message.into() }
+        Self::File { reason, message: message.into(), path: None }
     }
 
     /// Something that should not happen.

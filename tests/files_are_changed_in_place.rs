@@ -15,6 +15,8 @@ crate::in_every_runtime!(
     attributes_are_set_nowhere_else,
     text_is_replaced,
     a_text_that_is_not_there_changes_nothing,
+    a_text_that_would_become_too_long_is_refused,
+    each_refusal_says_why,
 );
 
 fn paths(files: &[File]) -> Vec<&str> {
@@ -249,4 +251,91 @@ async fn a_text_that_is_not_there_changes_nothing(on: Runtime) {
     assert!(near.message().contains("line 2 is nearest"), "{near:?}");
     expect_error(&s.replace("/tmp/none", "x", "y", false).await.unwrap_err(), Code::NotFound, "FILE_NOT_FOUND");
     assert_eq!(s.stat("/tmp/f").await.unwrap().etag, etag);
+}
+
+async fn a_text_that_would_become_too_long_is_refused(on: Runtime) {
+    let s = on.sandbox().await;
+    let etag = s.write("/tmp/f", "a".repeat(1 << 20)).await.etag;
+    let refused = s.replace("/tmp/f", "a", &"b".repeat(100_000), true).await.unwrap_err();
+    expect_error(&refused, Code::ResourceExhausted, "FILE_TOO_LARGE");
+    assert_eq!(s.stat("/tmp/f").await.unwrap().etag, etag);
+    // What fits is replaced, and its diff is bounded.
+    let done = s.replace("/tmp/f", "a", &"b".repeat(16), true).await.unwrap();
+    assert_eq!((done.replacements, done.file.unwrap().size_bytes), (1 << 20, 16 << 20));
+    assert!(done.diff.len() <= 256 << 10, "{} bytes", done.diff.len());
+    // Places that overlap are several.
+    s.write("/tmp/g", "aaa\r\nb\r\n").await;
+    let several = s.replace("/tmp/g", "aa", "x", false).await.unwrap_err();
+    expect_error(&several, Code::FailedPrecondition, "TEXT_NOT_UNIQUE");
+    let ends = s.replace("/tmp/g", "aaa\nb", "x", false).await.unwrap_err();
+    assert!(ends.message().contains("CRLF"), "{ends:?}");
+    // By a link: what it leads to is changed, and the answer has the path that was asked for.
+    s.run("ln -s g /tmp/l").await;
+    assert_eq!(s.replace("/tmp/l", "b", "c", false).await.unwrap().file.unwrap().path, "/tmp/l");
+    assert_eq!(s.write("/tmp/l", "new").await.path, "/tmp/l");
+    s.run("test -L /tmp/l && cat /tmp/g").await.expect("new", "", 0);
+}
+
+async fn each_refusal_says_why(on: Runtime) {
+    let s = on.sandbox().await;
+    s.run("mkdir -p /tmp/full/d /tmp/d; touch /tmp/f /tmp/one; ln /tmp/one /tmp/two; mkdir -p /workspace").await;
+    let says = |status: &Status, code, reason, word: &str| {
+        expect_error(status, code, reason);
+        assert!(status.message().contains(word), "{word}: {status:?}");
+    };
+    // Of two names of one file the old one goes.
+    try_move(&s, "/tmp/one", "/tmp/two", true).await.unwrap();
+    s.run("ls /tmp/one /tmp/two 2>/dev/null").await.expect("/tmp/two\n", "", 2);
+    try_move(&s, "/tmp/two", "/tmp/./two", true).await.unwrap();
+    s.stat("/tmp/two").await.unwrap();
+    let full = try_move(&s, "/tmp/d", "/tmp/full", true).await.unwrap_err();
+    says(&full, Code::FailedPrecondition, "DIRECTORY_NOT_EMPTY", "only an empty one is replaced");
+    let missing = try_move(&s, "/tmp/f", "/tmp/no/such/f", false).await.unwrap_err();
+    says(&missing, Code::NotFound, "FILE_NOT_FOUND", "\"/tmp/no\" was not found; set `parents`");
+    let make = |path: &str, parents| {
+        let request =
+            MakeDirectoryRequest { sandbox_id: s.id.clone(), path: path.into(), parents, ..Default::default() };
+        let mut files = s.clients.files.clone();
+        async move { files.make_directory(request).await }
+    };
+    let missing = make("/tmp/no/such", false).await.unwrap_err();
+    says(&missing, Code::NotFound, "FILE_NOT_FOUND", "\"/tmp/no\" was not found; set `parents`");
+    says(&make("/tmp/f/d", true).await.unwrap_err(), Code::FailedPrecondition, "NOT_A_DIRECTORY", "/tmp/f");
+    let info = tonic_types::StatusExt::get_details_error_info(&missing).unwrap();
+    assert_eq!(info.metadata.get("path").map(String::as_str), Some("/tmp/no"));
+    // What is no entry of a directory, and what the system holds.
+    let remove = |path: &str| {
+        let request =
+            RemoveRequest { sandbox_id: s.id.clone(), path: path.into(), recursive: true, ..Default::default() };
+        let mut files = s.clients.files.clone();
+        async move { files.remove(request).await }
+    };
+    s.run("touch /dev/shm/kept").await;
+    says(&remove(".").await.unwrap_err(), Code::InvalidArgument, "INVALID_ARGUMENT", "no name of its own");
+    says(&remove("/dev/shm").await.unwrap_err(), Code::InvalidArgument, "INVALID_ARGUMENT", "mount");
+    s.stat("/dev/shm/kept").await.unwrap();
+    let held = try_move(&s, "/dev/shm", "/dev/other", false).await.unwrap_err();
+    says(&held, Code::InvalidArgument, "INVALID_ARGUMENT", "mount");
+    let offset =
+        v1::ReadRequest { sandbox_id: s.id.clone(), path: "/tmp/f".into(), offset: i64::MAX, ..Default::default() };
+    says(&s.try_read(offset).await.unwrap_err(), Code::InvalidArgument, "INVALID_ARGUMENT", "beyond");
+    // An owner with a group.
+    let set = |owner: &str, group: &str| {
+        let (path, owner, group) = ("/tmp/f".into(), owner.into(), group.into());
+        let request = SetAttributesRequest { sandbox_id: s.id.clone(), path, owner, group, ..Default::default() };
+        let mut files = s.clients.files.clone();
+        async move { files.set_attributes(request).await.map(tonic::Response::into_inner) }
+    };
+    let file = set("nobody:7", "").await.unwrap();
+    assert_eq!((file.owner.as_str(), file.gid), ("nobody", 7));
+    says(&set("nobody:7", "8").await.unwrap_err(), Code::InvalidArgument, "INVALID_ARGUMENT", "group");
+    // What is deeper than a path may be is listed all the same.
+    let names = |many| vec!["n".repeat(250); many].join("/");
+    let (first, second) = (names(15), names(5));
+    s.run(&format!(
+        "cd /tmp && mkdir -p deep/{first} && cd deep/{first} && mkdir -p {second} && : > {second}/end; cd /"
+    ))
+    .await
+    .expect("", "", 0);
+    assert_eq!(s.list("/tmp/deep", true, 0).await.len(), 21);
 }

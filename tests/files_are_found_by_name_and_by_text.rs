@@ -77,6 +77,8 @@ async fn names_are_found_by_what_is_known_of_them(on: Runtime) {
         (new(), &all[..]),
         (v1::FindRequest { globs: globs(&["*.rs"]), ..new() }, &["a/b/none.rs", "a/five.rs"]),
         (v1::FindRequest { globs: globs(&["/a/*.rs", "c*"]), ..new() }, &["a/five.rs", "c", "c.txt"]),
+        (v1::FindRequest { globs: globs(&["!a"]), ..new() }, &["c", "c.txt", "l", "p"]),
+        (v1::FindRequest { globs: globs(&["*.rs", "!b/"]), ..new() }, &["a/five.rs"]),
         (v1::FindRequest { globs: globs(&["!*.rs", "!b"]), ..new() }, &["a", "c", "c.txt", "l", "p"]),
         (
             v1::FindRequest { types: vec![Type::Directory.into(), Type::Symlink.into()], ..new() },
@@ -127,6 +129,10 @@ async fn lines_are_found_with_those_around_them(on: Runtime) {
         (v1::SearchRequest { literal: true, ..lines_with("/tmp/t", "one.") }, &["/tmp/t/d/b:1:No one."]),
         (v1::SearchRequest { globs: globs(&["b"]), ..lines_with("/tmp/t", "o") }, &["/tmp/t/d/b:1:No one."]),
         (v1::SearchRequest { globs: globs(&["!/d/"]), ..lines_with("/tmp/t", "four") }, &["/tmp/t/a:4:four"]),
+        (v1::SearchRequest { globs: globs(&["!d"]), ..lines_with("/tmp/t", "one.*one.*one|No one") }, &[]),
+        (v1::SearchRequest { globs: globs(&["*", "!d/"]), ..lines_with("/tmp/t", "One|one\\.") }, &[]),
+        (v1::SearchRequest { globs: globs(&["d/"]), ..lines_with("/tmp/t", "one") }, &["/tmp/t/d/b:1:No one."]),
+        (lines_with("/tmp/t", "four$"), &["/tmp/t/a:4:four"]),
         (lines_with("/tmp/t/a", r"\bt\w+ o"), &["/tmp/t/a:3:three one"]),
         (lines_with("/tmp/t", "nothing"), &[]),
     ] {

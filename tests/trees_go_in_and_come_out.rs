@@ -16,6 +16,10 @@ crate::in_every_runtime!(
     what_is_there_is_replaced,
     a_part_of_a_tree_can_be_left_out,
     only_what_has_changed_can_be_taken_out,
+    a_renamed_directory_is_taken_out_whole,
+    a_damaged_archive_is_refused,
+    an_owner_that_is_none_is_refused,
+    messages_may_have_as_many_bytes_as_is_said,
     each_path_has_its_name_in_the_archive,
     a_lost_client_leaves_what_was_whole,
     a_large_file_passes_in_little_memory,
@@ -210,6 +214,85 @@ async fn only_what_has_changed_can_be_taken_out(on: Runtime) {
     s.run("echo y >> /tmp/u/same").await;
     let request = v1::ExportRequest { changed_since: end, ..s.export_request("/tmp/u/") };
     assert_eq!(names(&s.export(request).await.unwrap()), ["./", "same"]);
+}
+
+async fn a_renamed_directory_is_taken_out_whole(on: Runtime) {
+    let s = on.sandbox().await;
+    let archive = Archive::default().file("src/deep/f", "x").file("src/g", "x").file("docs/f", "x").bytes();
+    let done = s.import(s.open_import("/tmp/t"), &archive).await.unwrap();
+    s.run("cd /tmp/t; mv src lib; cd - >/dev/null").await.expect("", "", 0);
+    let request = v1::ExportRequest { changed_since: done.end_time, ..s.export_request("/tmp/t/") };
+    let expected = ["./", "lib/", "lib/deep/", "lib/deep/f", "lib/g"];
+    assert_eq!(names(&s.export(request.clone()).await.unwrap()), expected);
+    s.run("touch /tmp/t/lib/new").await.expect("", "", 0);
+    let expected = ["./", "lib/", "lib/deep/", "lib/deep/f", "lib/g", "lib/new"];
+    assert_eq!(names(&s.export(request).await.unwrap()), expected);
+}
+
+async fn a_damaged_archive_is_refused(on: Runtime) {
+    let s = on.sandbox().await;
+    let mut dice = Dice::new();
+    let noise: String = (0..3 << 20).map(|_| char::from(b'a' + dice.below(26) as u8)).collect();
+    let mut archive = gzip(&Archive::default().file("f", &noise).bytes());
+    // A compressed letter that has become another one; all lengths stay.
+    let at = archive.len() / 2 + dice.below(1000) as usize;
+    archive[at] ^= 1;
+    let wrong = s.import(s.open_import("/tmp/t"), &archive).await.unwrap_err();
+    expect_error(&wrong, Code::InvalidArgument, "INVALID_ARGUMENT");
+    let other = s.import(s.open_import("/tmp/t"), b"BZh91AY&SY and so on").await.unwrap_err();
+    assert!(other.message().contains("bzip2") && other.message().contains("gzip or zstd"), "{other:?}");
+}
+
+async fn an_owner_that_is_none_is_refused(on: Runtime) {
+    let s = on.sandbox().await;
+    let owned_by = |uid| {
+        let mut header = tar::Header::new_gnu();
+        header.set_path("f").unwrap();
+        header.set_size(1);
+        header.set_mode(0o644);
+        header.set_uid(uid);
+        header.set_gid(0);
+        header.set_mtime(0);
+        header.set_cksum();
+        let mut archive = tar::Builder::new(Vec::new());
+        archive.append(&header, &b"x"[..]).unwrap();
+        archive.into_inner().unwrap()
+    };
+    // More than a number of a user can be.
+    let nobodys = owned_by(1 << 33);
+    let open = v1::ImportOpen { owners: true, ..s.open_import("/tmp/t") };
+    let refused = s.import(open.clone(), &nobodys).await.unwrap_err();
+    expect_error(&refused, Code::FailedPrecondition, "ENTRY_REFUSED");
+    assert!(refused.message().contains("owner or group"), "{refused:?}");
+    let skipped = s.import(v1::ImportOpen { skip_refused: true, ..open.clone() }, &nobodys).await.unwrap();
+    assert_eq!((skipped.files, skipped.refused_total), (0, 1));
+    assert_eq!(s.import(open, &owned_by(0)).await.unwrap().files, 1);
+    // Links that cannot be made are refused by their names.
+    for (kind, link, word) in [
+        (tar::EntryType::Symlink, "", "without a target"),
+        (tar::EntryType::Link, "d", "to a directory"),
+        (tar::EntryType::Link, "none", "not there"),
+        (tar::EntryType::Link, "none/below", "not there"),
+    ] {
+        let archive =
+            Archive::default().add(tar::EntryType::Directory, "d/", "", b"").add(kind, "l", link, b"").bytes();
+        let refused = s.import(s.open_import("/tmp/l"), &archive).await.unwrap_err();
+        expect_error(&refused, Code::FailedPrecondition, "ENTRY_REFUSED");
+        assert!(refused.message().contains("\"l\"") && refused.message().contains(word), "{refused:?}");
+    }
+}
+
+async fn messages_may_have_as_many_bytes_as_is_said(on: Runtime) {
+    let s = on.sandbox().await;
+    let piece = vec![b'x'; 2 << 20];
+    let writing = s.start_write(s.open_file("/tmp/f")).await;
+    writing.send(&piece).await;
+    assert_eq!(writing.finish().await.unwrap().size_bytes, 2 << 20);
+    let archive = Archive::default().file("f", &"x".repeat(2 << 20)).bytes();
+    let importing = s.start_import(s.open_import("/tmp/t")).await;
+    importing.send(&archive[..2 << 20]).await;
+    importing.send(&archive[2 << 20..]).await;
+    assert_eq!(importing.finish().await.unwrap().files, 1);
 }
 
 async fn each_path_has_its_name_in_the_archive(on: Runtime) {

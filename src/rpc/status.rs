@@ -13,6 +13,9 @@ const DOMAIN: &str = "sandshell";
 /// What `ErrorInfo.metadata` calls the command that an error is about.
 const COMMAND_ID: &str = "command_id";
 
+/// What it calls the path.
+const PATH: &str = "path";
+
 /// When to try again what the server could not do for a while.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
@@ -41,6 +44,11 @@ impl From<Error> for Status {
             }
             error => error,
         };
+        if let Error::File { path: Some(path), .. } = &error {
+            let mut path = path.clone();
+            shorten(&mut path);
+            metadata.insert(PATH.to_owned(), path);
+        }
         let (code, reason, message) = match error {
             Error::Invalid(violations) => return invalid(violations),
             error => describe(error, &mut details),

@@ -3,7 +3,7 @@
 use super::{
     super::users::User,
     copy::{self, Copying},
-    error::{At, Result, no_name, of_archive},
+    error::{At, Result, is_full, is_in_use, no_name, of_archive},
     place::parent_and_name,
     work::Wanted,
 };
@@ -14,8 +14,8 @@ use crate::{
 };
 use rustix::{
     fs::{
-        AtFlags, CWD, FileType, Gid, Mode, OFlags, RenameFlags, Timespec, Timestamps, UTIME_OMIT, Uid, chmodat,
-        chownat, fstat, openat, renameat_with, utimensat,
+        AtFlags, CWD, FileType, Gid, Mode, OFlags, RenameFlags, StatxAttributes, StatxFlags, Timespec, Timestamps,
+        UTIME_OMIT, Uid, chmodat, chownat, fstat, openat, renameat_with, statx, utimensat,
     },
     io::Errno,
 };
@@ -27,7 +27,7 @@ use std::{
         fd::{AsRawFd, OwnedFd},
         unix::{
             ffi::OsStrExt,
-            fs::{DirBuilderExt, PermissionsExt},
+            fs::{DirBuilderExt, MetadataExt, PermissionsExt},
         },
     },
     path::Path,
@@ -43,6 +43,10 @@ pub(super) fn remove(path: &Path, recursive: bool, missing_ok: bool) -> Result<(
     let (parent, name) = parent_and_name(path).ok_or_else(|| no_name(path))?;
     // Without a slash behind it, by which a link would be where it leads to.
     let path = &parent.join(name);
+    // Else it would be emptied before that is found out.
+    if recursive && is_mount(path) {
+        return Err(is_in_use(path));
+    }
     let removed = match fs::symlink_metadata(path) {
         Ok(found) if found.is_dir() && recursive => fs::remove_dir_all(path),
         Ok(found) if found.is_dir() => fs::remove_dir(path),
@@ -55,14 +59,32 @@ pub(super) fn remove(path: &Path, recursive: bool, missing_ok: bool) -> Result<(
     }
 }
 
+/// Whether a file system is mounted at a path.
+fn is_mount(path: &Path) -> bool {
+    // A kernel before 5.8 does not know. Then it is found out when the directory is removed.
+    let found = statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::empty());
+    found.is_ok_and(|found| found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
+}
+
+/// Whether two paths are the same entry of the same directory.
+fn are_one_entry(one: (&Path, &OsStr), other: (&Path, &OsStr)) -> Result<bool> {
+    let directory = |path: &Path| fs::metadata(path).map(|found| (found.dev(), found.ino())).at(path);
+    Ok(one.1 == other.1 && directory(one.0)? == directory(other.0)?)
+}
+
 /// Renames what a path names. Between file systems it is copied, and removed where it was.
 pub(super) fn rename(from: &Path, to: &Path, overwrite: bool, parents: bool, wanted: &Wanted) -> Result<()> {
-    parent_and_name(from).ok_or_else(|| no_name(from))?;
-    parent_and_name(to).ok_or_else(|| no_name(to))?;
+    let old = parent_and_name(from).ok_or_else(|| no_name(from))?;
+    let new = parent_and_name(to).ok_or_else(|| no_name(to))?;
     // Before anything is made for it.
-    fs::symlink_metadata(from).at(from)?;
+    let found = fs::symlink_metadata(from).at(from)?;
     if parents {
         make_parents(to)?;
+    }
+    // Of two names of one file the kernel leaves both, which a client has not asked for.
+    let is_other_name = |there: fs::Metadata| (there.dev(), there.ino()) == (found.dev(), found.ino());
+    if overwrite && !found.is_dir() && found.nlink() > 1 && fs::symlink_metadata(to).is_ok_and(is_other_name) {
+        return if are_one_entry(old, new)? { Ok(()) } else { fs::remove_file(from).at(from) };
     }
     let flags = if overwrite { RenameFlags::empty() } else { RenameFlags::NOREPLACE };
     match renameat_with(CWD, from, CWD, to, flags) {
@@ -74,15 +96,24 @@ pub(super) fn rename(from: &Path, to: &Path, overwrite: bool, parents: bool, wan
         }
         // The kernel says so of a directory that is moved into itself.
         Err(Errno::INVAL) => Err(Error::invalid("new_path", "is inside of what is moved")),
-        Err(error @ (Errno::EXIST | Errno::NOTEMPTY | Errno::ISDIR | Errno::NOTDIR)) => Err(error).at(to),
-        Err(error) => Err(error).at(if fs::symlink_metadata(from).is_ok() { to } else { from }),
+        Err(Errno::NOTEMPTY) => Err(is_full(to)),
+        // Without `overwrite` it is the same answer, whatever is there.
+        Err(Errno::EXIST) if overwrite => Err(is_full(to)),
+        Err(error @ (Errno::EXIST | Errno::ISDIR | Errno::NOTDIR)) => Err(error).at(to),
+        Err(Errno::BUSY) => Err(is_in_use(if is_mount(to) { to } else { from })),
+        Err(error) if fs::symlink_metadata(from).is_ok() => Err(error).at_new(to),
+        Err(error) => Err(error).at(from),
     }
 }
 
 /// Makes the directories above a path that are missing.
 pub(super) fn make_parents(path: &Path) -> Result<()> {
     let parent = path.parent().unwrap_or(Path::new("/"));
-    fs::create_dir_all(parent).at(parent)
+    match fs::create_dir_all(parent) {
+        // What is there is no directory.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(Errno::NOTDIR).at(parent),
+        made => made.at(parent),
+    }
 }
 
 /// Makes a directory.
@@ -100,7 +131,7 @@ pub(super) fn make_directory(path: &Path, request: &MakeDirectoryRequest) -> Res
             if is_there { Ok(()) } else { Err(error).at(path) }
         }
         // The mask of this process does not count.
-        made => made.and_then(|()| fs::set_permissions(path, Permissions::from_mode(mode))).at(path),
+        made => made.and_then(|()| fs::set_permissions(path, Permissions::from_mode(mode))).at_new(path),
     }
 }
 
@@ -128,6 +159,11 @@ impl Attributes {
         let owner = (!request.owner.is_empty())
             .then(|| User::find(&request.owner).map_err(|unknown| Error::invalid("owner", unknown.to_string())))
             .transpose()?;
+        // As `user:group` it names both.
+        let with_owner = owner.as_ref().filter(|_| request.owner.contains(':')).map(|user| Gid::from_raw(user.gid));
+        if with_owner.is_some() && !request.group.is_empty() {
+            return Err(Error::invalid("group", "is given in `owner` too, behind the colon; leave one of them out"));
+        }
         let group = (!request.group.is_empty())
             .then(|| {
                 let anybody = format!("0:{}", request.group);
@@ -143,7 +179,7 @@ impl Attributes {
         Ok(Self {
             mode: request.mode,
             owner: owner.map(|user| Uid::from_raw(user.uid)),
-            group: group.map(|user| Gid::from_raw(user.gid)),
+            group: group.map(|user| Gid::from_raw(user.gid)).or(with_owner),
             times: (request.access_time.is_some() || request.modify_time.is_some()).then_some(times),
         })
     }

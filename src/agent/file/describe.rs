@@ -3,6 +3,7 @@
 use super::{
     super::users,
     error::{At, Result},
+    place::Near,
 };
 use crate::api::v1::{File, file::Type};
 use std::{
@@ -30,7 +31,8 @@ impl Names {
 
     /// Describes a path, whose links at the end are followed if `follow` says so.
     pub(super) fn look(&self, path: &Path, follow: bool) -> Result<File> {
-        let found = if follow { fs::metadata(path) } else { fs::symlink_metadata(path) }.at(path)?;
+        let near = Near::of(path).at(path)?;
+        let found = if follow { fs::metadata(near.path()) } else { fs::symlink_metadata(near.path()) }.at(path)?;
         Ok(self.describe(path, &found))
     }
 
@@ -40,7 +42,8 @@ impl Names {
         let is_text = std::str::from_utf8(bytes).is_ok();
         let link_target = if found.is_symlink() {
             // One that is gone meanwhile leads nowhere.
-            fs::read_link(path).map(|target| target.to_string_lossy().into_owned()).unwrap_or_default()
+            let read = Near::of(path).and_then(|near| fs::read_link(near.path()));
+            read.map(|target| target.to_string_lossy().into_owned()).unwrap_or_default()
         } else {
             String::new()
         };

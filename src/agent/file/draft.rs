@@ -47,6 +47,8 @@ pub(super) struct Draft {
     /// Where it goes.
     target: PathBuf,
     how: How,
+    /// Mode of the file that was there in the beginning.
+    mode: Option<u32>,
     stage: Stage,
 }
 
@@ -67,25 +69,25 @@ impl Draft {
         if how.parents {
             super::change::make_parents(&target)?;
         }
-        look(&target, &how)?;
+        let mode = look(&target, &how)?.map(|found| found.mode() & 0o7777);
         if how.append {
             let create = if how.exclusive { OFlags::EXCL } else { OFlags::empty() };
             let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::NONBLOCK | OFlags::CLOEXEC | create;
-            let mode = Mode::from_raw_mode(how.mode.unwrap_or(NEW_FILE) & 0o777);
-            let file = File::from(openat(CWD, &target, flags, mode).at(&target)?);
-            return Ok(Self { file, target, how, stage: Stage::InPlace });
+            let new = Mode::from_raw_mode(how.mode.unwrap_or(NEW_FILE) & 0o777);
+            let file = File::from(openat(CWD, &target, flags, new).at_new(&target)?);
+            return Ok(Self { file, target, how, mode, stage: Stage::InPlace });
         }
         let private = Mode::from_raw_mode(0o600);
         match openat(CWD, parent, OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC, private) {
-            Ok(file) => Ok(Self { file: file.into(), target, how, stage: Stage::Nameless }),
+            Ok(file) => Ok(Self { file: file.into(), target, how, mode, stage: Stage::Nameless }),
             // Not every file system can.
             Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => {
                 let name = hidden_name(&target);
                 let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
                 let file = File::from(openat(CWD, &name, flags, private).at(&target)?);
-                Ok(Self { file, target, how, stage: Stage::Named(name) })
+                Ok(Self { file, target, how, mode, stage: Stage::Named(name) })
             }
-            Err(error) => Err(error).at(parent),
+            Err(error) => Err(error).at_new(&target),
         }
     }
 
@@ -104,37 +106,49 @@ impl Draft {
         &self.file
     }
 
-    /// Puts the draft in its place, and returns that.
-    pub(super) fn finish(mut self) -> Result<PathBuf> {
+    /// Puts the draft in its place, and says what the file is now.
+    pub(super) fn finish(mut self) -> Result<Metadata> {
         if let Stage::InPlace = self.stage {
             if let Some(mode) = self.how.mode {
                 self.file.set_permissions(Permissions::from_mode(mode)).at(&self.target)?;
             }
-            return Ok(std::mem::take(&mut self.target));
+            return self.file.metadata().at(&self.target);
         }
         let before = look(&self.target, &self.how)?;
+        // A link that somebody has put there meanwhile is replaced, and has no mode or owner that a file could have.
+        let before = before.filter(|before| !before.is_symlink());
         if let Some(before) = before.as_ref().filter(|_| self.how.keep_owner) {
             // Who may not give files away writes files of their own.
             let _ = fchown(&self.file, Some(before.uid()), Some(before.gid()));
         }
-        let mode = self.how.mode.or(before.map(|before| before.mode() & 0o7777)).unwrap_or(NEW_FILE);
+        let there = before.as_ref().map(|before| before.mode() & 0o7777).or(self.mode);
+        let mode = self.how.mode.or(there).unwrap_or(NEW_FILE);
         self.file.set_permissions(Permissions::from_mode(mode)).at(&self.target)?;
-        self.place().at(&self.target)?;
+        self.place(before.is_none()).at(&self.target)?;
         self.stage = Stage::InPlace;
-        Ok(std::mem::take(&mut self.target))
+        self.file.metadata().at(&self.target)
     }
 
-    fn place(&mut self) -> io::Result<()> {
+    /// A new file gets its name as a further one, and so is told to those who watch as one that was made; a name for the draft is needed
+    /// only to take the place of a file.
+    fn place(&mut self, is_new: bool) -> io::Result<()> {
+        let own = format!("/proc/self/fd/{}", self.file.as_raw_fd());
+        let link = |name: &Path| linkat(CWD, &own, CWD, name, AtFlags::SYMLINK_FOLLOW);
         if let Stage::Nameless = self.stage {
-            let own = format!("/proc/self/fd/{}", self.file.as_raw_fd());
-            let name = if self.how.exclusive { self.target.clone() } else { hidden_name(&self.target) };
-            linkat(CWD, own, CWD, &name, AtFlags::SYMLINK_FOLLOW)?;
-            if self.how.exclusive {
-                return Ok(());
+            if is_new || self.how.exclusive {
+                match link(&self.target) {
+                    Err(Errno::EXIST) if !self.how.exclusive => {}
+                    linked => return Ok(linked?),
+                }
             }
+            let name = hidden_name(&self.target);
+            link(&name)?;
             self.stage = Stage::Named(name);
         }
         let Stage::Named(name) = &self.stage else { return Ok(()) };
+        if is_new && linkat(CWD, name, CWD, &self.target, AtFlags::empty()).is_ok() {
+            return Ok(fs::remove_file(name)?);
+        }
         let flags = if self.how.exclusive { RenameFlags::NOREPLACE } else { RenameFlags::empty() };
         Ok(renameat_with(CWD, name, CWD, &self.target, flags)?)
     }
@@ -173,6 +187,9 @@ fn look(target: &Path, how: &How) -> Result<Option<Metadata>> {
     if !how.if_etag.is_empty() && etag(&found) != how.if_etag {
         return Err(changed(target, "has changed"));
     }
+    if found.is_symlink() {
+        return Ok(Some(found));
+    }
     // A file that its user may not write is not replaced either, although its directory would allow it.
     accessat(CWD, target, Access::WRITE_OK, AtFlags::EACCESS).at(target)?;
     Ok(Some(found))
@@ -183,7 +200,16 @@ fn changed(path: &Path, how: &str) -> Error {
     Error::file(Reason::EtagMismatch, format!("\"{name}\" {how} since it had the etag asked for; read it again"))
 }
 
+/// What the name of a draft begins with. Thirty-two digits follow.
+const HIDDEN: &str = ".sandshell-";
+
 /// A name beside the file that nobody else uses.
 fn hidden_name(target: &Path) -> PathBuf {
-    target.with_file_name(format!(".sandshell-{}", uuid::Uuid::new_v4().simple()))
+    target.with_file_name(format!("{HIDDEN}{}", uuid::Uuid::new_v4().simple()))
+}
+
+/// Whether a name is a draft's.
+pub(super) fn is_hidden(name: &[u8]) -> bool {
+    let digits = name.strip_prefix(HIDDEN.as_bytes()).unwrap_or_default();
+    digits.len() == 32 && digits.iter().all(u8::is_ascii_hexdigit)
 }

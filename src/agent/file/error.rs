@@ -4,7 +4,7 @@ use crate::{
     archive,
     error::{Error, Reason},
 };
-use std::{io, path::Path};
+use std::{fs, io, path::Path};
 
 /// Result of work on files.
 pub(super) type Result<T, E = Error> = std::result::Result<T, E>;
@@ -13,11 +13,29 @@ pub(super) type Result<T, E = Error> = std::result::Result<T, E>;
 pub(super) trait At<T> {
     /// The error of this path.
     fn at(self, path: &Path) -> Result<T>;
+    /// The error of this path, which is to be made: what is missing is a directory above it.
+    fn at_new(self, path: &Path) -> Result<T>;
 }
 
 impl<T, E: Into<io::Error>> At<T> for std::result::Result<T, E> {
     fn at(self, path: &Path) -> Result<T> {
         self.map_err(|error| explain(path, &error.into()))
+    }
+
+    fn at_new(self, path: &Path) -> Result<T> {
+        self.map_err(|error| {
+            let error = error.into();
+            let missing = path.ancestors().skip(1).take_while(|above| !above.as_os_str().is_empty());
+            let missing = missing.take_while(|above| is_missing(above)).last();
+            match missing.filter(|_| error.kind() == io::ErrorKind::NotFound) {
+                Some(directory) => about(
+                    directory,
+                    Reason::FileNotFound,
+                    "was not found; set `parents` to make the directories that are missing",
+                ),
+                None => explain(path, &error),
+            }
+        })
     }
 }
 
@@ -34,6 +52,16 @@ pub(super) fn of_archive(error: archive::Error) -> Error {
         }
         archive::Error::TooLarge { .. } => Error::file(Reason::FileTooLarge, error.to_string()),
     }
+}
+
+fn is_missing(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+}
+
+/// An error of this path.
+fn about(path: &Path, reason: Reason, what: &str) -> Error {
+    let name = path.to_string_lossy();
+    Error::File { reason, message: format!("\"{name}\" {what}"), path: Some(name.into_owned()) }
 }
 
 fn explain(path: &Path, error: &io::Error) -> Error {
@@ -64,15 +92,36 @@ fn explain(path: &Path, error: &io::Error) -> Error {
             );
         }
         Some(libc::ENXIO) => return not_a_file(path),
+        Some(libc::EBUSY) => return is_in_use(path),
+        Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::EAGAIN) => {
+            let message = format!("\"{name}\": the sandbox has no memory, process or open file left for this: {error}");
+            return Error::exhausted(Reason::SandboxOutOfResources, message);
+        }
         _ => (Reason::IoError, format!("cannot be accessed: {error}")),
     };
-    Error::file(reason, format!("\"{name}\" {what}"))
+    about(path, reason, &what)
+}
+
+/// A path that the system holds.
+pub(super) fn is_in_use(path: &Path) -> Error {
+    let name = path.to_string_lossy();
+    Error::invalid(
+        "path",
+        format!(
+            "\"{name}\" is a file system of its own (a mount), or in use by the system, and can be neither removed nor moved"
+        ),
+    )
+}
+
+/// A directory that is not empty, in the way of something else.
+pub(super) fn is_full(path: &Path) -> Error {
+    let what = "is a directory that is not empty; only an empty one is replaced, so remove what is in it first";
+    about(path, Reason::DirectoryNotEmpty, what)
 }
 
 /// A FIFO, socket or device where a file was needed.
 pub(super) fn not_a_file(path: &Path) -> Error {
-    let name = path.to_string_lossy();
-    Error::file(Reason::NotAFile, format!("\"{name}\" is a FIFO, socket or device, and no regular file"))
+    about(path, Reason::NotAFile, "is a FIFO, socket or device, and no regular file")
 }
 
 /// A directory where a file was needed.

@@ -45,6 +45,20 @@ impl Globs {
     pub(super) fn want(&self, path: &[u8], is_directory: bool) -> bool {
         self.patterns.says(path, is_directory).unwrap_or(self.others)
     }
+
+    /// Whether a directory is left out, with all that is in it.
+    pub(super) fn leave_out(&self, path: &[u8]) -> bool {
+        self.patterns.says(path, true) == Some(false)
+    }
+
+    /// Whether a file is wanted: by its own name, or because a directory that it is in is named.
+    pub(super) fn want_file(&self, path: &[u8]) -> bool {
+        let above = || {
+            let slashes = memchr::memrchr_iter(b'/', path);
+            slashes.map(|end| &path[..end]).find_map(|directory| self.patterns.says(directory, true))
+        };
+        self.patterns.says(path, false).or_else(above).unwrap_or(self.others)
+    }
 }
 
 /// A search for names that is under way.
@@ -97,6 +111,11 @@ impl Finding {
             let is_directory = found.kind() == FileType::Directory;
             let depth = found.path.split(|byte| *byte == b'/').count();
             let (path, stat) = (found.path, found.stat);
+            // As in a walk of git's, nothing is looked for in what is left out.
+            if is_directory && self.globs.leave_out(&path) {
+                self.walk.pass_by();
+                continue;
+            }
             if is_directory && usize::try_from(self.request.max_depth).is_ok_and(|most| most > 0 && depth >= most) {
                 self.walk.pass_by();
             }
@@ -157,5 +176,19 @@ mod tests {
         assert!(want(&["src/**/*.rs"], "src/a/b/c.rs") && want(&["src/**/*.rs"], "src/c.rs"));
         assert!(want(&["!*.log"], "a") && !want(&["!*.log"], "a.log"));
         assert!(want(&["*.rs", "!b.rs"], "a.rs") && !want(&["*.rs", "!b.rs"], "b.rs"));
+    }
+
+    #[test]
+    fn a_directory_stands_for_what_is_in_it() {
+        let globs =
+            |globs: &[&str]| Globs::new(&globs.iter().map(|glob| (*glob).to_owned()).collect::<Vec<_>>()).unwrap();
+        for left_out in [&["!node_modules"][..], &["!node_modules/"], &["*.js", "!node_modules"]] {
+            assert!(globs(left_out).leave_out(b"a/node_modules"), "{left_out:?}");
+            assert!(!globs(left_out).leave_out(b"a"), "{left_out:?}");
+        }
+        let sub = globs(&["sub/"]);
+        assert!(sub.want_file(b"sub/f") && sub.want_file(b"a/sub/b/f"));
+        assert!(!sub.want_file(b"sub") && !sub.want_file(b"subs/f") && !sub.leave_out(b"a"));
+        assert!(globs(&["*.js"]).want_file(b"a/b.js") && !globs(&["*.js"]).want_file(b"a/b.c"));
     }
 }

@@ -4,6 +4,7 @@
 use super::{
     describe::Names,
     error::{At, Result},
+    place::Near,
     work::Wanted,
 };
 use crate::{
@@ -84,7 +85,7 @@ impl Page<'_> {
     /// Takes entries of a directory, of which `after` (from this directory) was taken last.
     fn directory(&mut self, directory: &Path, below: &Path, after: Option<&Path>) -> Result<()> {
         let mut names: Vec<(OsString, bool)> = Vec::new();
-        for entry in fs::read_dir(directory).at(directory)? {
+        for entry in fs::read_dir(Near::of(directory).at(directory)?.path()).at(directory)? {
             let entry = entry.at(directory)?;
             names.push((entry.file_name(), entry.file_type().is_ok_and(|kind| kind.is_dir())));
         }

@@ -9,6 +9,7 @@ mod change;
 mod changes;
 mod copy;
 mod describe;
+mod diff;
 mod draft;
 mod error;
 mod events;
@@ -17,6 +18,7 @@ mod growth;
 mod identity;
 mod lines;
 mod list;
+mod nearest;
 mod place;
 mod read;
 mod replace;
@@ -25,6 +27,8 @@ mod service;
 mod telling;
 mod trees;
 mod watch;
+#[cfg(test)]
+mod watch_tests;
 mod watched;
 mod work;
 

@@ -1,9 +1,13 @@
 //! From what a request names to a path.
 
+use rustix::fs::{CWD, Mode, OFlags, openat};
 use std::{
     ffi::OsStr,
     fs, io,
-    os::unix::ffi::OsStrExt,
+    os::{
+        fd::{AsRawFd, OwnedFd},
+        unix::ffi::OsStrExt,
+    },
     path::{Path, PathBuf},
 };
 
@@ -30,10 +34,53 @@ pub(super) fn behind_links(path: &Path) -> io::Result<PathBuf> {
     Err(io::Error::from_raw_os_error(libc::ELOOP))
 }
 
-/// The directory that holds a path, and its name there. `None` for what has no name of its own, like `/` and `..`.
+/// The directory that holds a path, and its name there. `None` for what has no name of its own, like `/`, `.` and `..`.
 pub(super) fn parent_and_name(path: &Path) -> Option<(&Path, &OsStr)> {
+    // `Path` leaves a dot at the end out, by which a directory itself is meant and not its entry in another.
+    let bytes = path.as_os_str().as_bytes();
+    let end = bytes.iter().rposition(|byte| *byte != b'/')?;
+    if bytes[..=end].ends_with(b"/.") || bytes[..=end] == *b"." {
+        return None;
+    }
     let name = path.file_name()?;
     Some((path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("/")), name))
+}
+
+/// Bytes of a path that the kernel takes at one time.
+const MOST_BYTES: usize = 4095;
+
+/// A path by which something can be reached that is deeper down than the kernel takes paths for.
+pub(super) struct Near {
+    path: PathBuf,
+    /// A directory on the way, which the path begins at.
+    _above: Option<OwnedFd>,
+}
+
+impl Near {
+    /// The path itself, unless it is too long.
+    pub(super) fn of(path: &Path) -> io::Result<Self> {
+        let (mut rest, mut above) = (path.to_owned(), None::<OwnedFd>);
+        while rest.as_os_str().len() > MOST_BYTES {
+            // As many names as fit.
+            let step = rest.ancestors().find(|step| step.as_os_str().len() <= MOST_BYTES).unwrap_or(&rest);
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let opened = match &above {
+                Some(above) => openat(above, step, flags, Mode::empty())?,
+                None => openat(CWD, step, flags, Mode::empty())?,
+            };
+            rest = rest.strip_prefix(step).map_err(io::Error::other)?.to_owned();
+            above = Some(opened);
+        }
+        let path = match &above {
+            Some(above) => Path::new("/proc/self/fd").join(above.as_raw_fd().to_string()).join(rest),
+            None => rest,
+        };
+        Ok(Self { path, _above: above })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
 }
 
 #[cfg(test)]
@@ -46,6 +93,31 @@ mod tests {
         assert_eq!(place("a/b", b""), Path::new("/work/a/b"));
         assert_eq!(place("/a", b""), Path::new("/a"));
         assert_eq!(place("", b"\xff").as_os_str().as_bytes(), b"/work/\xff");
+    }
+
+    #[test]
+    fn what_has_no_name_of_its_own_is_known() {
+        let name = |path| parent_and_name(Path::new(path)).map(|(parent, name)| (parent.to_owned(), name.to_owned()));
+        for path in ["/", "/a/.", "/a/./", "/a/..", ".", "//"] {
+            assert_eq!(name(path), None, "{path}");
+        }
+        assert_eq!(name("/a/b."), Some(("/a".into(), "b.".into())));
+        assert_eq!(name("/a/b/"), Some(("/a".into(), "b".into())));
+    }
+
+    #[test]
+    fn what_is_deeper_than_a_path_may_be_is_reached() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut path = directory.path().to_owned();
+        for _ in 0..60 {
+            path.push("d".repeat(200));
+            fs::create_dir(Near::of(&path).unwrap().path()).unwrap();
+        }
+        path.push("f");
+        fs::write(Near::of(&path).unwrap().path(), "deep").unwrap();
+        assert_eq!(fs::read(Near::of(&path).unwrap().path()).unwrap(), b"deep");
+        assert!(fs::read(&path).is_err());
+        assert!(Near::of(&path.join("x").join("e".repeat(4096))).is_err());
     }
 
     #[test]

@@ -38,6 +38,10 @@ impl Reading {
             Ok(offset) => offset,
             Err(_) => found.len().saturating_sub(offset.unsigned_abs()),
         };
+        // The kernel counts up to there, the bytes of a read included.
+        if start > i64::MAX.unsigned_abs() - FILE_PIECE as u64 {
+            return Err(Error::invalid("offset", "is beyond what a file can have"));
+        }
         if start > 0 {
             file.seek(SeekFrom::Start(start))
                 .map_err(|_| Error::invalid("offset", "is beyond what a file can have"))?;

@@ -1,75 +1,88 @@
 //! Replacing text in a file.
 
 use super::{
+    describe::Names,
+    diff::{Change, diff},
     draft::{Draft, How},
     error::Result,
+    nearest::hint,
     read::Reading,
 };
 use crate::{
-    api::v1::ReplaceRequest,
+    api::v1::{File, ReplaceRequest},
     error::{Error, Reason},
 };
 use memchr::memmem;
-use similar::TextDiff;
-use std::{
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::path::Path;
 
 /// Largest file that text is replaced in.
 const LARGEST: usize = 16 << 20;
 
-/// Bytes of a diff that are returned.
-const LONGEST_DIFF: usize = 256 << 10;
-
-/// How long a diff may be refined. What is left then is told as one large change.
-const DIFF_WITHIN: Duration = Duration::from_secs(1);
-
 /// Lines that are named when a text is there more than once.
 const LINES_NAMED: usize = 5;
 
-/// Lines that are compared with a text that is not there, and how much of each.
-const LINES_COMPARED: usize = 20_000;
-const COMPARED: usize = 200;
-
-/// How alike a line has to be to be worth naming.
-const ALIKE: f64 = 0.5;
+/// Memory that a replacement takes at most for each byte of its file: the file before and after, and room to read it.
+const COPIES: u64 = 4;
 
 /// What was replaced.
 pub(super) struct Replaced {
     pub(super) times: i64,
     pub(super) diff: String,
-    pub(super) target: PathBuf,
+    pub(super) file: File,
 }
 
-/// Replaces text in what a path names.
-pub(super) fn replace(path: &Path, request: &ReplaceRequest, keep_owner: bool) -> Result<Replaced> {
-    let before = whole(path)?;
-    let found: Vec<_> = memmem::find_iter(&before, request.old.as_bytes()).collect();
-    match found.len() {
-        0 => return Err(not_found(path, &before, &request.old)),
-        1 => {}
-        _ if request.all => {}
-        times => return Err(not_unique(path, &before, &found, times)),
-    }
-    let mut after = Vec::with_capacity(before.len());
+/// As many megabytes as replacing text in this file may take.
+pub(super) fn megabytes(file: &File) -> u32 {
+    let size = u64::try_from(file.size_bytes).unwrap_or_default().min(LARGEST as u64);
+    u32::try_from(size * COPIES >> 20).unwrap_or(u32::MAX).saturating_add(1)
+}
+
+/// Replaces text in what a path names, which is open for reading.
+pub(super) fn replace(path: &Path, reading: Reading, request: &ReplaceRequest, keep_owner: bool) -> Result<Replaced> {
+    let before = whole(path, reading)?;
+    let (old, new) = (request.old.as_bytes(), request.new.as_bytes());
+    let finder = memmem::Finder::new(old);
+    let places = || finder.find_iter(&before);
+    let times = match finder.find(&before) {
+        None => return Err(not_found(path, &before, &request.old)),
+        Some(_) if request.all => places().count(),
+        Some(first) => {
+            // Places that overlap are several: nobody can say which of them was meant.
+            let next = |at: &usize| finder.find(&before[at + 1..]).map(|found| at + 1 + found);
+            let found: Vec<_> = std::iter::successors(Some(first), next).take(LINES_NAMED + 1).collect();
+            if found.len() > 1 {
+                return Err(not_unique(path, &before, &found));
+            }
+            1
+        }
+    };
+    // Before anything is built: a short text that is there often can become one beyond all memory.
+    let size = times.checked_mul(new.len()).and_then(|more| (before.len() - times * old.len()).checked_add(more));
+    let size = size.filter(|size| *size <= LARGEST).ok_or_else(|| {
+        let name = path.to_string_lossy();
+        let message = format!(
+            "\"{name}\" would be larger than the {LARGEST} bytes in which text can be replaced: `old` is there {times} times"
+        );
+        Error::file(Reason::FileTooLarge, message)
+    })?;
+    let mut after = Vec::with_capacity(size);
     let mut from = 0;
-    for at in &found {
-        after.extend_from_slice(&before[from..*at]);
-        after.extend_from_slice(request.new.as_bytes());
-        from = at + request.old.len();
+    for at in places().take(times) {
+        after.extend_from_slice(&before[from..at]);
+        after.extend_from_slice(new);
+        from = at + old.len();
     }
     after.extend_from_slice(&before[from..]);
     let if_etag = request.if_etag.clone();
     let mut draft = Draft::begin(path, How { keep_owner, if_etag, ..How::default() })?;
     draft.write(&after)?;
-    let target = draft.finish()?;
-    let times = i64::try_from(found.len()).unwrap_or(i64::MAX);
-    Ok(Replaced { times, diff: diff(path, &before, &after), target })
+    let file = Names::read().describe(path, &draft.finish()?);
+    let change = Change { before: &before, after: &after, old: old.len(), new: new.len() };
+    let diff = diff(&path.to_string_lossy(), &change, places().take(times));
+    Ok(Replaced { times: i64::try_from(times).unwrap_or(i64::MAX), diff, file })
 }
 
-fn whole(path: &Path) -> Result<Vec<u8>> {
-    let (mut file, _) = Reading::open(path, 0, 0)?;
+fn whole(path: &Path, mut file: Reading) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     loop {
         let piece = file.next()?;
@@ -85,27 +98,19 @@ fn whole(path: &Path) -> Result<Vec<u8>> {
     }
 }
 
-fn diff(path: &Path, before: &[u8], after: &[u8]) -> String {
-    let (before, after) = (String::from_utf8_lossy(before), String::from_utf8_lossy(after));
-    let name = path.to_string_lossy();
-    let diff = TextDiff::configure().timeout(DIFF_WITHIN).diff_lines(before.as_ref(), after.as_ref());
-    let mut text = diff.unified_diff().context_radius(3).header(&name, &name).to_string();
-    if text.len() > LONGEST_DIFF {
-        let end = text[..text.floor_char_boundary(LONGEST_DIFF)].rfind('\n').map_or(0, |at| at + 1);
-        text.truncate(end);
-    }
-    text
-}
-
-fn line_of(text: &[u8], at: usize) -> usize {
+pub(super) fn line_of(text: &[u8], at: usize) -> usize {
     memchr::memchr_iter(b'\n', &text[..at]).count() + 1
 }
 
-fn not_unique(path: &Path, text: &[u8], found: &[usize], times: usize) -> Error {
+fn not_unique(path: &Path, text: &[u8], found: &[usize]) -> Error {
     let lines: Vec<_> = found.iter().take(LINES_NAMED).map(|at| line_of(text, *at).to_string()).collect();
-    let more = if times > LINES_NAMED { " and more" } else { "" };
+    let (least, more) = if found.len() > LINES_NAMED {
+        (format!("more than {LINES_NAMED}"), " and more")
+    } else {
+        (found.len().to_string(), "")
+    };
     let message = format!(
-        "`old` is in \"{}\" {times} times, at lines {}{more}; add lines around it until it is there once, or set `all`",
+        "`old` is in \"{}\" {least} times, at lines {}{more}; add lines around it until it is there once, or set `all`",
         path.to_string_lossy(),
         lines.join(", ")
     );
@@ -113,58 +118,6 @@ fn not_unique(path: &Path, text: &[u8], found: &[usize], times: usize) -> Error 
 }
 
 fn not_found(path: &Path, text: &[u8], old: &str) -> Error {
-    let text = String::from_utf8_lossy(text);
-    let name = path.to_string_lossy();
-    let hint = match nearest(&text, old) {
-        Some((line, true)) => format!("line {line} begins the same text with other white space"),
-        Some((line, false)) => {
-            let there = text.lines().nth(line - 1).unwrap_or_default();
-            let there = &there[..there.floor_char_boundary(COMPARED)];
-            format!("line {line} is nearest: {there:?}")
-        }
-        None => "nothing in it is like it".to_owned(),
-    };
-    Error::file(Reason::TextNotFound, format!("`old` is not in \"{name}\"; {hint}"))
-}
-
-/// The line where what is most like a text begins, and whether it differs in white space only.
-fn nearest(text: &str, old: &str) -> Option<(usize, bool)> {
-    let is_full = |line: &&str| !line.trim().is_empty();
-    let wanted: Vec<_> = old.lines().filter(is_full).map(plain).collect();
-    let first = wanted.first()?;
-    let lines: Vec<_> = text.lines().enumerate().filter(|(_, line)| is_full(line)).take(LINES_COMPARED).collect();
-    let same = lines
-        .windows(wanted.len())
-        .find(|window| window.iter().zip(&wanted).all(|((_, line), wanted)| plain(line) == *wanted));
-    if let Some(window) = same {
-        return Some((window[0].0 + 1, true));
-    }
-    let likeness = |line: &str| strsim::sorensen_dice(&plain(line), first);
-    let alike = lines.iter().map(|(number, line)| (likeness(line), number + 1)).filter(|(alike, _)| *alike >= ALIKE);
-    alike.max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, number)| (number, false))
-}
-
-/// A line without the white space that is easily mistaken, and no longer than is compared.
-fn plain(line: &str) -> String {
-    let line = &line[..line.floor_char_boundary(COMPARED)];
-    line.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const TEXT: &str = "fn main() {\n    let total = 1;\n    print(total);\n}\n";
-
-    #[test]
-    fn other_white_space_is_told() {
-        assert_eq!(nearest(TEXT, "let  total = 1;\nprint(total);"), Some((2, true)));
-    }
-
-    #[test]
-    fn the_line_that_is_most_alike_is_named() {
-        assert_eq!(nearest(TEXT, "let totals = 2;"), Some((2, false)));
-        assert_eq!(nearest(TEXT, "???"), None);
-        assert_eq!(nearest(TEXT, "\n \n"), None);
-    }
+    let message = format!("`old` is not in \"{}\"; {}", path.to_string_lossy(), hint(text, old));
+    Error::file(Reason::TextNotFound, message)
 }

@@ -11,6 +11,7 @@ use crate::{
     archive::{Patterns, Walk},
     error::Error,
 };
+use grep_matcher::LineTerminator;
 use grep_regex::{RegexMatcher, RegexMatcherBuilder};
 use grep_searcher::{BinaryDetection, Searcher, SearcherBuilder};
 use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, openat};
@@ -57,11 +58,13 @@ impl Searching {
     pub(super) fn begin(path: &Path, request: &SearchRequest) -> Result<Self> {
         let mut builder = RegexMatcherBuilder::new();
         builder.case_insensitive(request.ignore_case).fixed_strings(request.literal).multi_line(true);
-        builder.line_terminator(Some(b'\n')).size_limit(MOST_PROGRAM).dfa_size_limit(MOST_PROGRAM);
+        // `$` is before the `\r` of a line that ends with it, too.
+        builder.crlf(true).size_limit(MOST_PROGRAM).dfa_size_limit(MOST_PROGRAM);
         let matcher = builder.build(&request.pattern).map_err(|error| Error::invalid("pattern", error.to_string()))?;
         let context = usize::try_from(request.context_lines).unwrap_or_default();
         let searcher = SearcherBuilder::new()
             .line_number(true)
+            .line_terminator(LineTerminator::crlf())
             .before_context(context)
             .after_context(context)
             .heap_limit(Some(LONGEST_LINE))
@@ -135,12 +138,12 @@ impl Searching {
             Some(found) => found.ok()?,
         };
         if found.kind() == FileType::Directory {
-            if self.passes_git_by && found.name.to_bytes() == b".git" {
+            if (self.passes_git_by && found.name.to_bytes() == b".git") || self.globs.leave_out(&found.path) {
                 walk.pass_by();
             }
             return None;
         }
-        if found.kind() != FileType::RegularFile || !self.globs.want(&found.path, false) {
+        if found.kind() != FileType::RegularFile || !self.globs.want_file(&found.path) {
             return None;
         }
         let file = openat(found.directory, &found.name, OPEN | OFlags::NOFOLLOW, Mode::empty()).ok()?;

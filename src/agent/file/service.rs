@@ -205,7 +205,7 @@ impl FileService for Service {
             if_etag: open.if_etag,
             keep_owner: !identity.is_named(),
         };
-        let mut draft = self.work.run(&identity, move |_| Draft::begin(&path, how)).await?;
+        let (mut draft, path) = self.work.run(&identity, move |_| Ok((Draft::begin(&path, how)?, path))).await?;
         loop {
             match pieces.message().await? {
                 Some(WriteRequest { request: Some(write_request::Request::Data(data)) }) => {
@@ -218,7 +218,7 @@ impl FileService for Service {
                 None => return Err(Status::cancelled("the client has not sent all of the file")),
             }
         }
-        let finish = self.work.run(&identity, move |_| described(&draft.finish()?, true));
+        let finish = self.work.run(&identity, move |_| Ok(Names::read().describe(&path, &draft.finish()?)));
         Ok(Response::new(finish.await?))
     }
 
@@ -285,12 +285,13 @@ impl FileService for Service {
         let request = request.into_inner();
         let path = self.place(&request.path, &request.raw_path);
         let identity = self.identity(&request.user)?;
-        let _transfer = self.transfer()?;
+        let open = self.work.run(&identity, move |_| Ok((Reading::open(&path, 0, 0)?, path)));
+        let ((reading, file), path) = open.await?;
+        let _transfer = self.transfers(replace::megabytes(&file))?;
         let keep_owner = !identity.is_named();
         let replaced = self.work.run(&identity, move |_| {
-            let done = replace::replace(&path, &request, keep_owner)?;
-            let file = Some(described(&done.target, true)?);
-            Ok(v1::ReplaceResponse { replacements: done.times, diff: done.diff, file })
+            let done = replace::replace(&path, reading, &request, keep_owner)?;
+            Ok(v1::ReplaceResponse { replacements: done.times, diff: done.diff, file: Some(done.file) })
         });
         Ok(Response::new(replaced.await?))
     }

@@ -1,6 +1,7 @@
 //! Watching a directory: the kernel's events become changes with paths, and directories that appear are watched too.
 
 use super::{
+    draft,
     error::{At, Result, of_archive},
     events::{Events, Next, Raw},
     growth::{self, Growth},
@@ -14,7 +15,11 @@ use crate::{
     error::{Error, Reason},
 };
 use rustix::{
-    fs::inotify::{self, CreateFlags, ReadFlags},
+    fs::{
+        AtFlags,
+        inotify::{self, CreateFlags, ReadFlags},
+        statat,
+    },
     io::Errno,
 };
 use std::{
@@ -151,6 +156,9 @@ impl Watching {
             }
             return Ok(());
         }
+        if draft::is_hidden(name) || self.is_nameless(*watch, flags, name, events)? {
+            return Ok(());
+        }
         let Some(path) = self.watched.path(*watch, name).filter(|_| !name.is_empty()) else { return Ok(()) };
         let is_directory = flags.contains(ReadFlags::ISDIR);
         if flags.intersects(ReadFlags::CREATE | ReadFlags::MOVED_TO) {
@@ -160,6 +168,9 @@ impl Watching {
             }
         } else if flags.contains(ReadFlags::DELETE) {
             events.push(self.telling.change(Kind::Removed, &path, is_directory));
+            // The event is from the past: one that has the name by now, and is watched already, is looked into anew when the event of its
+            // own beginning comes, so that what is in it is told after this.
+            self.watched.remove(*watch, name);
         } else {
             let change = self.telling.change(Kind::Modified, &path, is_directory);
             // A file that is written piece by piece is told once.
@@ -168,6 +179,24 @@ impl Watching {
             }
         }
         Ok(())
+    }
+
+    /// Whether an event is of a file without a name, which the kernel calls by its number, as `#310`.
+    fn is_nameless(
+        &mut self,
+        watch: Watch,
+        flags: &ReadFlags,
+        name: &[u8],
+        events: &mut Vec<WatchResponse>,
+    ) -> Result<bool> {
+        let is_number =
+            name.strip_prefix(b"#").is_some_and(|rest| !rest.is_empty() && rest.iter().all(u8::is_ascii_digit));
+        if !is_number || !flags.intersects(ReadFlags::MODIFY | ReadFlags::ATTRIB) {
+            return Ok(false);
+        }
+        // A file may also have such a name.
+        let Some(directory) = self.open(watch, events)? else { return Ok(true) };
+        Ok(matches!(statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW), Err(Errno::NOENT)))
     }
 
     /// Watches a directory that has appeared, unless it is watched already.
@@ -217,6 +246,13 @@ impl Watching {
     }
 
     fn moved(&mut self, from: &Raw, to: &Raw, events: &mut Vec<WatchResponse>) -> Result<()> {
+        if draft::is_hidden(&from.name) {
+            // A draft has taken the place of the file.
+            if let Some(path) = self.watched.path(to.watch, &to.name) {
+                events.push(self.telling.change(Kind::Modified, &path, false));
+            }
+            return Ok(());
+        }
         let (old, new) = (self.watched.path(from.watch, &from.name), self.watched.path(to.watch, &to.name));
         self.watched.rename((from.watch, &from.name), (to.watch, &to.name));
         let is_directory = to.flags.contains(ReadFlags::ISDIR);
@@ -234,6 +270,9 @@ impl Watching {
 
     /// What was moved, and whose new place did not come, is gone from the directory.
     fn moved_away(&mut self, from: &Raw, events: &mut Vec<WatchResponse>) {
+        if draft::is_hidden(&from.name) {
+            return;
+        }
         if let Some(path) = self.watched.path(from.watch, &from.name) {
             events.push(self.telling.change(Kind::Removed, &path, from.flags.contains(ReadFlags::ISDIR)));
         }
