@@ -147,7 +147,7 @@ impl Draft {
         }
         let Stage::Named(name) = &self.stage else { return Ok(()) };
         if is_new && linkat(CWD, name, CWD, &self.target, AtFlags::empty()).is_ok() {
-            return Ok(fs::remove_file(name)?);
+            return fs::remove_file(name);
         }
         let flags = if self.how.exclusive { RenameFlags::NOREPLACE } else { RenameFlags::empty() };
         Ok(renameat_with(CWD, name, CWD, &self.target, flags)?)

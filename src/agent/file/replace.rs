@@ -34,7 +34,7 @@ pub(super) struct Replaced {
 /// As many megabytes as replacing text in this file may take.
 pub(super) fn megabytes(file: &File) -> u32 {
     let size = u64::try_from(file.size_bytes).unwrap_or_default().min(LARGEST as u64);
-    u32::try_from(size * COPIES >> 20).unwrap_or(u32::MAX).saturating_add(1)
+    u32::try_from((size * COPIES) >> 20).unwrap_or(u32::MAX).saturating_add(1)
 }
 
 /// Replaces text in what a path names, which is open for reading.

@@ -1,4 +1,4 @@
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
 //! Whatever happens in a tree, and however fast: who watches it knows in the end all that is there.
 
 use super::{
