@@ -1,5 +1,5 @@
 #![allow(clippy::unwrap_used)]
-//! Who watches a tree knows in the end what has taken the place of something that was removed.
+//! Whatever happens in a tree, and however fast: who watches it knows in the end all that is there.
 
 use super::{
     watch::{State, Watching},
@@ -86,6 +86,17 @@ fn watched(what: impl FnOnce(&Path) + Send + 'static) {
     all(&top, &mut there);
     let lost: Vec<_> = there.difference(&known.0).collect();
     assert!(lost.is_empty(), "never told: {lost:?}");
+}
+
+#[test]
+fn chains_of_directories_are_told_whole() {
+    watched(|top| {
+        for number in 0..1000 {
+            let directory = top.join(format!("dd/{number}/x/y/z"));
+            fs::create_dir_all(&directory).unwrap();
+            fs::write(directory.join("f"), "x").unwrap();
+        }
+    });
 }
 
 #[test]

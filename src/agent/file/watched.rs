@@ -20,14 +20,16 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 /// The kernel's number of a watch. It is not given to another directory later.
 pub(super) type Watch = i32;
 
-/// What is told of a directory.
+/// What is told of a directory. The kernel is asked to watch one again to find out whether it is watched. Without `MASK_ADD` it first
+/// forgets what is to be told and then sets it anew, and what happens in between is told to nobody.
 const EVENTS: WatchFlags = WatchFlags::CREATE
     .union(WatchFlags::DELETE)
     .union(WatchFlags::MODIFY)
     .union(WatchFlags::ATTRIB)
     .union(WatchFlags::MOVED_FROM)
     .union(WatchFlags::MOVED_TO)
-    .union(WatchFlags::ONLYDIR);
+    .union(WatchFlags::ONLYDIR)
+    .union(WatchFlags::MASK_ADD);
 
 /// The directories that are watched.
 pub(super) struct Watched {
