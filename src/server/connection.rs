@@ -113,6 +113,8 @@ impl<S: CallService> Protocol<S> {
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let recognized = tokio::select! {
+            // First what is there already: it may be told in order that the server stops.
+            biased;
             recognized = recognize(io) => recognized,
             () = traffic.ended() => return,
             () = outstays(&traffic) => return,

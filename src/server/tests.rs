@@ -6,6 +6,7 @@ use crate::{
         exec_request::Request as Input, exec_response::Response as Reply, exec_start::Target, exited::Reason,
         sandbox::State, sandbox_service_client::SandboxServiceClient, session_service_client::SessionServiceClient, *,
     },
+    rpc::transport::MAX_MESSAGE_BYTES,
     sample::Samples,
     sandbox::{Policy, Sandboxes, fake::FakeRuntime},
     store::{Durability, Store},
@@ -286,8 +287,11 @@ async fn a_client_that_stops_reading_stops_the_agent() {
 async fn what_is_too_large_or_garbage_is_refused_and_disturbs_nobody() {
     let mut kit = Kit::new().await;
     let id = kit.create().await;
-    let request =
-        RunRequest { start: Some(start(&id, "x")), stdin: vec![0; (32 << 20) + 1].into(), ..RunRequest::default() };
+    let request = RunRequest {
+        start: Some(start(&id, "x")),
+        stdin: vec![0; MAX_MESSAGE_BYTES + 1].into(),
+        ..RunRequest::default()
+    };
     let status = kit.sessions.run(request).await.unwrap_err();
     assert_eq!((status.code(), reason(&status).as_str()), (Code::ResourceExhausted, "MESSAGE_TOO_LARGE"));
     for garbage in
