@@ -12,6 +12,7 @@ use crate::{
     store::{Durability, Store},
     verification::{AtOnce, Verifications},
 };
+use bytes::Bytes;
 use std::{
     sync::{Arc, atomic::Ordering},
     time::Duration,
@@ -195,7 +196,9 @@ async fn input_and_output_go_through_unchanged() {
     let mut kit = Kit::new().await;
     let id = kit.create().await;
     let (input, mut output) = kit.exec(&id, "cat").await;
-    for part in [&b"one"[..], b"\0\xff", b""] {
+    // Nothing is no input, and is not passed on.
+    input.send(message(Input::Stdin(Bytes::new()))).await.unwrap();
+    for part in [&b"one"[..], b"\0\xff"] {
         input.send(message(Input::Stdin(part.into()))).await.unwrap();
         let Some(Reply::Output(echo)) = next(&mut output).await else { panic!("no output") };
         assert_eq!(echo.data, part);
