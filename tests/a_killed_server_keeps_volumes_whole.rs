@@ -2,13 +2,13 @@
 //! written, what was told to be gone is gone, and of everything else nothing is left.
 
 use crate::kit::{
-    Clients, Dice, LONG, Options, Runtime, Server, create_sandbox,
+    Clients, Dice, Options, Runtime, Server, create_sandbox,
     docker::shared_docker,
     errors::expect_error,
     postgres::Postgres,
     v1,
     volumes::{create_volume, get_volume, named, of, prints, refused, volumes, with_volumes},
-    within, within_time,
+    within,
 };
 use futures_util::future::join_all;
 use std::{
@@ -104,11 +104,10 @@ async fn work(url: String, number: usize, stop: Arc<AtomicBool>) -> BTreeSet<Str
         }
         let name = format!("{number}-{round}");
         let request = v1::CreateVolumeRequest { request_id: name.clone(), ..named(&name) };
-        within_time(LONG, "a volume, in the end", async {
-            while let Err(status) = client.create_volume(request.clone()).await {
-                assert!(is_away(&status), "{status:?}");
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
+        within::until("a volume, in the end", async || match client.create_volume(request.clone()).await {
+            Ok(_) => true,
+            Err(status) if is_away(&status) => false,
+            Err(status) => panic!("{status:?}"),
         })
         .await;
         if round % 3 == 0 {
@@ -116,16 +115,12 @@ async fn work(url: String, number: usize, stop: Arc<AtomicBool>) -> BTreeSet<Str
             continue;
         }
         let request = v1::DeleteVolumeRequest { volume: name };
-        within_time(LONG, "a deletion, in the end", async {
-            loop {
-                match client.delete_volume(request.clone()).await {
-                    Ok(_) => return,
-                    // An earlier try has done it.
-                    Err(status) if status.code() == Code::NotFound => return,
-                    Err(status) => assert!(is_away(&status), "{status:?}"),
-                }
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
+        within::until("a deletion, in the end", async || match client.delete_volume(request.clone()).await {
+            Ok(_) => true,
+            // An earlier try has done it.
+            Err(status) if status.code() == Code::NotFound => true,
+            Err(status) if is_away(&status) => false,
+            Err(status) => panic!("{status:?}"),
         })
         .await;
     }

@@ -245,8 +245,18 @@ fn a_directory_that_was_renamed_is_packed_whole() {
     }
     fs::write(at("src/a"), "old").unwrap();
     fs::create_dir(at("src/empty")).unwrap();
-    // Times go on in steps of some milliseconds.
-    let step = || std::thread::sleep(std::time::Duration::from_millis(30));
+    // Times go on in steps of some milliseconds: until the next one.
+    let step = || {
+        let now = || {
+            fs::write(here.path().join("clock"), "").unwrap();
+            let clock = fs::metadata(here.path().join("clock")).unwrap();
+            (clock.ctime(), clock.ctime_nsec())
+        };
+        let before = now();
+        while now() == before {
+            std::thread::yield_now();
+        }
+    };
     step();
     fs::write(here.path().join("now"), "").unwrap();
     let now = fs::metadata(here.path().join("now")).unwrap();

@@ -58,16 +58,20 @@ pub(super) async fn remove(shared: &Shared, id: &str) -> Result<(), Failure> {
 /// that does not come back, is killed. Nothing else is touched before all of them were seen to be gone. `root` keeps its root file
 /// system from being unmounted before that is somebody's task.
 pub(super) async fn undo(shared: &Shared, made: Made, sandbox: PathBuf, root: Option<OwnedFd>) -> Result<(), Failure> {
-    remove_cgroups(made.cgroups.clone()).await?;
     let (layout, pool) = (shared.layout.clone(), shared.pool());
-    blocking(move || {
-        throw_away(&layout, pool.as_deref(), &made).step("remove the sandbox's files")?;
-        remove_directory(&sandbox)
-    })
-    .await?;
-    // Its files may still be there, and it answers before they are gone; but not if more come than can be removed.
+    let undone = async {
+        remove_cgroups(made.cgroups.clone()).await?;
+        blocking(move || {
+            throw_away(&layout, pool.as_deref(), &made).step("remove the sandbox's files")?;
+            remove_directory(&sandbox)
+        })
+        .await
+    };
+    let undone = undone.await;
+    // Its files may still be there, and it answers before they are gone; but not if more come than can be removed. After an error too its
+    // root is let go of there and not here, where it would hold up a thread that serves calls.
     shared.trash.catch_up(root).await;
-    Ok(())
+    undone
 }
 
 /// Gives up a sandbox's files: at once, however many they are. The slot goes last, because a subvolume is found by its number.

@@ -28,6 +28,8 @@ use tokio::{
 const AT_ONCE: usize = 4;
 /// With more than these, a removal waits: nobody may make files faster than they are deleted.
 const MOST: usize = 64;
+/// Root file systems that wait to be unmounted, each a descriptor of the server's.
+const MOST_ROOTS: usize = 16;
 /// How long it waits at most.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// When to try again what could not be deleted.
@@ -70,20 +72,20 @@ impl Trash {
         thread::Builder::new()
             .name("sandshell-trash".to_owned())
             .spawn(move || work(&directory, pool.as_deref(), &woken, &told))?;
-        Ok(Self { wake, left, places: Arc::new(Semaphore::new(MOST)) })
+        Ok(Self { wake, left, places: Arc::new(Semaphore::new(MOST_ROOTS)) })
     }
 
     /// Has deleted what was thrown away, and unmounts the root file system that it was part of, if it still is. Waits only when there
     /// is too much of it.
     pub(super) async fn catch_up(&self, root: Option<OwnedFd>) {
-        let root = match (root, self.places.clone().try_acquire_owned()) {
-            (Some(root), Ok(place)) => Some(Root { _root: root, _place: place }),
-            (Some(root), Err(_)) => {
+        let root = match root.map(|root| (root, self.places.clone().try_acquire_owned())) {
+            Some((root, Ok(place))) => Some(Root { _root: root, _place: place }),
+            Some((root, Err(_))) => {
                 // Nobody may end sandboxes faster than they are unmounted.
                 let _ = timeout(PATIENCE, spawn_blocking(move || drop(root))).await;
                 None
             }
-            (None, _) => None,
+            None => None,
         };
         if self.wake.send(root).is_err() {
             tracing::error!("what deletes the files of ended sandboxes has ended; the next server goes on");
