@@ -22,11 +22,10 @@ const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
 type Service = VerificationServiceClient<Channel>;
 
-/// Asks for it and waits for its end. `begun` is told its id, for who wants to cancel it.
+/// Asks for it and waits for its end.
 pub(in crate::cli) async fn carry_out(
     mut service: Service,
     request: StartVerificationRequest,
-    begun: impl FnOnce(&str),
 ) -> Result<Verification, CliError> {
     let mut give_up = Instant::now() + PATIENCE;
     // The request has an id, so it is one verification however often it is sent.
@@ -36,7 +35,6 @@ pub(in crate::cli) async fn carry_out(
             Err(status) => wait(status, &mut give_up).await?,
         }
     };
-    begun(&started.verification_id);
     let request = WatchVerificationRequest { verification_id: started.verification_id, ..Default::default() };
     let mut give_up = Instant::now() + PATIENCE;
     loop {

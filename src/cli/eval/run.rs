@@ -8,7 +8,7 @@ use crate::{
 };
 use futures_util::{StreamExt, stream};
 use std::{
-    collections::HashSet,
+    collections::HashMap,
     io::{IsTerminal, stderr},
     sync::Mutex,
     time::Duration,
@@ -21,6 +21,9 @@ const PACE: Duration = Duration::from_millis(500);
 
 /// How long those that run may take to be cancelled.
 const CANCEL_TIME: Duration = Duration::from_secs(10);
+
+/// Requests of verifications that may run, by their ids. Each is here before it is sent, so that none is forgotten.
+type Running = Mutex<HashMap<String, StartVerificationRequest>>;
 
 /// What is needed for it.
 pub(super) struct Work<'a> {
@@ -39,7 +42,7 @@ pub(super) async fn run(
     mut take: impl FnMut(Row) -> Result<(), CliError>,
 ) -> Result<Option<u8>, CliError> {
     let (total, mut done, began) = (samples.len(), 0, Instant::now());
-    let running = Mutex::new(HashSet::new());
+    let running = Mutex::new(HashMap::new());
     let mut line = stderr().is_terminal().then(Line::default);
     let mut ticks = interval(PACE);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -69,10 +72,14 @@ pub(super) async fn run(
     };
     drop(line);
     // What nobody waits for any more would only take the place of others.
-    let left: Vec<_> = lock(&running).drain().collect();
-    let cancel = stream::iter(left).for_each_concurrent(work.jobs, |verification_id| async {
+    let left: Vec<_> = lock(&running).drain().map(|(_, request)| request).collect();
+    let cancel = stream::iter(left).for_each_concurrent(work.jobs, |request| async {
         let mut service = work.client.verifications.clone();
-        let _ = service.cancel_verification(CancelVerificationRequest { verification_id }).await;
+        // Asked for once more, because the answer with the id may still have been on its way. It is the same verification.
+        if let Ok(started) = service.start_verification(request).await {
+            let verification_id = started.into_inner().verification_id;
+            let _ = service.cancel_verification(CancelVerificationRequest { verification_id }).await;
+        }
     });
     if timeout(CANCEL_TIME, cancel).await.is_err() {
         eprintln!("sandshell: the server did not cancel all verifications in time; they go on by themselves");
@@ -81,7 +88,7 @@ pub(super) async fn run(
 }
 
 /// One patch. What goes wrong with it is its result; what goes wrong here ends everything.
-async fn one(work: &Work<'_>, sample: Sample, running: &Mutex<HashSet<String>>) -> Result<Row, CliError> {
+async fn one(work: &Work<'_>, sample: Sample, running: &Running) -> Result<Row, CliError> {
     let patch = work.patches.get(&sample.sample_id)?.unwrap_or_default();
     let request = StartVerificationRequest {
         dataset: sample.dataset.clone(),
@@ -90,29 +97,17 @@ async fn one(work: &Work<'_>, sample: Sample, running: &Mutex<HashSet<String>>) 
         request_id: format!("eval-{}", Uuid::new_v4()),
         ..Default::default()
     };
-    let mut id = None;
-    let ended = carry_out(work.client.verifications.clone(), request, |begun| {
-        lock(running).insert(begun.to_owned());
-        id = Some(begun.to_owned());
-    })
-    .await;
+    let request_id = request.request_id.clone();
+    lock(running).insert(request_id.clone(), request.clone());
+    let ended = carry_out(work.client.verifications.clone(), request).await;
+    lock(running).remove(&request_id);
     match ended {
-        Ok(ended) => {
-            lock(running).remove(&ended.verification_id);
-            Ok(Row::new(&sample, &patch, ended))
+        Ok(ended) => Ok(Row::new(&sample, &patch, ended)),
+        Err(CliError::Refused(status)) => {
+            let reason = crate::rpc::status::code_name(status.code());
+            Ok(Row::error(&sample, &patch, reason, CliError::Refused(status).to_string()))
         }
-        Err(error) => {
-            if let Some(id) = id {
-                lock(running).remove(&id);
-            }
-            match &error {
-                CliError::Refused(status) => {
-                    let reason = crate::rpc::status::code_name(status.code());
-                    Ok(Row::error(&sample, &patch, reason, error.to_string()))
-                }
-                _ => Err(error),
-            }
-        }
+        Err(error) => Err(error),
     }
 }
 

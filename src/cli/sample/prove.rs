@@ -78,7 +78,7 @@ async fn verify(client: &Client, sample: &Sample, patch: String) -> Result<Verif
         request_id: format!("prove-{}", Uuid::new_v4()),
         ..Default::default()
     };
-    eval::carry_out(client.verifications.clone(), request, |_| ()).await
+    eval::carry_out(client.verifications.clone(), request).await
 }
 
 fn is_success(ended: &Verification) -> bool {
