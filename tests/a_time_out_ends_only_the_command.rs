@@ -1,6 +1,6 @@
 //! A command whose time is over is aborted, all of it, and nothing else is.
 
-use crate::kit::{At, Finished, Session, Shell, host, token, v1, within};
+use crate::kit::{At, Dice, Finished, Session, Shell, host, token, v1, within};
 use prost_types::Duration;
 use v1::{ExecStart, exited::Reason};
 
@@ -18,6 +18,8 @@ crate::in_every_shell!(
     time_counts_from_the_turn,
     a_short_command_is_not_late,
     time_out_after_time_out,
+    a_trap_of_a_later_command_runs,
+    signals_that_come_together_cost_no_shell,
 );
 
 fn timeout(s: &Session, milliseconds: i64, command: &str) -> ExecStart {
@@ -203,4 +205,33 @@ async fn time_out_after_time_out(at: At) {
         );
         s.run("echo $((40 + 2))").await.expect("42\n", "", 0);
     }
+}
+
+/// Signals that were sent for one command are no later one's.
+async fn a_trap_of_a_later_command_runs(at: At) {
+    let s = at.session().await;
+    for command in ["sleep 100", "sleep 100 | sleep 100", "while :; do :; done", "while true; do /bin/true; done"] {
+        timed_out(&s, command).await;
+        let got = s.run("trap 'echo got' USR1; kill -USR1 $$; echo after; kill -USR1 $$; echo last").await;
+        got.expect("got\nafter\ngot\nlast\n", "", 0);
+    }
+}
+
+/// What ends a command sends a signal of its own, and an INT just after it. Here they come from inside, at all distances.
+async fn signals_that_come_together_cost_no_shell(at: At) {
+    let sandbox = at.sandbox().await;
+    let (s, other) = (sandbox.session(at.shell.path()).await, sandbox.session("/bin/sh").await);
+    let mut dice = Dice::new();
+    for round in 0..80 {
+        let mut busy = s.exec(timeout(&s, 60_000, "echo $$; while :; do :; done")).await;
+        busy.until("its process id", |so_far| so_far.got.out().ends_with('\n')).await;
+        let (pid, turns) = (busy.got.out().trim().to_owned(), 30 + dice.below(80));
+        let signals = format!(
+            "i=0; kill -16 {pid}; while [ $i -lt {turns} ]; do i=$((i + 1)); done; kill -2 {pid} 2>/dev/null; :"
+        );
+        other.run(signals).await.expect("", "", 0);
+        let got = busy.finish().await;
+        assert!(!got.exited.shell_exited && got.reason() == Reason::Exited, "round {round}, {turns} turns: {got:?}");
+    }
+    s.alive().await;
 }

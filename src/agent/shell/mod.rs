@@ -238,6 +238,7 @@ impl Shell {
     /// Makes sure that no signal of ours is still on its way.
     pub(crate) fn settle(&mut self) -> io::Result<u64> {
         let tag = self.next_tag();
+        self.have_signals_taken();
         self.say(&self.dialect.settle(tag, self.directory.path()))?;
         Ok(tag)
     }

@@ -84,6 +84,15 @@ impl Shell {
         can
     }
 
+    /// Has a shell between two commands take all signals that it has had. Of several that came together dash runs the trap of the
+    /// first, and when that aborts a command it looks at the others only after one more signal: they would hit a later command.
+    /// Outside of a command our own signal does nothing else.
+    pub(super) fn have_signals_taken(&self) {
+        if self.dialect == Dialect::Posix && processes::handling(self.pid, ABANDON) == Some(Handling::Caught) {
+            sys::kill(self.pid, ABANDON);
+        }
+    }
+
     /// Whether an INT would end it, because the user has taken away the trap that it has instead of a prompt.
     pub(crate) fn ends_by_interrupts(&self) -> bool {
         self.dialect == Dialect::Posix && processes::handling(self.pid, libc::SIGINT) == Some(Handling::Default)

@@ -5,7 +5,7 @@
 //! Every shell has a trap for it, which it runs as soon as the program in its foreground is over and before anything else
 //! of the command, or at once when it waits, reads or computes itself.
 
-use super::{ABANDON_FILE, ABORTED, Dialect, INTERRUPT_FILE, RUNNING, STATUS, call::ABORT};
+use super::{ABANDON_FILE, ABORTED, Dialect, INTERRUPT_FILE, RUNNING, STATUS};
 
 /// The signal. Linux has it and never sends it; shells know it by its number, whatever they call it.
 pub(in crate::agent::shell) const ABANDON: i32 = libc::SIGSTKFLT;
@@ -27,11 +27,14 @@ impl Dialect {
 
     /// The script of that trap: says that the command is aborted, then fails in a way that aborts it. It has no keyword,
     /// which an alias could take.
+    ///
+    /// What fails so ends dash, unless the command file is open around it. Our own signal and an INT come together, and the second
+    /// one may be taken just after the first one has aborted the command. So an INT does nothing then.
     pub(super) fn interrupt_script(self, directory: &str) -> String {
-        format!("\\eval \"${{{RUNNING}:+\\\\. {directory}/{ABORT}}}\"\n")
+        format!("\\eval \"${{{RUNNING}:+\\\\. {directory}/abort${RUNNING}}}\"\n")
     }
 
-    /// The script that it runs while a command does.
+    /// The script that it runs while a command does, [`super::call::ABORT`].
     pub(super) fn abort_script(self, directory: &str) -> String {
         format!(
             "\\command printf '\\000{ABORTED} 130 \\000' >|{directory}/{STATUS}\n\\. {directory}/SANDSHELL_NOTHING 2>/dev/null\n"
@@ -44,7 +47,10 @@ impl Dialect {
         let report = format!("{} printf '\\000{ABORTED} %s \\000' \"$?\" >|{directory}/{STATUS}", self.builtin());
         match self {
             Self::Posix => {
-                format!("case ${{{RUNNING}-}} in 1) {report}; . {directory}/SANDSHELL_NOTHING 2>/dev/null;; esac\n")
+                // Not the variable first: until then an INT may abort it as well.
+                format!(
+                    "case ${{{RUNNING}-}} in ?*) {report}; {RUNNING}=2; . {directory}/SANDSHELL_NOTHING 2>/dev/null;; esac\n"
+                )
             }
             // Nothing that fails aborts more than the trap itself. Its own way out is an INT, which the user may trap or
             // ignore: that is put back by the lines that follow on every abandoned command. (At the top there is nothing

@@ -266,16 +266,26 @@ impl Dialect {
 
     /// The line that reports the last status under a tag.
     pub(in crate::agent::shell) fn report(self, tag: u64, directory: &str) -> String {
-        let report = self.report_command(tag, directory);
         match self {
-            Self::Posix => format!("{report}; {RUNNING}=\n"),
-            Self::Bash | Self::Zsh => format!("{report}\n"),
+            // Whoever hears the report may send a signal, and no trap must take that for one that aborts a command.
+            Self::Posix => format!(
+                "SANDSHELL_END=$? {RUNNING}=; {}; SANDSHELL_END=\n",
+                self.report_status(tag, directory, "$SANDSHELL_END")
+            ),
+            Self::Bash | Self::Zsh => format!("{}\n", self.report_command(tag, directory)),
         }
     }
 
     /// A report begins with a NUL too: what somebody else has written before it, without an end, is no part of it.
     pub(super) fn report_command(self, tag: u64, directory: &str) -> String {
-        format!("{} printf \"\\000{tag:x} %s %s\\000\" \"$?\" \"${{PWD-}}\" >|{directory}/{STATUS}", self.builtin())
+        self.report_status(tag, directory, "$?")
+    }
+
+    fn report_status(self, tag: u64, directory: &str, status: &str) -> String {
+        format!(
+            "{} printf \"\\000{tag:x} %s %s\\000\" \"{status}\" \"${{PWD-}}\" >|{directory}/{STATUS}",
+            self.builtin()
+        )
     }
 
     /// Lines that take a pending signal, which else would hit the next command, and report when that is done.
@@ -378,5 +388,6 @@ pub(super) const REPORT: &str = "report";
 /// Script that ends a copy of a shell.
 pub(super) const ORIGINAL: &str = "original";
 
-/// Script of the INT trap while a command runs.
-pub(super) const ABORT: &str = "abort";
+/// Scripts of the INT trap while a command runs, and after our own signal has aborted it: the name ends with what [`RUNNING`] is then.
+pub(super) const ABORT: &str = "abort1";
+pub(super) const ABORTED_ALREADY: &str = "abort2";

@@ -127,7 +127,8 @@ pub(super) const SAVE_FILE: &str = "SANDSHELL_SAVE";
 pub(super) const INTERRUPT_FILE: &str = "SANDSHELL_INTERRUPT";
 /// Script of the trap of our own signal, in all shells. A user sees its name in `trap`.
 pub(super) const ABANDON_FILE: &str = "SANDSHELL_ABANDON";
-/// Variable that is 1 while a command runs, in shells whose INT trap is ours. A user sees it in `set`.
+/// Variable that is 1 while a command runs, and 2 when our own signal has aborted it, in shells whose INT trap is ours. A user
+/// sees it in `set`.
 pub(super) const RUNNING: &str = "SANDSHELL_RUNNING";
 /// Tag of the report that a command was aborted.
 pub(super) const ABORTED: &str = "aborted";

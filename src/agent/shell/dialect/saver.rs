@@ -2,7 +2,7 @@
 
 use super::{
     ABANDON_FILE, Dialect, Directory, INTERRUPT_FILE, RESTORE, SAVE_FILE, SAVED, Taken,
-    call::{ABORT, ORIGINAL, REPORT},
+    call::{ABORT, ABORTED_ALREADY, ORIGINAL, REPORT},
     quoting::quoted,
     sections,
 };
@@ -72,6 +72,7 @@ impl Dialect {
         if self == Self::Posix {
             directory.write(INTERRUPT_FILE, self.interrupt_script(directory.path()).as_bytes())?;
             directory.write(ABORT, self.abort_script(directory.path()).as_bytes())?;
+            directory.write(ABORTED_ALREADY, b"")?;
             directory.write(ORIGINAL, self.reworded(&Self::original_script(), taken).as_bytes())?;
         }
         Ok(())
