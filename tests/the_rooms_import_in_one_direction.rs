@@ -125,11 +125,11 @@ const PLACES: &[(&str, &str)] = &[
 const LONGEST: usize = 400;
 const LONGER: &[(&str, &str)] = &[];
 
-fn source() -> PathBuf {
+pub fn source() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
 }
 
-fn files(path: &Path) -> Vec<PathBuf> {
+pub fn files(path: &Path) -> Vec<PathBuf> {
     if path.is_file() {
         return vec![path.to_owned()];
     }
@@ -144,7 +144,7 @@ fn files(path: &Path) -> Vec<PathBuf> {
 }
 
 /// Lines of code with their numbers: no comments, and nothing that is compiled for tests only.
-fn code(text: &str) -> Vec<(usize, &str)> {
+pub fn code(text: &str) -> Vec<(usize, &str)> {
     let mut lines = text.lines().enumerate().map(|(n, line)| (n + 1, line));
     let mut found = Vec::new();
     while let Some((n, line)) = lines.next() {
@@ -178,7 +178,7 @@ fn indentation(line: &str) -> usize {
 }
 
 /// Whether a file is compiled for tests only, because its name says so or the module above it does.
-fn is_test_file(path: &Path) -> bool {
+pub fn is_test_file(path: &Path) -> bool {
     let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let above = ["mod.rs", "lib.rs"].iter().find_map(|up| fs::read_to_string(path.with_file_name(up)).ok());
     let declared = above.unwrap_or_default();

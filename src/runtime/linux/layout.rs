@@ -9,13 +9,13 @@
 //! mounts/…/             empty; starters mount here, each in its own mount namespace
 //! sandboxes/<id>/       agent.sock, agent.log, record.json
 //! slots/<n>/            its number is a range of host ids; a sandbox's own layers, if there is no pool
-//! pool.img              the file system in which sandboxes have their layers, see [`super::pool`]
+//! pool.img              the file system in which sandboxes have their layers, see [`super::storage::pool`]
 //! pool/<n>/             these layers; seen by starters only. What was kept for others to begin with is there too: frozen-…, and volumes: vol-…
 //! volumes/<id>/         volume.json, and, if there is no pool, files/: what outlives sandboxes
 //! trash/                layers of sandboxes that have ended, on their way out
 //! ```
 
-use super::wire::Made;
+use crate::runtime::linux::wire::Made;
 use std::path::{Path, PathBuf};
 
 /// The paths of one data directory.

@@ -1,6 +1,6 @@
 //! What a sandbox leaves in its directory, so that any later server can find and end it.
 
-use super::{
+use crate::runtime::linux::{
     layout::{NEW_RECORD, RECORD},
     process::ProcessId,
     wire::Made,
@@ -30,7 +30,7 @@ pub(super) struct Record {
 
 impl Record {
     /// Writes it into a sandbox's directory, as a whole or not at all. It is not flushed to the disk: after a power cut no
-    /// process of the sandbox lives, which [`super::home`] can tell without it.
+    /// process of the sandbox lives, which [`super::storage::sweep`] can tell without it.
     pub(super) fn write(&self, sandbox: &Path) -> io::Result<()> {
         let new = sandbox.join(NEW_RECORD);
         fs::write(&new, serde_json::to_vec(self)?)?;

@@ -1,5 +1,5 @@
 //! The system calls that have no safe form in `rustix`. All `unsafe` of this room is here, but for
-//! requests to drivers, which are in `pool/ioctl.rs`.
+//! requests to drivers, which are in `storage/pool/ioctl.rs`.
 //!
 //! [`fork`] and [`clone_into`] are sound only in a process with one thread: the child gets one thread and whatever
 //! state the other threads' locks were in. They are called by the zygote and its children, which never start threads.

@@ -6,8 +6,7 @@ mod place;
 mod ssh;
 mod tls;
 
-use super::failed;
-use crate::runtime::{RuntimeError, SupportedLimits};
+use crate::runtime::{RuntimeError, SupportedLimits, docker::work::failed};
 use bollard::{API_DEFAULT_VERSION, Docker, errors::Error as ApiError, models::SystemInfo};
 use http::Response;
 use hyper::body::Incoming;

@@ -6,13 +6,13 @@
 
 mod discover;
 mod mounts;
-mod view;
 
 pub(super) use discover::discover;
-pub(super) use view::View;
 
-use super::wire::{Failure, Order, Step};
-use crate::runtime::SupportedLimits;
+use crate::runtime::{
+    Limits, SupportedLimits,
+    linux::failure::{Failure, Step},
+};
 use serde::{Deserialize, Serialize};
 use std::{
     fs, io,
@@ -112,16 +112,16 @@ impl Cgroups {
     }
 
     /// Writes a sandbox's limits into its cgroups, which are in the order that [`Cgroups::enter`] made them in.
-    pub(super) fn limit(&self, cgroups: &[PathBuf], order: &Order) -> Result<(), Failure> {
+    pub(super) fn limit(&self, cgroups: &[PathBuf], limits: &Limits) -> Result<(), Failure> {
         for (hierarchy, path) in self.hierarchies.iter().zip(cgroups) {
             for controller in &hierarchy.controllers {
                 let result = match controller {
                     Controller::Memory => {
-                        order.memory_bytes.map_or(Ok(()), |bytes| memory(path, hierarchy.version, bytes))
+                        limits.memory_bytes.map_or(Ok(()), |bytes| memory(path, hierarchy.version, bytes))
                     }
-                    Controller::Cpu => order.cpu_millis.map_or(Ok(()), |millis| cpu(path, hierarchy.version, millis)),
+                    Controller::Cpu => limits.cpu_millis.map_or(Ok(()), |millis| cpu(path, hierarchy.version, millis)),
                     Controller::Pids => {
-                        order.max_processes.map_or(Ok(()), |count| write(path, "pids.max", &count.to_string()))
+                        limits.max_processes.map_or(Ok(()), |count| write(path, "pids.max", &count.to_string()))
                     }
                     Controller::Cpuacct | Controller::Cpuset => Ok(()),
                 };
