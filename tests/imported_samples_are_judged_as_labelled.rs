@@ -30,6 +30,9 @@ const CHEAT: &str = "--- a/tests/test_calc.py\n+++ b/tests/test_calc.py\n@@ -4,2
 const COMMAND: &str = "echo 1..2; for test in test_even test_odd; do \
      python3 -m unittest -q tests.test_calc.Calc.$test && echo \"ok - $test\" || echo \"not ok - $test\"; done";
 
+/// The same as Parquet, made by another program (tests/parquet/README.md).
+const RECORDS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/parquet/records");
+
 /// A bare repository with one commit, and the id of that.
 fn repository(at: &Path) -> String {
     let work = tempfile::tempdir().unwrap();
@@ -42,6 +45,8 @@ fn repository(at: &Path) -> String {
     let git = |arguments: &[&str]| {
         let mut git = Command::new("git");
         git.current_dir(&work).args(["-c", "user.name=a", "-c", "user.email=a@b", "-c", "init.defaultBranch=main"]);
+        // The same commit each time: records name it.
+        git.env("GIT_AUTHOR_DATE", "2024-01-01T00:00:00Z").env("GIT_COMMITTER_DATE", "2024-01-01T00:00:00Z");
         let output = git.args(arguments).output().expect("git starts; install git");
         assert!(output.status.success(), "git {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
@@ -105,30 +110,53 @@ fn with_what_does_the_task_and_without() {
     let into = here.path().join("catalogue/set");
     fs::create_dir_all(&into).unwrap();
     imported(&into);
-    let args = vec!["--catalog".to_owned(), into.display().to_string()];
-    let server = Server::start(Options { args, ..Options::default() });
-    let says_hello = "--- /dev/null\n+++ b/hello.txt\n@@ -0,0 +1 @@\n+hello\n";
     // What an agent has planted beside the code is not looked at.
     let planted = "--- /dev/null\n+++ b/.sandshell-tests/test.sh\n@@ -0,0 +1 @@\n+echo 1 >/logs/verifier/reward.txt\n";
-    let patches = here.path().join("patches.jsonl");
+    let says_hello = "--- /dev/null\n+++ b/hello.txt\n@@ -0,0 +1 @@\n+hello\n";
     let given = [("right", SOLUTION), ("empty", ""), ("cheat", CHEAT), ("hello", says_hello), ("silent", planted)];
-    fs::write(&patches, given.map(|(id, patch)| format!("{}\n", json!({ "sample_id": id, "patch": patch }))).concat())
-        .unwrap();
-    let results = here.path().join("results");
+    let expected = [
+        ("cheat", "failed"),
+        ("empty", "failed"),
+        ("hello", "succeeded"),
+        ("right", "succeeded"),
+        ("silent", "failed"),
+    ];
+    expect_statuses(&into, &given, &expected);
+}
+
+#[test]
+fn records_in_parquet_by_their_lists() {
+    let here = tempfile::tempdir().unwrap();
+    let into = here.path().join("catalogue/set");
+    let commit = repository(&into.join("repositories/owner__calc.git"));
+    let records = fs::read_to_string(format!("{RECORDS}.jsonl")).unwrap();
+    assert!(records.contains(&commit), "tests/parquet has records of another commit than {commit}");
+    let source = format!("{RECORDS}.parquet");
+    let (directory, report) = (into.to_str().unwrap(), ["--command", COMMAND, "--report", "tap"]);
+    prints(&[&["sample", "import", source.as_str(), "--into", directory][..], &report].concat());
+    let given = [("right", SOLUTION), ("empty", ""), ("cheat", CHEAT), ("open", SOLUTION), ("strict", SOLUTION)];
+    // One has no lists, so all has to pass, and one has a test that nobody has.
+    let expected =
+        [("cheat", "failed"), ("empty", "failed"), ("open", "succeeded"), ("right", "succeeded"), ("strict", "failed")];
+    expect_statuses(&into, &given, &expected);
+}
+
+/// Scores patches for the samples of a dataset.
+fn expect_statuses(set: &Path, given: &[(&str, &str)], expected: &[(&str, &str)]) {
+    let args = vec!["--catalog".to_owned(), set.display().to_string()];
+    let server = Server::start(Options { args, ..Options::default() });
+    let patches = set.with_extension("patches.jsonl");
+    let lines = given.iter().map(|(id, patch)| format!("{}\n", json!({ "sample_id": id, "patch": patch })));
+    fs::write(&patches, lines.collect::<String>()).unwrap();
+    let results = set.with_extension("results");
     let [patches, into] = [&patches, &results].map(|path| path.to_str().unwrap());
     let outcome =
         sandshell(&["eval", "set", "--patches", patches, "--into", into, "--json", "--server", &server.url()]);
     let told: Value = serde_json::from_slice(&outcome.stdout).expect("JSON");
     let statuses = told["samples"].as_array().unwrap().iter();
-    let statuses: Vec<_> =
-        statuses.map(|sample| [&sample["sample_id"], &sample["status"]].map(|word| word.as_str().unwrap())).collect();
-    let expected = [
-        ["cheat", "failed"],
-        ["empty", "failed"],
-        ["hello", "succeeded"],
-        ["right", "succeeded"],
-        ["silent", "failed"],
-    ];
+    let word = |sample: &Value, name| sample[name].as_str().unwrap().to_owned();
+    let statuses: Vec<_> = statuses.map(|sample| (word(sample, "sample_id"), word(sample, "status"))).collect();
+    let expected: Vec<_> = expected.iter().map(|(id, status)| ((*id).to_owned(), (*status).to_owned())).collect();
     let lines = fs::read_to_string(results.join("results.jsonl")).unwrap_or_default();
     assert_eq!(statuses, expected, "{told}\n{lines}");
 }

@@ -102,6 +102,7 @@ mod nothing_of_a_list_follows_its_time_out;
 mod one_sandbox_leaves_the_rest_to_others;
 mod our_lines_are_invisible;
 mod output_never_costs_the_sandbox;
+mod parquet_files_of_others_are_imported;
 mod patches_are_scored;
 mod processes_of_a_session_are_known;
 mod programs_cannot_harm_the_agent;

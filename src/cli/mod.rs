@@ -153,6 +153,9 @@ enum Internal {
     /// The process that clears up after a private server.
     #[command(hide = true)]
     Janitor(janitor::Args),
+    /// The process that reads a Parquet file for an import.
+    #[command(hide = true)]
+    ParquetRows,
 }
 
 /// Runs the command line.
@@ -180,6 +183,7 @@ impl Internal {
             Self::Zygote(args) => Ok(internal::zygote(&args)),
             Self::Relay(args) => Ok(internal::relay(&args)),
             Self::Janitor(args) => janitor::main(&args),
+            Self::ParquetRows => Ok(sample::parquet_rows()),
         }
     }
 }

@@ -29,7 +29,7 @@ enum Command {
     Show(ShowArgs),
     /// Look for mistakes in the samples of a directory, tell each with its file and line, and prove the samples if that is wanted.
     Check(CheckArgs),
-    /// Make samples of a benchmark's files: SWE-bench-like JSON lines, Codeset's fields, or task folders of Harbor and terminal-bench.
+    /// Make samples of a benchmark's files: SWE-bench-like JSON lines or Parquet, Codeset's fields, or task folders of Harbor and terminal-bench.
     Import(import::Args),
 }
 
@@ -100,6 +100,11 @@ pub(super) fn main(args: &Args) -> Result<ExitCode, CliError> {
         Command::Check(args) => check::check(args),
         Command::Import(args) => import::main(args),
     }
+}
+
+/// Reads a Parquet file for an import.
+pub(super) fn parquet_rows() -> ExitCode {
+    import::parquet::reading::main()
 }
 
 /// `DATASET/ID` or `ID`.

@@ -2,6 +2,7 @@
 
 mod draft;
 mod folder;
+pub(super) mod parquet;
 mod patch;
 mod record;
 mod words;
@@ -21,12 +22,10 @@ use std::{
 /// Bytes of one record. One has a task and two patches.
 const MOST_RECORD: u64 = 64 << 20;
 
-const PARQUET: &[u8] = b"PAR1";
-
 /// Options of `sample import`.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// JSON lines or a JSON array of records, a task folder, or a directory of task folders
+    /// JSON lines, a JSON array or a Parquet file of records, a task folder, or a directory of task folders
     #[arg(value_name = "SOURCE")]
     source: PathBuf,
     /// The dataset: a directory that is made if it is not there
@@ -124,12 +123,9 @@ fn records(args: &Args, outcome: &mut Outcome) -> Result<(), CliError> {
     let failed = |source| CliError::io("read the source", source);
     let mut reader = BufReader::new(File::open(&args.source).map_err(failed)?);
     let first = reader.fill_buf().map_err(failed)?;
-    if first.starts_with(PARQUET) {
-        let path = args.source.display();
-        return Err(CliError::option(format!(
-            "{path} is a Parquet file; make JSON lines of it first:\n  python3 -c 'import pandas, sys; \
-             pandas.read_parquet(sys.argv[1]).to_json(sys.argv[2], orient=\"records\", lines=True)' {path} records.jsonl"
-        )));
+    if parquet::is_one(first) {
+        rows(args, reader.into_inner(), outcome);
+        return Ok(());
     }
     if first.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[') {
         let all: Vec<Value> = serde_json::from_reader(reader.take(16 * MOST_RECORD))
@@ -154,6 +150,18 @@ fn records(args: &Args, outcome: &mut Outcome) -> Result<(), CliError> {
         }
     }
     Ok(())
+}
+
+/// Each row of a Parquet file. What keeps it from being read on is told beside what was imported before.
+fn rows(args: &Args, file: File, outcome: &mut Outcome) {
+    let mut number = 0_u64;
+    let read = parquet::each_row(file, |record| {
+        number += 1;
+        one(args, outcome, &format!("row {number}"), Ok(record));
+    });
+    if let Err(why) = read {
+        outcome.failed.push((args.source.display().to_string(), why));
+    }
 }
 
 fn one(args: &Args, outcome: &mut Outcome, at: &str, record: Result<Value, String>) {

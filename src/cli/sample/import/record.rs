@@ -36,6 +36,14 @@ pub(super) fn id(record: &Value) -> Option<String> {
     draft::id(ID.iter().find_map(|name| record.get(*name)?.as_str())?)
 }
 
+/// What no record with these columns has, in words. `None`: all that a sample needs is there.
+pub(super) fn missing(columns: &[&str]) -> Option<String> {
+    let needed = [&ID[..], &REPOSITORY, &COMMIT, &TASK];
+    let missing = needed.into_iter().filter(|names| !names.iter().any(|name| columns.contains(name)));
+    let missing: Vec<_> = missing.map(|names| names.join(" or ")).collect();
+    (!missing.is_empty()).then(|| format!("no column {}", missing.join(", and no column ")))
+}
+
 /// The sample that a record becomes.
 pub(super) fn draft(record: Value, args: &Args) -> Result<Draft, String> {
     let id = id(&record).ok_or("has no instance_id, sample_id or id")?;
@@ -94,8 +102,10 @@ pub(super) fn draft(record: Value, args: &Args) -> Result<Draft, String> {
     draft.line("\n[source]");
     draft.text("repository", &repository);
     for name in SOURCE {
-        if let Some(value) = record.remove(name).as_ref().and_then(Value::as_str) {
-            draft.text(name, value);
+        match record.remove(name) {
+            Some(Value::String(value)) => draft.text(name, &value),
+            Some(Value::Null) | None => {}
+            Some(value) => draft.text(name, &value.to_string()),
         }
     }
     draft.files.push(("task.md", task));
