@@ -166,6 +166,8 @@ pub enum Reason {
     TooManyStreams,
     /// There are as many connections as there may be.
     TooManyConnections,
+    /// The server speaks TLS, and the client did not.
+    TlsRequired,
     /// Too many creations wait.
     TooManyCreations,
     /// The sandbox is on another server.

@@ -4,11 +4,19 @@ use crate::kit::{
     Options, Server,
     certificates::{Authority, Pair, write},
     cli::sandshell_with,
+    errors::expect_error,
     v1, within,
 };
 use std::{error::Error, path::Path};
 use tempfile::TempDir;
-use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+use tonic::{
+    Code,
+    transport::{Certificate, ClientTlsConfig, Endpoint, Identity},
+};
 use v1::sandbox_service_client::SandboxServiceClient;
 
 /// A server with a certificate, and the authority that made it.
@@ -74,6 +82,34 @@ async fn only_whom_the_client_trusts_is_spoken_with() {
     kit.answers(Kit::trusting(&kit.authority)).await.expect("the authority is right");
 }
 
+/// What is answered to these bytes, until the end of the connection.
+async fn answer_to(address: &str, said: &[u8]) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(said).await.unwrap();
+    let mut answer = Vec::new();
+    within("the end of the connection", stream.read_to_end(&mut answer)).await.unwrap();
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn who_speaks_the_other_of_the_two_is_told_what_to_write() {
+    let kit = Kit::new(None);
+    let channel = Endpoint::from_shared(kit.server.url()).unwrap().connect().await.expect("somebody listens");
+    let mut client = SandboxServiceClient::new(channel);
+    let call = client.list_sandboxes(v1::ListSandboxesRequest::default());
+    let status = within("an answer", call).await.expect_err("nothing but TLS is spoken");
+    expect_error(&status, Code::FailedPrecondition, "TLS_REQUIRED");
+    assert!(status.message().contains("write https:// instead of http://"), "{status:?}");
+
+    let said = answer_to(kit.server.address(), b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    assert!(said.starts_with("HTTP/1.1 400") && said.contains("write https:// instead of http://"), "{said}");
+    // The first record of a greeting, to a server that has no TLS.
+    let said = answer_to(crate::kit::shared().address(), &[22, 3, 1, 0, 2, 1, 0]).await;
+    assert!(said.starts_with("HTTP/1.1 400") && said.contains("write http:// instead of https://"), "{said}");
+
+    kit.answers(Kit::trusting(&kit.authority)).await.expect("who speaks TLS is served");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn clients_show_certificates_where_they_must() {
     let clients = Authority::new();
@@ -116,9 +152,9 @@ fn the_command_line_speaks_it_too() {
     // The wrong scheme, either way.
     let plainly = sandshell_with(&["run", "--server", &kit.server.url(), "true"], &[]);
     let said = String::from_utf8_lossy(&plainly.stderr);
-    assert!(!plainly.status.success() && said.contains("use https://"), "{said}");
+    assert!(!plainly.status.success() && said.contains("write https:// instead of http://"), "{said}");
     let encrypted = format!("https://{}", crate::kit::shared().address());
     let output = sandshell_with(&["run", "--server", &encrypted, "true"], &[]);
     let said = String::from_utf8_lossy(&output.stderr);
-    assert!(!output.status.success() && said.contains("use http://"), "{said}");
+    assert!(!output.status.success() && said.contains("write http:// instead of https://"), "{said}");
 }

@@ -147,7 +147,11 @@ fn remedy(error: &rustls::Error) -> &'static str {
         ) => "give the server a certificate that is valid now, or set the clock of this host right",
         rustls::Error::InvalidCertificate(_) => "name the authority that its certificate is of with --ca",
         rustls::Error::AlertReceived(_) => "if the server asks for a certificate, give one with --cert and --cert-key",
-        _ => "if the server does not speak TLS, use http://",
+        // What the server answered is no TLS.
+        rustls::Error::InvalidMessage(_) => {
+            "the server speaks no TLS: write http:// instead of https:// in its address"
+        }
+        _ => "look which versions of TLS the server has, and whether it has any",
     }
 }
 

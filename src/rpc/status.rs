@@ -265,6 +265,7 @@ fn reason_name(reason: Reason) -> &'static str {
         Reason::TooManyRequests => "TOO_MANY_REQUESTS",
         Reason::TooManyStreams => "TOO_MANY_STREAMS",
         Reason::TooManyConnections => "TOO_MANY_CONNECTIONS",
+        Reason::TlsRequired => "TLS_REQUIRED",
         Reason::TooManyCreations => "TOO_MANY_CREATIONS",
         Reason::OnOtherServer => "ON_OTHER_SERVER",
         Reason::OnOtherRuntime => "ON_OTHER_RUNTIME",

@@ -6,6 +6,8 @@ use super::{
     intake::Memory,
     memory::GiveBack,
     places::Place,
+    refusal::say_in_http1,
+    scheme::{agree, say_that_there_is_no_tls},
     stopping::Stopping,
     traffic::Traffic,
     web::{self, Web},
@@ -19,7 +21,7 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    io::{AsyncRead, AsyncWrite},
     time::{sleep, timeout},
 };
 use tokio_rustls::TlsAcceptor;
@@ -42,8 +44,6 @@ const MAX_HEADER_BYTES: u32 = 32 << 10;
 /// A client that vanished without a word is noticed after both together.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
-/// How long a client may take to agree on encryption.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a connection may be silent on which nobody has shown yet that they may call anything: from its beginning to
 /// the headers of the first request, and between requests. Afterwards it may be silent for as long as it likes.
 const STRANGERS_PATIENCE: Duration = Duration::from_secs(30);
@@ -97,14 +97,14 @@ impl<S: CallService> Protocol<S> {
         let traffic = place.traffic().clone();
         let Some(tls) = self.tls.clone() else { return self.speak(io, traffic).await };
         let encrypted = tokio::select! {
-            encrypted = timeout(HANDSHAKE_TIMEOUT, tls.accept(io)) => encrypted,
+            encrypted = agree(&tls, &self.http, io) => encrypted,
             () = traffic.ended() => return,
             () = self.stopping.begun() => return,
         };
         match encrypted {
-            Ok(Ok(io)) => self.speak(io, traffic).await,
-            Ok(Err(error)) => tracing::debug!(%error, "a client did not agree on encryption"),
-            Err(_) => tracing::debug!("a client did not agree on encryption in time"),
+            Ok(Some(io)) => self.speak(io, traffic).await,
+            Ok(None) => tracing::debug!("a client speaks no TLS"),
+            Err(error) => tracing::debug!(%error, "a client did not agree on encryption"),
         }
     }
 
@@ -134,8 +134,9 @@ impl<S: CallService> Protocol<S> {
             }
             Spoken::Http1 => {
                 // Whether anybody reads it makes no difference.
-                drop(timeout(FAREWELL, refuse(io)).await);
+                drop(timeout(FAREWELL, say_in_http1(io, "505 HTTP Version Not Supported", web::OFF)).await);
             }
+            Spoken::Tls => say_that_there_is_no_tls(io).await,
         }
     }
 }
@@ -208,16 +209,6 @@ fn http1() -> http1::Builder {
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEADERS_WITHIN).max_buf_size(MAX_HEADER_BYTES as usize);
     http
-}
-
-/// Says in HTTP/1.1 that it is not spoken here, and waits until that was read.
-async fn refuse<IO: AsyncRead + AsyncWrite + Unpin>(mut io: IO) -> std::io::Result<()> {
-    let head = "HTTP/1.1 505 HTTP Version Not Supported\r\nconnection: close\r\ncontent-type: text/plain\r\n";
-    io.write_all(format!("{head}content-length: {}\r\n\r\n{}", web::OFF.len(), web::OFF).as_bytes()).await?;
-    io.shutdown().await?;
-    // A connection that is closed with something unread is reset, and with it what was said.
-    tokio::io::copy(&mut io.take(u64::from(MAX_HEADER_BYTES)), &mut tokio::io::sink()).await?;
-    Ok(())
 }
 
 /// HTTP/2 settings that suit many long streams.

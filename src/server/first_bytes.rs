@@ -11,6 +11,9 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 /// How every connection of HTTP/2 begins.
 const HTTP2: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
+/// How every connection with TLS begins: a record of the type of greetings, and the first number of its version.
+const TLS: &[u8] = &[22, 3];
+
 /// How requests of HTTP/1.1 begin: so many capital letters.
 const LETTERS: usize = 3;
 
@@ -21,6 +24,8 @@ pub(super) enum Spoken {
     Http2,
     /// HTTP/1.1 or 1.0.
     Http1,
+    /// TLS, of which nothing was taken yet.
+    Tls,
 }
 
 /// Reads until it is known what the client speaks. What was read is still there.
@@ -33,6 +38,9 @@ pub(super) async fn recognize<IO: AsyncRead + Unpin>(mut io: IO) -> io::Result<(
         let seen = &first[..length];
         if seen == HTTP2 || read == 0 {
             break Spoken::Http2;
+        }
+        if seen.starts_with(TLS) {
+            break Spoken::Tls;
         }
         if HTTP2.starts_with(seen) || seen.len() < LETTERS {
             continue;
@@ -106,7 +114,9 @@ mod tests {
             (b"PRI / HTTP/1.1\r\n", Spoken::Http1),
             (&long, Spoken::Http2),
             (b"PRI * HTTP", Spoken::Http2),
-            (b"\x16\x03\x01\x02\0", Spoken::Http2),
+            (b"\x16\x03\x01\x02\0", Spoken::Tls),
+            (b"\x16", Spoken::Http2),
+            (b"\x16\x02\x01", Spoken::Http2),
             (b"", Spoken::Http2),
         ] {
             assert_eq!(spoken(said).await, (wanted, said.to_vec()));

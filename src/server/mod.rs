@@ -28,6 +28,7 @@ mod relay;
 mod request_id;
 mod sample_service;
 mod sandbox_service;
+mod scheme;
 mod session_service;
 mod stdin;
 mod stopping;

@@ -1,4 +1,5 @@
-//! Tells a client that there is no place for its connection: its first call is answered so, and then the connection ends.
+//! What a client is told that is not served: its first call is answered so, and then the connection ends. There may be no place for its
+//! connection, or it speaks what is not spoken here.
 
 use super::places::Full;
 use crate::error::{Error, Reason};
@@ -6,7 +7,7 @@ use hyper::{server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use std::{convert::Infallible, io, pin::pin, sync::Arc, time::Duration};
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     sync::Semaphore,
     time::timeout,
 };
@@ -19,6 +20,9 @@ const AT_ONCE: usize = 32;
 
 /// How long a client may take to call something and to hear the answer.
 const HEARD_WITHIN: Duration = Duration::from_secs(1);
+
+/// What may be read of such a client after the answer, and is thrown away.
+const UNREAD: u64 = 32 << 10;
 
 /// When it is worth trying again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -46,8 +50,8 @@ impl Refusal {
         tokio::spawn(async move {
             let said = timeout(HEARD_WITHIN, async {
                 match tls {
-                    Some(tls) => say(&http, tls.accept(io).await?, full).await,
-                    None => say(&http, io, full).await,
+                    Some(tls) => say(&http, tls.accept(io).await?, explain(full)).await?,
+                    None => say(&http, io, explain(full)).await?,
                 }
                 Ok::<_, io::Error>(())
             });
@@ -58,22 +62,39 @@ impl Refusal {
     }
 }
 
-async fn say<IO>(http: &http2::Builder<TokioExecutor>, io: IO, full: Full)
+/// Answers the first call with an error, and ends the connection.
+pub(super) async fn say<IO>(http: &http2::Builder<TokioExecutor>, io: IO, error: Error) -> io::Result<()>
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let said = CancellationToken::new();
+    let status = Status::from(error);
     let answer = service_fn(|_| {
         said.cancel();
-        async move { Ok::<_, Infallible>(Status::from(explain(full)).into_http::<Body>()) }
+        let status = status.clone();
+        async move { Ok::<_, Infallible>(status.into_http::<Body>()) }
     });
     let mut connection = pin!(http.serve_connection(TokioIo::new(io), answer));
     tokio::select! {
-        _ = connection.as_mut() => return,
+        ended = connection.as_mut() => return ended.map_err(io::Error::other),
         () = said.cancelled() => {}
     }
     connection.as_mut().graceful_shutdown();
-    drop(connection.await);
+    connection.await.map_err(io::Error::other)
+}
+
+/// Answers in HTTP/1.1, and waits until that was read.
+pub(super) async fn say_in_http1(
+    mut io: impl AsyncRead + AsyncWrite + Unpin,
+    status: &str,
+    text: &str,
+) -> io::Result<()> {
+    let head = format!("HTTP/1.1 {status}\r\nconnection: close\r\ncontent-type: text/plain\r\n");
+    io.write_all(format!("{head}content-length: {}\r\n\r\n{text}", text.len()).as_bytes()).await?;
+    io.shutdown().await?;
+    // A connection that is closed with something unread is reset, and with it what was said.
+    tokio::io::copy(&mut io.take(UNREAD), &mut tokio::io::sink()).await?;
+    Ok(())
 }
 
 fn explain(full: Full) -> Error {

@@ -9,6 +9,7 @@ import os
 import re
 import signal
 import socket
+import ssl
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -115,6 +116,31 @@ def with_tls(tmp_path: Path) -> Iterator[int]:
 def with_another_name(tmp_path: Path) -> Iterator[int]:
     """The port of a server with a certificate for another name."""
     yield from _with_certificate("elsewhere", tmp_path)
+
+
+@pytest.fixture
+def only_tls() -> Iterator[int]:
+    """The port of somebody who speaks TLS and does not say so to those who do not."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(CERTIFICATES / "server.pem", CERTIFICATES / "server.key")
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def agree() -> None:
+        while True:
+            try:
+                near, _ = listener.accept()
+            except OSError:
+                return
+            try:
+                near.settimeout(LIMIT)
+                context.wrap_socket(near, server_side=True).close()
+            except OSError:
+                near.close()
+
+    threading.Thread(target=agree, daemon=True).start()
+    yield int(listener.getsockname()[1])
+    listener.shutdown(socket.SHUT_RDWR)
+    listener.close()
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from conftest import CERTIFICATES, LIMIT, Server, scenario
 
-from sandshell import AsyncClient, AsyncSandbox, Unavailable
+from sandshell import AsyncClient, AsyncSandbox, FailedPrecondition, Unavailable
 
 
 async def _why(server: str, ca: str | None = None, patience: float = 0.5) -> str:
@@ -41,10 +41,16 @@ async def test_it_is_said_what_is_wrong_with_an_address(mute: int) -> None:
 
 
 @scenario
-async def test_a_scheme_that_is_not_spoken_is_said(server: str, with_tls: int) -> None:
+async def test_a_scheme_that_is_not_spoken_is_said(server: str, with_tls: int, only_tls: int) -> None:
     port = server.rsplit(":", 1)[1]
     assert "write http:// instead of https://" in await _why(f"https://127.0.0.1:{port}")
-    assert "write https:// instead of http://" in await _why(f"http://127.0.0.1:{with_tls}")
+    assert "write https:// instead of http://" in await _why(f"http://127.0.0.1:{only_tls}")
+    # A server of ours says it itself, and so at once.
+    async with AsyncClient(f"http://127.0.0.1:{with_tls}") as client:
+        with pytest.raises(FailedPrecondition) as failed:
+            await AsyncSandbox.create(client=client)
+    assert failed.value.reason == "TLS_REQUIRED"
+    assert "write https:// instead of http://" in str(failed.value)
 
 
 @scenario
