@@ -15,7 +15,7 @@ use tokio::time::Instant;
 /// After KILL, how often whatever the list goes on with is killed too.
 const AGAIN: Duration = Duration::from_millis(20);
 
-/// How long a shell may go on after KILL before it is killed itself. One that is stopped does not go on: it has no time.
+/// How long a shell may go on after KILL before it is killed itself. One that is stopped again does not go on: it has no time.
 const SHELL_GRACE: Duration = Duration::from_secs(1);
 
 /// How long the holder of a shell that was killed may take to say so.
@@ -83,7 +83,7 @@ impl Escalation {
                 // A shell goes on when the process that traces it is gone.
                 let tracer = shell.tracer();
                 tracer.into_iter().for_each(|tracer| shell::kill(tracer, libc::SIGKILL));
-                self.kill(now, now + SHELL_GRACE, tracer.is_some(), shell, signals);
+                self.kill(now, now + SHELL_GRACE, true, shell, signals);
             }
             Stage::KillUntil(until) => self.kill(now, until, false, shell, signals),
             Stage::ShellKilled(until) => {
@@ -100,9 +100,9 @@ impl Escalation {
         self.next = Instant::now() + pause;
     }
 
-    /// Kills what runs, and the shell when its time is over or when it cannot go on. `released` tells that what has kept
-    /// it from that was taken away just now.
-    fn kill(&mut self, now: Instant, until: Instant, released: bool, shell: &Shell, signals: &mut Signals) {
+    /// Kills what runs, and the shell when its time is over or when it cannot go on. The first time that is not known yet: what
+    /// has stopped it or traced it is gone only now.
+    fn kill(&mut self, now: Instant, until: Instant, first: bool, shell: &Shell, signals: &mut Signals) {
         let foreground = shell.foreground();
         signals.got(libc::SIGKILL, foreground, shell);
         let late = now + SHELL_GRACE / 2 >= until;
@@ -114,8 +114,10 @@ impl Escalation {
                 shell::kill(pid, libc::SIGKILL);
             }
         }
-        let halted = !released && shell::halted(shell.pid).is_some();
-        if now >= until || halted {
+        if first {
+            shell.resume();
+        }
+        if now >= until || !first && shell::halted(shell.pid).is_some() {
             shell::kill(shell.pid, libc::SIGKILL);
             self.stage = Stage::ShellKilled(now + HOLDER_GRACE);
         } else {

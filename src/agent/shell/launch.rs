@@ -3,6 +3,7 @@
 use super::{
     Holder, Keeper, NotRestored, Private, Reports, Saved, Shell, Terminal,
     dialect::{self, Dialect},
+    directory::Directory,
     fifo::{Fifo, ReadEnd},
     holder, missing,
     saved::Kind,
@@ -10,11 +11,12 @@ use super::{
     text::TextFile,
 };
 use crate::agent::{environment::Variables, output::Budget, users::User};
+use rustix::fs::OFlags;
 use std::{
     ffi::CString,
     fs, io,
     os::{
-        fd::AsFd,
+        fd::{AsFd, OwnedFd},
         unix::{ffi::OsStrExt, fs::PermissionsExt},
     },
     path::{Path, PathBuf},
@@ -219,7 +221,7 @@ impl Launch {
         let status = Fifo::create(&directory, dialect::STATUS)?;
         let saved = Fifo::create(&directory, dialect::SAVED)?;
         let (input, control) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
-        let (own_output, output) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+        let (own_output, output) = self.own_output(&directory)?;
         let (own_error, error) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
         rustix::io::ioctl_fionbio(control.as_fd(), true)?;
         if let Some(user) = &self.user {
@@ -255,6 +257,21 @@ impl Launch {
             runs_plain: false,
         };
         Ok((shell, holder))
+    }
+
+    /// The pipe to which a shell writes while no command runs: the end to read, and the end to write.
+    fn own_output(&self, directory: &Directory) -> io::Result<(OwnedFd, OwnedFd)> {
+        if self.dialect != Dialect::Posix {
+            return Ok(rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?);
+        }
+        directory.make_fifo(dialect::OWN)?;
+        let (reader, nature) = directory.open_fifo(dialect::OWN, OFlags::RDONLY)?;
+        let (writer, writers) = directory.open_fifo(dialect::OWN, OFlags::WRONLY)?;
+        if writers != nature {
+            return Err(io::Error::other("a FIFO of a session was replaced while it was made"));
+        }
+        rustix::io::ioctl_fionbio(&writer, false)?;
+        Ok((reader, writer))
     }
 
     /// What comes before the shell has failed: it may not be in its directory, if it is to start nowhere else.

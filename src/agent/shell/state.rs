@@ -27,7 +27,7 @@ impl Shell {
         let Some(file) = processes::output(self.pid) else { return true };
         let reports = file.parent().is_some_and(|parent| parent.as_os_str() == self.directory.path())
             && file.file_name().is_some_and(|name| [STATUS, SAVED].iter().any(|fifo| name == *fifo));
-        !reports && !processes::is_same_pipe(&file, &self.own_ends[0])
+        !reports && !processes::writes_to(self.pid, &self.own_ends[0])
     }
 
     /// Whether there are lines of ours that the shell has not read.

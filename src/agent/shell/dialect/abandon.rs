@@ -5,7 +5,7 @@
 //! Every shell has a trap for it, which it runs as soon as the program in its foreground is over and before anything else
 //! of the command, or at once when it waits, reads or computes itself.
 
-use super::{ABANDON_FILE, ABORTED, Dialect, INTERRUPT_FILE, RUNNING, STATUS};
+use super::{ABANDON_FILE, ABORTED, Dialect, INTERRUPT_FILE, OWN, RUNNING, STATUS};
 
 /// The signal. Linux has it and never sends it; shells know it by its number, whatever they call it.
 pub(in crate::agent::shell) const ABANDON: i32 = libc::SIGSTKFLT;
@@ -27,31 +27,48 @@ impl Dialect {
 
     /// The script of that trap: says that the command is aborted, then fails in a way that aborts it. It has no keyword,
     /// which an alias could take.
-    ///
-    /// What fails so ends dash, unless the command file is open around it. Our own signal and an INT come together, and the second
-    /// one may be taken just after the first one has aborted the command. So an INT does nothing then.
     pub(super) fn interrupt_script(self, directory: &str) -> String {
-        format!("\\eval \"${{{RUNNING}:+\\\\. {directory}/abort${RUNNING}}}\"\n")
+        format!("{} || \\eval \"${{{RUNNING}:+\\\\. {directory}/abort${RUNNING}}}\"\n", Self::at_top(directory))
     }
 
     /// The script that it runs while a command does, [`super::call::ABORT`].
     pub(super) fn abort_script(self, directory: &str) -> String {
         format!(
-            "\\command printf '\\000{ABORTED} 130 \\000' >|{directory}/{STATUS}\n\\. {directory}/SANDSHELL_NOTHING 2>/dev/null\n"
+            "\\command printf '\\000{ABORTED} 130 \\000' >|{directory}/{STATUS}\n{RUNNING}=2\n{}\n",
+            Self::failure(directory)
         )
+    }
+
+    /// The script that it runs when the command is already aborted and goes on, [`super::call::ABORT_AGAIN`].
+    pub(super) fn abort_again_script(self, directory: &str) -> String {
+        format!("{}\n", Self::failure(directory))
+    }
+
+    /// Succeeds when no command runs: standard output is the shell's own then. What aborts a command would end the shell there.
+    fn at_top(directory: &str) -> String {
+        format!("\\command \\test /proc/self/fd/1 -ef {directory}/{OWN}")
+    }
+
+    /// Fails in a way that aborts what runs, up to the next built-in that survives it (`command eval`, `command .`, our `source`). So
+    /// our own signal comes once more, and is taken as soon as that one is over: until no command runs. (It is sent within the failing
+    /// line, because the shell would take it before the next one.)
+    fn failure(directory: &str) -> String {
+        format!("\\. {directory}/SANDSHELL_NOTHING$(\\command \\kill -{ABANDON} $$) 2>/dev/null")
     }
 
     /// The script of our own signal: says with which status the command is abandoned, then abandons it. Outside of a
     /// command it does nothing.
     pub(super) fn abandon_script(self, directory: &str) -> String {
-        let report = format!("{} printf '\\000{ABORTED} %s \\000' \"$?\" >|{directory}/{STATUS}", self.builtin());
+        let builtin = self.builtin();
+        let report = format!("{builtin} printf '\\000{ABORTED} %s \\000' \"$?\" >|{directory}/{STATUS}");
+        let fail = Self::failure(directory);
         match self {
-            Self::Posix => {
-                // Not the variable first: until then an INT may abort it as well.
-                format!(
-                    "case ${{{RUNNING}-}} in ?*) {report}; {RUNNING}=2; . {directory}/SANDSHELL_NOTHING 2>/dev/null;; esac\n"
-                )
-            }
+            // The command's status is told once.
+            Self::Posix => format!(
+                "case ${{{RUNNING}-}} in 1) SANDSHELL_END=$?;; esac; {} || case ${{{RUNNING}-}} in \
+                 1) {builtin} printf '\\000{ABORTED} %s \\000' \"$SANDSHELL_END\" >|{directory}/{STATUS}; {RUNNING}=2; {fail};; 2) {fail};; esac\n",
+                Self::at_top(directory)
+            ),
             // Nothing that fails aborts more than the trap itself. Its own way out is an INT, which the user may trap or
             // ignore: that is put back by the lines that follow on every abandoned command. (At the top there is nothing
             // to abandon, and bash 5.2 ends by a fault when it is interrupted in a trap there.)

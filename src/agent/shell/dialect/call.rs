@@ -388,6 +388,6 @@ pub(super) const REPORT: &str = "report";
 /// Script that ends a copy of a shell.
 pub(super) const ORIGINAL: &str = "original";
 
-/// Scripts of the INT trap while a command runs, and after our own signal has aborted it: the name ends with what [`RUNNING`] is then.
+/// Scripts of the INT trap while a command runs, and when it is already aborted: the name ends with what [`RUNNING`] is then.
 pub(super) const ABORT: &str = "abort1";
-pub(super) const ABORTED_ALREADY: &str = "abort2";
+pub(super) const ABORT_AGAIN: &str = "abort2";

@@ -127,7 +127,9 @@ pub(super) const SAVE_FILE: &str = "SANDSHELL_SAVE";
 pub(super) const INTERRUPT_FILE: &str = "SANDSHELL_INTERRUPT";
 /// Script of the trap of our own signal, in all shells. A user sees its name in `trap`.
 pub(super) const ABANDON_FILE: &str = "SANDSHELL_ABANDON";
-/// Variable that is 1 while a command runs, and 2 when our own signal has aborted it, in shells whose INT trap is ours. A user
+/// FIFO that is standard output of dash and ash while no command runs, so that a trap can find out whether one does.
+pub(super) const OWN: &str = "own";
+/// Variable that is 1 while a command runs, and 2 when it is aborted, in shells whose INT trap is ours. A user
 /// sees it in `set`.
 pub(super) const RUNNING: &str = "SANDSHELL_RUNNING";
 /// Tag of the report that a command was aborted.

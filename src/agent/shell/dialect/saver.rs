@@ -2,7 +2,7 @@
 
 use super::{
     ABANDON_FILE, Dialect, Directory, INTERRUPT_FILE, RESTORE, SAVE_FILE, SAVED, Taken,
-    call::{ABORT, ABORTED_ALREADY, ORIGINAL, REPORT},
+    call::{ABORT, ABORT_AGAIN, ORIGINAL, REPORT},
     quoting::quoted,
     sections,
 };
@@ -70,9 +70,14 @@ impl Dialect {
         let abandon = self.abandon_script(directory.path());
         directory.write(ABANDON_FILE, self.reworded(&abandon, taken).as_bytes())?;
         if self == Self::Posix {
-            directory.write(INTERRUPT_FILE, self.interrupt_script(directory.path()).as_bytes())?;
-            directory.write(ABORT, self.abort_script(directory.path()).as_bytes())?;
-            directory.write(ABORTED_ALREADY, b"")?;
+            let scripts = [
+                (INTERRUPT_FILE, self.interrupt_script(directory.path())),
+                (ABORT, self.abort_script(directory.path())),
+                (ABORT_AGAIN, self.abort_again_script(directory.path())),
+            ];
+            for (name, script) in scripts {
+                directory.write(name, self.reworded(&script, taken).as_bytes())?;
+            }
             directory.write(ORIGINAL, self.reworded(&Self::original_script(), taken).as_bytes())?;
         }
         Ok(())

@@ -158,6 +158,13 @@ fn call(pid: i32) -> Option<(i64, [u64; 2])> {
     Some((number, [argument()?, argument()?]))
 }
 
+/// Whether a process has this pipe as its standard output.
+pub(in crate::agent::shell) fn writes_to(pid: i32, pipe: &OwnedFd) -> bool {
+    let output = rustix::fs::stat(format!("/proc/{pid}/fd/1"));
+    let pipe = rustix::fs::fstat(pipe);
+    matches!((output, pipe), (Ok(output), Ok(pipe)) if (output.st_dev, output.st_ino) == (pipe.st_dev, pipe.st_ino))
+}
+
 /// Whether what `/proc` calls an open file is the other end of this pipe.
 pub(in crate::agent::shell) fn is_same_pipe(file: &Path, pipe: &OwnedFd) -> bool {
     let inode = rustix::fs::fstat(pipe).map(|stat| stat.st_ino);
