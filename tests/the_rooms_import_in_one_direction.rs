@@ -115,7 +115,7 @@ const ABSENT: &[(&str, &[&str], &str)] = &[
 
 /// The files of a part that the words are for.
 const PLACES: &[(&str, &str)] = &[
-    ("agent/service.rs", "tonic"),
+    ("agent/calls/service.rs", "tonic"),
     ("agent/file/service.rs", "tonic"),
     ("agent/code/service.rs", "tonic"),
     ("agent/asked.rs", "tonic"),

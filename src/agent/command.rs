@@ -1,10 +1,13 @@
 //! One command: what was asked, what it printed, how it ended, and the way to reach it while it runs.
 
 mod arrived;
+pub(super) mod input;
+pub(super) mod leftovers;
+pub(super) mod running;
 mod spec;
 
 use super::{
-    activity::Ongoing,
+    host::activity::Ongoing,
     output::{Budget, Charge, Log},
     shell::Moment,
 };

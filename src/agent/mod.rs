@@ -2,43 +2,24 @@
 //!
 //! It has one thread: forking a shell is safe then, and it costs little memory in each of many sandboxes.
 
-mod activity;
-mod answer;
-mod arrival;
-mod as_user;
 mod asked;
+mod calls;
 mod code;
 mod command;
 pub mod config;
 mod connections;
-mod driver;
-mod earlier;
-mod endings;
 mod environment;
 mod escalation;
 pub mod file;
 mod file_process;
-mod input;
-mod leftovers;
-mod lending;
+mod host;
 mod line;
-mod memory;
-mod oom;
-mod opening;
 mod output;
 mod peers;
-mod prepare;
 mod program;
-mod programs;
-mod request_ids;
-mod running;
-mod service;
 mod session;
-mod sessions;
 mod shell;
 mod signals;
-mod starter;
-mod starts;
 mod users;
 
 use config::AgentConfig;
@@ -109,12 +90,13 @@ fn serve(handed: Handed) -> Result<(), Failure> {
         });
         let listener = tokio::net::UnixListener::from_std(handed.listener)?;
         let files = file_process::FileProcess::new(&config);
-        let sessions = Arc::new(sessions::Sessions::new(config, directories, oom::OomCounter::new(handed.oom)));
-        tokio::spawn(memory::trim_when_quiet(sessions.activity().clone()));
+        let sessions =
+            Arc::new(session::sessions::Sessions::new(config, directories, host::oom::OomCounter::new(handed.oom)));
+        tokio::spawn(host::memory::trim_when_quiet(sessions.activity().clone()));
         if sessions.config.background_is_activity {
-            tokio::spawn(programs::count_background(Arc::clone(&sessions)));
+            tokio::spawn(session::programs::count_background(Arc::clone(&sessions)));
         }
         let incoming = connections::take(listener, handed.peers, files);
-        service::Service { sessions }.serve(incoming).await.map_err(Failure::Serve)
+        calls::service::Service { sessions }.serve(incoming).await.map_err(Failure::Serve)
     })
 }

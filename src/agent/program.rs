@@ -5,11 +5,12 @@ mod input;
 mod start;
 
 use super::{
-    command::{Command, Control, InputPiece, Job, QueuedInput},
-    driver::wait_for_stop,
-    oom::OomCounter,
-    running::{INTERRUPTED, ShellEnd, drain_pipe, drain_terminal, next_output, until},
-    session::{Inbox, Session},
+    command::{
+        Command, Control, InputPiece, Job, QueuedInput,
+        running::{INTERRUPTED, ShellEnd, drain_pipe, drain_terminal, next_output, until},
+    },
+    host::oom::OomCounter,
+    session::{Inbox, Session, driver::wait_for_stop},
     shell::{self, Ends, Event, Holder, Program, ReadEnd, Terminal},
 };
 use crate::api::v1::{Exited, Stream, exited::Reason, session::State};

@@ -6,12 +6,23 @@
 //!    │                      │ shell ended: a new one (generation + 1), or
 //!    └──────── close ───────┴────────────────▶ CLOSED
 //! ```
-//! One task, the [`super::driver`], owns the shell and makes every change; others read.
+//! One task, the [`driver`], owns the shell and makes every change; others read.
+
+pub(super) mod as_user;
+pub(super) mod driver;
+pub(super) mod earlier;
+pub(super) mod endings;
+pub(super) mod lending;
+pub(super) mod opening;
+pub(super) mod programs;
+pub(super) mod request_ids;
+pub(super) mod sessions;
+pub(super) mod starter;
+pub(super) mod starts;
 
 use super::{
-    activity::{Activity, OpenSession},
     command::{Command, Job, Spec},
-    programs::Programs,
+    host::activity::{Activity, OpenSession},
     shell::HolderName,
 };
 use crate::{
@@ -19,6 +30,7 @@ use crate::{
     error::{Error, Kind, Reason, Result},
     sync::lock,
 };
+use programs::Programs;
 use std::{
     collections::VecDeque,
     path::PathBuf,

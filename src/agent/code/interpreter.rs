@@ -6,7 +6,7 @@ use crate::{
         command::{Command, Control, Spec},
         environment,
         output::Follower,
-        sessions::Sessions,
+        session::sessions::Sessions,
     },
     api::v1::{CodeError, ExecStart, Exited, exec_start::Target, exited::Reason as ExitReason},
     error::{Error, Reason, Result, Violation},

@@ -17,8 +17,7 @@ use super::{
     command::{Command, no_room},
     environment::Variables,
     output::{Budget, Charge},
-    sessions::Sessions,
-    starts::not_known,
+    session::{sessions::Sessions, starts::not_known},
 };
 use crate::{
     api::v1::{self, CodeStarted, RunCodeRequest, RunCodeResponse},

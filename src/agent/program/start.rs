@@ -5,12 +5,10 @@ use crate::{
     agent::{
         command::{Command, Input, Spec},
         environment,
-        opening::DEFAULT_SHELL,
-        request_ids::Claimed,
-        session::{About, Session},
-        sessions::Sessions,
+        session::{
+            About, Session, opening::DEFAULT_SHELL, request_ids::Claimed, sessions::Sessions, starts::under_start,
+        },
         shell::{Program, Wiring},
-        starts::under_start,
     },
     api::v1::{ExecStart, IfBusy, OnShellExit},
     error::{Error, Reason, Result},

@@ -1,7 +1,7 @@
 //! Messages on their way in. The first of a call may be large, a text of a few MiB or all of an input, and it is in memory
 //! before anybody has looked at it. So it is charged for as soon as its length is known, or refused.
 
-use super::output::{Budget, Charge};
+use crate::agent::output::{Budget, Charge};
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 use std::{
@@ -14,7 +14,7 @@ use std::{
 const HEADER: usize = 5;
 
 /// The body of a request.
-pub(super) struct Arriving<B, R> {
+pub(in crate::agent) struct Arriving<B, R> {
     body: B,
     charge: Charge,
     header: [u8; HEADER],
@@ -36,7 +36,7 @@ enum Stage {
 
 impl<B, R> Arriving<B, R> {
     /// A body of which nothing is here yet.
-    pub(super) fn new(body: B, budget: &Arc<Budget>, refuse: R) -> Self {
+    pub(in crate::agent) fn new(body: B, budget: &Arc<Budget>, refuse: R) -> Self {
         Self { body, charge: budget.nothing(), header: [0; HEADER], stage: Stage::Header(0), refuse }
     }
 }

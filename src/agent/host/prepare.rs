@@ -1,8 +1,10 @@
 //! What is made ready in a new sandbox before its creator is told of it: the user that everything runs as, and the directory
 //! that everything begins in.
 
-use super::{config::AgentConfig, file::Identity, users::User};
-use crate::api::agent::v1::PrepareResponse;
+use crate::{
+    agent::{config::AgentConfig, file::Identity, users::User},
+    api::agent::v1::PrepareResponse,
+};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use std::{
     fs::DirBuilder,
@@ -13,7 +15,7 @@ use std::{
 
 /// Looks for the sandbox's own user, and makes the working directory if it was asked for. Nothing else runs in the sandbox yet, so
 /// nobody changes a directory between the steps.
-pub(super) fn prepare(config: &AgentConfig) -> PrepareResponse {
+pub(in crate::agent) fn prepare(config: &AgentConfig) -> PrepareResponse {
     let unusable = |why: String| PrepareResponse { unusable_directory: why, ..PrepareResponse::default() };
     let impossible = |why: String| PrepareResponse { impossible_user: why, ..PrepareResponse::default() };
     let user = match config.user.as_str() {

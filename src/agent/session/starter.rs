@@ -1,9 +1,9 @@
 //! The call that started a command, and what becomes of the command when that call is lost.
 
-use super::{
+use super::sessions::Sessions;
+use crate::agent::{
     command::{Command, Control},
     line::Line,
-    sessions::Sessions,
 };
 use std::{sync::Arc, time::Duration};
 
@@ -12,18 +12,18 @@ const TAKEN_UP_WITHIN: Duration = Duration::from_secs(5);
 
 /// What a call asks for in case that it is lost.
 #[derive(Debug, Clone)]
-pub(super) struct WhenLost {
+pub(in crate::agent) struct WhenLost {
     /// Whether the command is cancelled then.
-    pub(super) cancel: bool,
+    pub(in crate::agent) cancel: bool,
     /// Whether the call can be repeated: it had a `request_id`.
-    pub(super) repeatable: bool,
+    pub(in crate::agent) repeatable: bool,
     /// The connection that it came by. A call that is dropped because this has ended was not given up by its client.
-    pub(super) line: Line,
+    pub(in crate::agent) line: Line,
 }
 
 /// The call that started a command, or that repeats its start, until it is answered. When this is dropped before, the call
 /// was lost.
-pub(super) struct Starter {
+pub(in crate::agent) struct Starter {
     command: Arc<Command>,
     sessions: Arc<Sessions>,
     when_lost: WhenLost,
@@ -31,13 +31,13 @@ pub(super) struct Starter {
 
 impl Starter {
     /// A call that waits for this command.
-    pub(super) fn new(command: Arc<Command>, sessions: &Arc<Sessions>, when_lost: WhenLost) -> Self {
+    pub(in crate::agent) fn new(command: Arc<Command>, sessions: &Arc<Sessions>, when_lost: WhenLost) -> Self {
         command.starter_came();
         Self { command, sessions: Arc::clone(sessions), when_lost }
     }
 
     /// It has its answer: nothing that happens to it now matters to the command.
-    pub(super) fn answered(&mut self) {
+    pub(in crate::agent) fn answered(&mut self) {
         self.when_lost.cancel = false;
     }
 }

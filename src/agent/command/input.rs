@@ -1,9 +1,7 @@
 //! Where a command's input goes while it runs.
 
-use super::{
-    command::{Input, InputPiece},
-    shell::{self, Directory, InputFifo, Terminal},
-};
+use super::{Input, InputPiece};
+use crate::agent::shell::{self, Directory, InputFifo, Terminal};
 use bytes::{Buf, Bytes};
 use std::{io, sync::Arc, time::Duration};
 use tokio::time::Instant;
@@ -16,7 +14,7 @@ const LOOK_FOR: Duration = Duration::from_millis(100);
 const WANTED_WITHIN: Duration = Duration::from_secs(1);
 
 /// What became of a piece of input.
-pub(super) enum Taken {
+pub(in crate::agent) enum Taken {
     /// It, or a part of it, was typed on the terminal.
     Typed,
     /// There is nobody who reads the terminal, and nothing else that it could be for.
@@ -26,7 +24,7 @@ pub(super) enum Taken {
 }
 
 /// The way of a command's input.
-pub(super) struct Feed {
+pub(in crate::agent) struct Feed {
     fifo: Option<InputFifo>,
     pty: bool,
     /// Whether input is typed on the terminal, because there is nowhere else for it.
@@ -54,7 +52,7 @@ enum Question {
 
 impl Feed {
     /// Prepares the input that `spec` asks for. `directory` is where a FIFO may be made.
-    pub(super) fn new(input: Input, pty: bool, directory: &Arc<Directory>) -> io::Result<Self> {
+    pub(in crate::agent) fn new(input: Input, pty: bool, directory: &Arc<Directory>) -> io::Result<Self> {
         let (fifo, pending, ended) = match input {
             Input::Empty if pty || null_is_there() => (None, Bytes::new(), false),
             // Somebody inside has removed or replaced it. Without an input the shell would not run the command.
@@ -67,7 +65,7 @@ impl Feed {
     }
 
     /// What the shell opens as standard input.
-    pub(super) fn path<'a>(&'a self, terminal: &'a Terminal) -> &'a str {
+    pub(in crate::agent) fn path<'a>(&'a self, terminal: &'a Terminal) -> &'a str {
         match &self.fifo {
             _ if self.pty => terminal.path(),
             Some(fifo) => fifo.path().to_str().unwrap_or("/dev/null"),
@@ -76,26 +74,26 @@ impl Feed {
     }
 
     /// Whether there is nothing left to write, so that more may be taken from the client.
-    pub(super) fn wants_more(&self) -> bool {
+    pub(in crate::agent) fn wants_more(&self) -> bool {
         self.pending.is_empty()
     }
 
     /// A program has written to the terminal, and may wait for an answer there.
-    pub(super) fn terminal_spoke(&mut self) {
+    pub(in crate::agent) fn terminal_spoke(&mut self) {
         if !matches!(self.question, Question::Looking { .. }) {
             self.question = Question::Asked;
         }
     }
 
     /// A program has written to one of its pipes, and so does not wait for an answer on the terminal.
-    pub(super) fn pipe_spoke(&mut self) {
+    pub(in crate::agent) fn pipe_spoke(&mut self) {
         if !matches!(self.question, Question::Looking { .. }) {
             self.question = Question::None;
         }
     }
 
     /// Takes a piece from the client.
-    pub(super) fn take(&mut self, piece: InputPiece, terminal: &Terminal) {
+    pub(in crate::agent) fn take(&mut self, piece: InputPiece, terminal: &Terminal) {
         match piece {
             InputPiece::Data(_) if self.ended && !self.typed => {}
             InputPiece::Data(data) => {
@@ -126,14 +124,14 @@ impl Feed {
     }
 
     /// The signal that typing `piece` sends to the foreground.
-    pub(super) fn signal(&self, piece: &InputPiece, terminal: &Terminal) -> Option<i32> {
+    pub(in crate::agent) fn signal(&self, piece: &InputPiece, terminal: &Terminal) -> Option<i32> {
         let InputPiece::Data(data) = piece else { return None };
         let keys = if self.typed { terminal.signal_keys() } else { None }?;
         keys.into_iter().find(|(key, _)| data.contains(key)).map(|(_, signal)| signal)
     }
 
     /// Writes what is pending; pending for ever when there is nothing to do. May be cancelled without loss.
-    pub(super) async fn advance(&mut self, terminal: &Terminal) -> Taken {
+    pub(in crate::agent) async fn advance(&mut self, terminal: &Terminal) -> Taken {
         // The shell waits for a writer before it runs anything.
         if let Some(fifo) = self.fifo.as_mut().filter(|fifo| !fifo.is_open()) {
             if fifo.opened().await.is_err() {

@@ -5,27 +5,31 @@ mod questions;
 mod verdict;
 
 use super::{
-    command::{Command, Control, InputPiece, Job, Pty},
-    escalation::Escalation,
+    Command, Control, InputPiece, Job, Pty,
     input::{Feed, Taken},
     leftovers,
-    output::Log,
-    shell::{self, Event, Fifo, Holder, Moment, ReadEnd, Report, Saved, Shell, Streams, Term},
-    signals::Signals,
 };
-use crate::api::v1::{Exited, Stream, exited::Reason};
+use crate::{
+    agent::{
+        escalation::Escalation,
+        output::Log,
+        shell::{self, Event, Fifo, Holder, Moment, ReadEnd, Report, Saved, Shell, Streams, Term},
+        signals::Signals,
+    },
+    api::v1::{Exited, Stream, exited::Reason},
+};
 use bytes::Bytes;
-pub(super) use pipes::{LeftOnTerminal, drain_pipe, drain_terminal};
+pub(in crate::agent) use pipes::{LeftOnTerminal, drain_pipe, drain_terminal};
 use questions::Questions;
 use std::{io, path::PathBuf, sync::Arc, time::Duration};
 use tokio::{sync::mpsc, time::Instant};
-pub(super) use verdict::{ShellEnd, Verdict};
+pub(in crate::agent) use verdict::{ShellEnd, Verdict};
 
 /// After this time the agent looks whether the shell that it has given a command was stopped before.
 const LOOK_FIRST: Duration = Duration::from_millis(30);
 
 /// What an aborted command ends with when no program has ended with anything else.
-pub(super) const INTERRUPTED: i32 = 128 + libc::SIGINT;
+pub(in crate::agent) const INTERRUPTED: i32 = 128 + libc::SIGINT;
 
 /// After this time of silence the agent looks whether the report can still come.
 const LOOK_AFTER: Duration = Duration::from_millis(300);
@@ -34,7 +38,7 @@ const LOOK_AFTER: Duration = Duration::from_millis(300);
 const MOST_ASKED: u32 = 10;
 
 /// A command that runs.
-pub(super) struct Running {
+pub(in crate::agent) struct Running {
     command: Arc<Command>,
     since: Instant,
     moment: Moment,
@@ -42,7 +46,7 @@ pub(super) struct Running {
     grace: Duration,
     pty: bool,
     /// What an earlier command has left on the terminal, which may go on printing there.
-    pub(super) on_terminal: Option<Arc<Command>>,
+    pub(in crate::agent) on_terminal: Option<Arc<Command>>,
     output: Option<Fifo>,
     error: Option<Fifo>,
     feed: Feed,
@@ -50,7 +54,7 @@ pub(super) struct Running {
     /// When to look at them again, before the usual time.
     questions_at: Option<Instant>,
     control: mpsc::Receiver<Control>,
-    input: mpsc::UnboundedReceiver<super::command::QueuedInput>,
+    input: mpsc::UnboundedReceiver<super::QueuedInput>,
     tag: u64,
     /// The last signal that the client sent.
     signalled: i32,
@@ -63,12 +67,12 @@ pub(super) struct Running {
     /// The tag under which a shell that has no reason to owe us a report was asked for `$?`.
     asked: Option<u64>,
     /// The exit status of each part of its last pipeline, where the shell has told them.
-    pub(super) pipes: Vec<i32>,
+    pub(in crate::agent) pipes: Vec<i32>,
 }
 
 impl Running {
     /// Gives the command to the shell.
-    pub(super) fn start(job: Job, shell: &mut Shell, last_status: i32, direct: bool) -> io::Result<Self> {
+    pub(in crate::agent) fn start(job: Job, shell: &mut Shell, last_status: i32, direct: bool) -> io::Result<Self> {
         let Job { command, spec, control, input } = job;
         // Before the shell is told anything: what it starts from then on is the command's.
         let (since, moment) = (Instant::now(), Moment::now());
@@ -96,10 +100,9 @@ impl Running {
                 output: &place(&output),
                 error: &place(if spec.merge { &output } else { &error }),
                 last_status,
-                term: spec
-                    .pty
-                    .as_ref()
-                    .map(|pty| pty.term.as_deref().map_or(Term::Usual(super::environment::TERMINAL), Term::Asked)),
+                term: spec.pty.as_ref().map(|pty| {
+                    pty.term.as_deref().map_or(Term::Usual(crate::agent::environment::TERMINAL), Term::Asked)
+                }),
                 leave: direct,
             };
             shell.run(&spec.text, &streams)?
@@ -136,12 +139,17 @@ impl Running {
     }
 
     /// Says something on its standard error.
-    pub(super) fn complain(&self, text: &'static str) {
+    pub(in crate::agent) fn complain(&self, text: &'static str) {
         self.command.complain(text);
     }
 
     /// Runs it to its end.
-    pub(super) async fn drive(&mut self, shell: &mut Shell, holder: &mut Holder, saved: &mut Option<Saved>) -> Verdict {
+    pub(in crate::agent) async fn drive(
+        &mut self,
+        shell: &mut Shell,
+        holder: &mut Holder,
+        saved: &mut Option<Saved>,
+    ) -> Verdict {
         let mut escalation: Option<Escalation> = None;
         let mut aborted = None;
         // Usually its own; whichever it is, room in it is waited for.
@@ -323,23 +331,23 @@ impl Running {
     }
 
     /// Ends what its programs and the shell have left in the foreground. `ended` tells whether it was us who ended it.
-    pub(super) async fn end_leftovers(&self, ended: bool, shell: &Shell) {
+    pub(in crate::agent) async fn end_leftovers(&self, ended: bool, shell: &Shell) {
         leftovers::end(&self.signals, ended, shell, self.grace).await;
     }
 
     /// Reports its end.
-    pub(super) fn over(mut self, exited: Exited) {
+    pub(in crate::agent) fn over(mut self, exited: Exited) {
         self.command.set_over(exited);
         self.leave_background();
     }
 
     /// How long it has run.
-    pub(super) fn elapsed(&self) -> Duration {
+    pub(in crate::agent) fn elapsed(&self) -> Duration {
         self.since.elapsed()
     }
 }
 
-pub(super) async fn until(at: Option<Instant>) {
+pub(in crate::agent) async fn until(at: Option<Instant>) {
     match at {
         Some(at) => tokio::time::sleep_until(at).await,
         None => std::future::pending().await,
@@ -354,7 +362,7 @@ async fn read(fifo: &Option<Fifo>, log: &Log) -> Option<Bytes> {
 }
 
 /// Waits for bytes of a program, and before that until its log has room for them. May be cancelled without loss.
-pub(super) async fn next_output(reader: &ReadEnd, log: &Log) -> io::Result<Option<Bytes>> {
+pub(in crate::agent) async fn next_output(reader: &ReadEnd, log: &Log) -> io::Result<Option<Bytes>> {
     loop {
         log.wait_for_room().await;
         match reader.data_within(|| log.room()).await? {

@@ -1,13 +1,12 @@
 //! The processes of a session as a client sees them: which there are, which command started each, and a signal for one.
 
-use super::{
-    command::Command,
-    output::{Budget, Charge},
-    session::{Known, Session},
-    sessions::Sessions,
-    shell::{self, Looked, Member, Moment},
-};
+use super::{Known, Session, sessions::Sessions};
 use crate::{
+    agent::{
+        command::Command,
+        output::{Budget, Charge},
+        shell::{self, Looked, Member, Moment},
+    },
     api::v1::{self, Process, process::State, session::State as SessionState},
     error::{Error, Kind, Reason, Result},
     rpc::paging::{self, Page},
@@ -41,7 +40,7 @@ const MOST_STOPS: usize = 20;
 
 /// What was shown of a session's processes.
 #[derive(Default)]
-pub(super) struct Programs(Mutex<Remembered>);
+pub(in crate::agent) struct Programs(Mutex<Remembered>);
 
 #[derive(Default)]
 struct Remembered {
@@ -68,7 +67,7 @@ struct Origins<'a> {
 }
 
 /// A page of what runs and of what was shown before and is over.
-pub(super) async fn list(
+pub(in crate::agent) async fn list(
     session: &Session,
     only: Option<&Command>,
     budget: &Arc<Budget>,
@@ -120,7 +119,7 @@ fn key(member: &Member) -> u64 {
 }
 
 /// Keeps the sandbox from being idle while a session has a process in the background. Ends never.
-pub(super) async fn count_background(sessions: Arc<Sessions>) {
+pub(in crate::agent) async fn count_background(sessions: Arc<Sessions>) {
     let activity = sessions.activity();
     loop {
         activity.background_is_to_be_looked_at().await;
@@ -146,7 +145,7 @@ async fn any_in_background(sessions: &Sessions) -> Result<bool> {
 }
 
 /// Sends a signal to one process of the session, and to its descendants if wanted. Returns how many got it.
-pub(super) async fn signal(session: &Session, request: &v1::SignalProcessRequest) -> Result<usize> {
+pub(in crate::agent) async fn signal(session: &Session, request: &v1::SignalProcessRequest) -> Result<usize> {
     let unknown = || {
         let hint = Some(format!(": no process of session \"{}\" has this id now", session.about.id));
         Error::NotFound { kind: Kind::Process, id: request.pid.to_string(), hint }

@@ -11,7 +11,7 @@ const AT_MOST_EVERY: Duration = Duration::from_secs(1);
 
 /// Counts commands and sessions.
 #[derive(Debug, Clone)]
-pub(super) struct Activity(Arc<watch::Sender<Counts>>);
+pub(in crate::agent) struct Activity(Arc<watch::Sender<Counts>>);
 
 #[derive(Debug, Clone, Copy)]
 struct Counts {
@@ -31,15 +31,15 @@ struct Counts {
 
 /// A command that waits or runs, until it is dropped.
 #[derive(Debug)]
-pub(super) struct Ongoing(Activity);
+pub(in crate::agent) struct Ongoing(Activity);
 
 /// A session that is open or being opened, until it is dropped.
 #[derive(Debug)]
-pub(super) struct OpenSession(Activity);
+pub(in crate::agent) struct OpenSession(Activity);
 
 impl Activity {
     /// Nothing has run yet. With `background`, what commands leave behind counts too.
-    pub(super) fn new(background: bool) -> Self {
+    pub(in crate::agent) fn new(background: bool) -> Self {
         let idle_since = Instant::now();
         let background = background.then_some(false);
         let counts = Counts { running: 0, ever: 0, idle_since, background, sessions: 0, revision: 1 };
@@ -47,7 +47,7 @@ impl Activity {
     }
 
     /// One more command.
-    pub(super) fn begin(&self) -> Ongoing {
+    pub(in crate::agent) fn begin(&self) -> Ongoing {
         self.change(|counts| {
             counts.running += 1;
             counts.ever += 1;
@@ -58,20 +58,20 @@ impl Activity {
     }
 
     /// One more session.
-    pub(super) fn open_session(&self) -> OpenSession {
+    pub(in crate::agent) fn open_session(&self) -> OpenSession {
         self.change(|counts| counts.sessions += 1);
         OpenSession(self.clone())
     }
 
     /// Resolved when no command runs and something may in the background.
-    pub(super) async fn background_is_to_be_looked_at(&self) {
+    pub(in crate::agent) async fn background_is_to_be_looked_at(&self) {
         let mut counts = self.0.subscribe();
         // The sender lives as long as this.
         let _ = counts.wait_for(|counts| counts.running == 0 && counts.background == Some(true)).await;
     }
 
     /// Nothing was found in the background, in a look that began when so many commands had been.
-    pub(super) fn no_background(&self, ever: i64) {
+    pub(in crate::agent) fn no_background(&self, ever: i64) {
         let unchanged = |counts: &Counts| counts.running == 0 && counts.describe().commands == ever;
         self.0.send_if_modified(|counts| {
             let gone = counts.background == Some(true) && unchanged(counts);
@@ -92,12 +92,12 @@ impl Activity {
     }
 
     /// How things are.
-    pub(super) fn now(&self) -> ActivityResponse {
+    pub(in crate::agent) fn now(&self) -> ActivityResponse {
         self.0.borrow().describe()
     }
 
     /// How things are, and then again whenever that has changed.
-    pub(super) fn watch(&self) -> impl Stream<Item = ActivityResponse> + use<> {
+    pub(in crate::agent) fn watch(&self) -> impl Stream<Item = ActivityResponse> + use<> {
         stream::unfold((self.0.subscribe(), None), |(mut counts, last)| async move {
             if let Some(last) = last {
                 counts.changed().await.ok()?;

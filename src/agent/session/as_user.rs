@@ -2,16 +2,22 @@
 //! would get, and of which nothing is kept.
 
 use super::{
-    command::{Command, Job},
+    Session,
     driver::{Driver, Turn, is_shell_name, stopped, wait_for_stop},
-    environment::Variables,
-    output::Charge,
-    running::{Running, Verdict},
-    session::Session,
-    shell::{Holder, Launch, LaunchError, Loan, Saved, Shell},
-    users::User,
 };
-use crate::api::v1::{Exited, exited::Reason, session::State};
+use crate::{
+    agent::{
+        command::{
+            Command, Job,
+            running::{Running, Verdict},
+        },
+        environment::Variables,
+        output::Charge,
+        shell::{Holder, Launch, LaunchError, Loan, Saved, Shell},
+        users::User,
+    },
+    api::v1::{Exited, exited::Reason, session::State},
+};
 use std::{path::PathBuf, sync::Arc};
 use tokio::sync::watch;
 
@@ -20,7 +26,7 @@ const SUFFIX: &str = "user";
 
 impl Driver {
     /// Gives a command its turn as another user.
-    pub(super) async fn turn_as(
+    pub(in crate::agent) async fn turn_as(
         &mut self,
         user: &Arc<User>,
         job: Job,

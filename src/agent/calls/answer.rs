@@ -1,7 +1,7 @@
 //! An answer that is held until the server has taken it. A large one of `Run` is encoded at once, and then waits in memory
 //! for as long as nobody reads it.
 
-use super::output::Charge;
+use crate::agent::output::Charge;
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 use std::{
@@ -12,24 +12,24 @@ use std::{
 
 /// What an answer holds. It goes with the response to where its body is.
 #[derive(Clone)]
-pub(super) struct Held {
+pub(in crate::agent) struct Held {
     _charges: Arc<[Charge; 3]>,
 }
 
 /// The body of an answer that holds something. HTTP/2 asks for its end when there was room for all that is before it.
-pub(super) struct Holding<B> {
+pub(in crate::agent) struct Holding<B> {
     body: B,
     _held: Held,
 }
 
 impl Held {
     /// What the streams of an answer hold.
-    pub(super) fn new(charges: [Charge; 3]) -> Self {
+    pub(in crate::agent) fn new(charges: [Charge; 3]) -> Self {
         Self { _charges: Arc::new(charges) }
     }
 
     /// The body with it.
-    pub(super) fn by<B>(self, body: B) -> Holding<B> {
+    pub(in crate::agent) fn by<B>(self, body: B) -> Holding<B> {
         Holding { body, _held: self }
     }
 }

@@ -1,11 +1,13 @@
 //! Bringing a session's shell back: to rest after a signal, and another in its place when it has ended.
 
 use super::{Driver, is_shell_name, stopped};
-use crate::agent::{
-    running::ShellEnd,
-    shell::{Event, LaunchError, NotRestored, Report},
+use crate::{
+    agent::{
+        command::running::ShellEnd,
+        shell::{Event, LaunchError, NotRestored, Report},
+    },
+    api::v1::exited::Reason,
 };
-use crate::api::v1::exited::Reason;
 use std::time::Duration;
 use tokio::sync::watch;
 

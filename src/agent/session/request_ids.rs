@@ -15,7 +15,7 @@ use tokio::sync::watch;
 const MOST_REMEMBERED: usize = 10_000;
 
 /// Ids of requests, and what has become of them.
-pub(super) struct RequestIds<T> {
+pub(in crate::agent) struct RequestIds<T> {
     /// What a request asks for, as an error names it.
     kind: &'static str,
     remembered: Mutex<Remembered<T>>,
@@ -33,7 +33,7 @@ struct Entry<T> {
 }
 
 /// What a request with an id is.
-pub(super) enum Claim<T> {
+pub(in crate::agent) enum Claim<T> {
     /// The first one. It has to be carried out.
     New(Claimed<T>),
     /// A repetition of a request that has made this.
@@ -41,7 +41,7 @@ pub(super) enum Claim<T> {
 }
 
 /// An id whose request is being carried out. When this is dropped before anything was made, the id is free again.
-pub(super) struct Claimed<T> {
+pub(in crate::agent) struct Claimed<T> {
     ids: Arc<RequestIds<T>>,
     id: String,
     number: u64,
@@ -50,14 +50,14 @@ pub(super) struct Claimed<T> {
 
 impl<T: Clone> RequestIds<T> {
     /// None yet.
-    pub(super) fn new(kind: &'static str) -> Arc<Self> {
+    pub(in crate::agent) fn new(kind: &'static str) -> Arc<Self> {
         let remembered = Remembered { last_number: 0, by_id: HashMap::new(), by_age: BTreeMap::new() };
         Arc::new(Self { kind, remembered: Mutex::new(remembered) })
     }
 
     /// Takes an id, or learns what it has become. While an earlier request with the id is being carried out, this waits for
     /// it; if that one fails, or is given up, it is this one's turn. `content` stands for all else that is in the request.
-    pub(super) async fn claim(self: &Arc<Self>, id: &str, content: u64) -> Result<Claim<T>> {
+    pub(in crate::agent) async fn claim(self: &Arc<Self>, id: &str, content: u64) -> Result<Claim<T>> {
         loop {
             let mut earlier = match self.look_up(id, content)? {
                 Ok(claimed) => return Ok(Claim::New(claimed)),
@@ -102,7 +102,7 @@ impl<T: Clone> RequestIds<T> {
 
 impl<T> Claimed<T> {
     /// Notes what the request has made.
-    pub(super) fn fulfil(self, made: T) {
+    pub(in crate::agent) fn fulfil(self, made: T) {
         self.made.send_replace(Some(made));
     }
 }
@@ -123,7 +123,11 @@ impl<T> Drop for Claimed<T> {
 
 /// A number that stands for a message. Its map of variables has no order of its own: it is given apart, and the message
 /// comes without.
-pub(super) fn fingerprint<M: prost::Message>(message: &M, env: &HashMap<String, String>, more: impl Hash) -> u64 {
+pub(in crate::agent) fn fingerprint<M: prost::Message>(
+    message: &M,
+    env: &HashMap<String, String>,
+    more: impl Hash,
+) -> u64 {
     let mut env: Vec<_> = env.iter().collect();
     env.sort();
     let mut hasher = DefaultHasher::new();

@@ -1,19 +1,23 @@
 //! The ends of commands: how one has ended, also if it could not be given to its shell; and what a shell gets back that takes
 //! the place of one that a command has ended.
 
-use super::{
-    command::Command,
-    driver::{Driver, Turn, wait_for_stop},
-    running::{Running, Verdict},
-    shell::Before,
+use super::driver::{Driver, Turn, wait_for_stop};
+use crate::{
+    agent::{
+        command::{
+            Command,
+            running::{Running, Verdict},
+        },
+        shell::Before,
+    },
+    api::v1::{Exited, OnShellExit, exited::Reason, session::State},
 };
-use crate::api::v1::{Exited, OnShellExit, exited::Reason, session::State};
 use std::sync::Arc;
 use tokio::sync::watch;
 
 impl Driver {
     /// A command that could not be given to the shell ends with a message, as one that cannot be executed.
-    pub(super) fn not_started(&mut self, command: &Arc<Command>, error: &dyn std::fmt::Display) -> Turn {
+    pub(in crate::agent) fn not_started(&mut self, command: &Arc<Command>, error: &dyn std::fmt::Display) -> Turn {
         command.complain(format!("sandshell: cannot run the command: {error}\n"));
         // A shell that takes no lines has ended. Its holder may have been kept from saying so.
         self.holder.wake();
@@ -28,7 +32,7 @@ impl Driver {
     }
 
     /// A command that the shell has not even begun to read, because it ended first, is no success.
-    pub(super) fn note_unread(&self, running: &Running, verdict: &mut Verdict) {
+    pub(in crate::agent) fn note_unread(&self, running: &Running, verdict: &mut Verdict) {
         if verdict.reason.is_none() && self.shell.has_read_nothing() {
             verdict.status = 126;
             running.complain("sandshell: the session's shell ended before it could run the command\n");
@@ -36,12 +40,12 @@ impl Driver {
     }
 
     /// Starts another shell in the place of one that has ended between two commands. False when the session ends with it.
-    pub(super) async fn take_another_shell(&mut self, stop: &mut watch::Receiver<Option<Reason>>) -> bool {
+    pub(in crate::agent) async fn take_another_shell(&mut self, stop: &mut watch::Receiver<Option<Reason>>) -> bool {
         self.session.about.on_shell_exit != OnShellExit::Close && self.restart(stop).await
     }
 
     /// As [`Self::not_started`], when the shell ended before the command was given to it.
-    pub(super) async fn not_started_by_ended_shell(
+    pub(in crate::agent) async fn not_started_by_ended_shell(
         &mut self,
         command: &Arc<Command>,
         stop: &mut watch::Receiver<Option<Reason>>,
@@ -60,7 +64,11 @@ impl Driver {
 
     /// Has a new shell put back what the one before had for a command. False when it ended over it, and the session is
     /// closed meanwhile.
-    pub(super) async fn give_back(&mut self, had: Option<&Before>, stop: &mut watch::Receiver<Option<Reason>>) -> bool {
+    pub(in crate::agent) async fn give_back(
+        &mut self,
+        had: Option<&Before>,
+        stop: &mut watch::Receiver<Option<Reason>>,
+    ) -> bool {
         let Some(had) = had else { return true };
         let ended = tokio::select! {
             reclaimed = self.reclaim(had) => reclaimed.is_none(),
@@ -75,7 +83,7 @@ impl Driver {
     }
 
     /// How a command has ended that was given to the session's shell.
-    pub(super) fn exited(&self, running: &Running, verdict: Verdict, out_of_memory: bool) -> Exited {
+    pub(in crate::agent) fn exited(&self, running: &Running, verdict: Verdict, out_of_memory: bool) -> Exited {
         let known = self.session.known();
         let direct = self.session.about.direct;
         let ended_shell = verdict.shell_end.as_ref();

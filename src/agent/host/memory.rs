@@ -12,7 +12,7 @@ const QUIET: Duration = Duration::from_secs(1);
 const WORTHWHILE: u64 = 2 << 10;
 
 /// Trims whenever it has been quiet for a while, for as long as the agent lives.
-pub(super) async fn trim_when_quiet(activity: Activity) {
+pub(in crate::agent) async fn trim_when_quiet(activity: Activity) {
     let program = fs::read_to_string("/proc/self/maps").map(|maps| constant_mappings(&maps)).unwrap_or_default();
     let mut changes = pin!(activity.watch());
     let mut last = changes.next().await;

@@ -1,9 +1,9 @@
 //! A command's own variables and directory: the driver has the shell take them on before the command, and put back what
 //! was there after it, whatever became of the command. A shell that ended meanwhile is followed by one that is told the same.
 
-use super::{
-    driver::Driver,
-    running::ShellEnd,
+use super::driver::Driver;
+use crate::agent::{
+    command::running::ShellEnd,
     shell::{self, Asked, Before, Event, Loan, MOST_KEPT, Report},
 };
 use std::{io, path::PathBuf, time::Duration};
@@ -19,7 +19,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 const HOLDER_GRACE: Duration = Duration::from_millis(500);
 
 /// What came of the attempt to give a command what it asked for.
-pub(super) enum Lent {
+pub(in crate::agent) enum Lent {
     /// The shell has it, and this is to be put back.
     Yes(Before),
     /// It cannot be had, and why. Nothing of it is left.
@@ -39,7 +39,7 @@ struct Answer {
 
 impl Driver {
     /// Gives the shell what a command asks for.
-    pub(super) async fn lend(&mut self, loan: &Loan) -> Lent {
+    pub(in crate::agent) async fn lend(&mut self, loan: &Loan) -> Lent {
         if let Some(name) = self.shell.refuses(loan) {
             return Lent::No(format!("in this shell the variable {name} says whose process it is"));
         }
@@ -81,7 +81,7 @@ impl Driver {
     }
 
     /// Has the shell put back what it had. Returns where it is then; `None` when it ended.
-    pub(super) async fn reclaim(&mut self, before: &Before) -> Option<PathBuf> {
+    pub(in crate::agent) async fn reclaim(&mut self, before: &Before) -> Option<PathBuf> {
         let asked = match self.shell.repair().and_then(|()| self.shell.reclaim(before)) {
             Ok(asked) => asked,
             Err(error) => {
@@ -95,7 +95,7 @@ impl Driver {
     }
 
     /// Has the shell save its state now. False when it ended.
-    pub(super) async fn save_now(&mut self) -> io::Result<bool> {
+    pub(in crate::agent) async fn save_now(&mut self) -> io::Result<bool> {
         self.shell.repair()?;
         let over = self.shell.save()?.saved;
         let answered = self.answer(Asked { done: over, over, printed: None }).await.is_some();

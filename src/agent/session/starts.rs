@@ -1,16 +1,18 @@
 //! How a command is started: in a session, or directly in a fresh shell.
 
 use super::{
-    command::{Command, DEFAULT_SIZE, KILL_GRACE, Spec, no_room},
-    line::Line,
     opening::{DEFAULT_SHELL, Unheard, Wanted, named_user, of_no_use},
-    output::{Budget, Charge, Follower},
     request_ids::{Claim, Claimed, fingerprint},
     sessions::Sessions,
-    shell::Loan,
     starter::{Starter, WhenLost},
 };
 use crate::{
+    agent::{
+        command::{Command, DEFAULT_SIZE, KILL_GRACE, Spec, no_room},
+        line::Line,
+        output::{Budget, Charge, Follower},
+        shell::Loan,
+    },
     api::v1::{ExecStart, IfBusy, OnShellExit, OutputOffsets, exec_start::Target},
     error::{Error, Kind, Reason, Result, Violation},
 };
@@ -19,15 +21,15 @@ use std::{sync::Arc, time::Duration};
 
 /// A command that was started, and the stream of who has started it. When that is dropped unread the command waits for
 /// nobody.
-pub(super) struct Started {
-    pub(super) command: Arc<Command>,
-    pub(super) follower: Follower,
+pub(in crate::agent) struct Started {
+    pub(in crate::agent) command: Arc<Command>,
+    pub(in crate::agent) follower: Follower,
     /// The call.
-    pub(super) starter: Starter,
+    pub(in crate::agent) starter: Starter,
 }
 
 impl Started {
-    pub(super) fn now(command: Arc<Command>, sessions: &Arc<Sessions>, when_lost: WhenLost) -> Self {
+    pub(in crate::agent) fn now(command: Arc<Command>, sessions: &Arc<Sessions>, when_lost: WhenLost) -> Self {
         let starter = Starter::new(Arc::clone(&command), sessions, when_lost);
         Self { follower: Follower::starter(Arc::clone(&command)), command, starter }
     }
@@ -47,7 +49,7 @@ impl Started {
 
 impl Sessions {
     /// Starts a command, or finds the one that this request has started before; only that with `only_known`.
-    pub(super) async fn start(
+    pub(in crate::agent) async fn start(
         self: &Arc<Self>,
         mut start: ExecStart,
         input: Option<Bytes>,
@@ -180,7 +182,7 @@ fn loan(start: &mut ExecStart, budget: &Arc<Budget>) -> Result<Option<Box<(Loan,
 }
 
 /// What a caller is told who may only learn what an earlier call has become. The server says why.
-pub(super) fn not_known() -> Error {
+pub(in crate::agent) fn not_known() -> Error {
     Error::exhausted(Reason::TooManySessions, "the tenant has as many sessions as it may")
 }
 
@@ -191,7 +193,7 @@ fn forgotten(request_id: String) -> Error {
 }
 
 /// A direct execution's fields are those of its start.
-pub(super) fn under_start(error: Error) -> Error {
+pub(in crate::agent) fn under_start(error: Error) -> Error {
     match error {
         Error::Invalid(violations) => Error::Invalid(
             violations.into_iter().map(|v| Violation::new(format!("start.{}", v.field), v.description)).collect(),

@@ -5,17 +5,19 @@
 //! that nobody could ever name is undone, whether its shell has started or not.
 
 use super::{
+    About, Session,
     driver::Driver,
     earlier::Earlier,
-    environment::{self, Variables},
     request_ids::{Claim, Claimed, fingerprint},
-    session::{About, Session},
     sessions::Sessions,
-    shell::{Launch, LaunchError},
     starts::not_known,
-    users::User,
 };
 use crate::{
+    agent::{
+        environment::{self, Variables},
+        shell::{Launch, LaunchError},
+        users::User,
+    },
     api::v1::{CreateSessionRequest, OnShellExit, exited::Reason as ExitReason},
     error::{Error, Reason, Result, Violation},
 };
@@ -27,34 +29,34 @@ use std::{
 use tokio_util::sync::CancellationToken;
 
 /// The shell of a session unless the client says otherwise.
-pub(super) const DEFAULT_SHELL: &str = "/bin/sh";
+pub(in crate::agent) const DEFAULT_SHELL: &str = "/bin/sh";
 
 /// How a session is to be.
-pub(super) struct Wanted {
-    pub(super) shell: String,
-    pub(super) env: Variables,
-    pub(super) directory: String,
+pub(in crate::agent) struct Wanted {
+    pub(in crate::agent) shell: String,
+    pub(in crate::agent) env: Variables,
+    pub(in crate::agent) directory: String,
     /// As whom, if not as the agent.
-    pub(super) user: Option<Arc<User>>,
-    pub(super) login: bool,
-    pub(super) on_shell_exit: OnShellExit,
-    pub(super) direct: bool,
+    pub(in crate::agent) user: Option<Arc<User>>,
+    pub(in crate::agent) login: bool,
+    pub(in crate::agent) on_shell_exit: OnShellExit,
+    pub(in crate::agent) direct: bool,
 }
 
 /// A session of which nobody has heard yet. When this is dropped, nobody ever will, and the session is closed.
-pub(super) struct Unheard {
+pub(in crate::agent) struct Unheard {
     session: Option<Arc<Session>>,
     sessions: Arc<Sessions>,
 }
 
 impl Unheard {
     /// This one.
-    pub(super) fn of(session: Arc<Session>, sessions: &Arc<Sessions>) -> Self {
+    pub(in crate::agent) fn of(session: Arc<Session>, sessions: &Arc<Sessions>) -> Self {
         Self { session: Some(session), sessions: Arc::clone(sessions) }
     }
 
     /// Somebody hears of it, or can ask for it again.
-    pub(super) fn keep(mut self) -> Option<Arc<Session>> {
+    pub(in crate::agent) fn keep(mut self) -> Option<Arc<Session>> {
         self.session.take()
     }
 }
@@ -70,7 +72,7 @@ impl Drop for Unheard {
 }
 
 /// The user that a client asks for, if it does, and if the agent can start programs as that one.
-pub(super) fn named_user(wanted: &str) -> Result<Option<Arc<User>>> {
+pub(in crate::agent) fn named_user(wanted: &str) -> Result<Option<Arc<User>>> {
     if wanted.is_empty() {
         return Ok(None);
     }
@@ -86,7 +88,7 @@ fn owned((name, value): (&str, &str)) -> (String, String) {
 }
 
 /// Resolved when a start is of no use any more: its caller is gone, and nobody else can name it.
-pub(super) async fn of_no_use<T>(caller_lost: &CancellationToken, claimed: Option<&Claimed<T>>) {
+pub(in crate::agent) async fn of_no_use<T>(caller_lost: &CancellationToken, claimed: Option<&Claimed<T>>) {
     match claimed {
         Some(_) => std::future::pending().await,
         None => caller_lost.cancelled().await,
@@ -95,12 +97,12 @@ pub(super) async fn of_no_use<T>(caller_lost: &CancellationToken, claimed: Optio
 
 impl Sessions {
     /// The user that a client asks for, or else the sandbox's own, if it has one.
-    pub(super) fn user(&self, wanted: &str) -> Result<Option<Arc<User>>> {
+    pub(in crate::agent) fn user(&self, wanted: &str) -> Result<Option<Arc<User>>> {
         named_user(if wanted.is_empty() { &self.config.user } else { wanted })
     }
 
     /// Opens a session, or finds the one that this request has opened before; only that with `only_known`.
-    pub(super) async fn create(
+    pub(in crate::agent) async fn create(
         self: &Arc<Self>,
         mut request: CreateSessionRequest,
         only_known: bool,
@@ -158,7 +160,7 @@ impl Sessions {
 
     /// Does work that owns something in a task of its own, which goes on when the caller is dropped. What it is given is
     /// cancelled then.
-    pub(super) async fn in_own_task<T, W>(&self, work: impl FnOnce(CancellationToken) -> W) -> Result<T>
+    pub(in crate::agent) async fn in_own_task<T, W>(&self, work: impl FnOnce(CancellationToken) -> W) -> Result<T>
     where
         T: Send + 'static,
         W: Future<Output = Result<T>> + Send + 'static,
@@ -171,7 +173,7 @@ impl Sessions {
 
     /// Opens a session, unless `of_no_use` comes first. To be called from a task of its own: dropped halfway it leaves the
     /// private directory behind.
-    pub(super) async fn open(
+    pub(in crate::agent) async fn open(
         &self,
         wanted: Wanted,
         of_no_use: impl Future<Output = ()>,

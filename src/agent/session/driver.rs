@@ -2,16 +2,18 @@
 
 mod again;
 
-use super::{
-    command::{Command, Job},
-    earlier::Earlier,
-    lending::Lent,
-    oom::OomCounter,
-    running::{LeftOnTerminal, Running, ShellEnd, Verdict, next_output},
-    session::{Inbox, Session},
-    shell::{Before, Event, Holder, Launch, ReadEnd, Report, Saved, Shell},
+use super::{Inbox, Session, earlier::Earlier, lending::Lent};
+use crate::{
+    agent::{
+        command::{
+            Command, Job,
+            running::{LeftOnTerminal, Running, ShellEnd, Verdict, next_output},
+        },
+        host::oom::OomCounter,
+        shell::{Before, Event, Holder, Launch, ReadEnd, Report, Saved, Shell},
+    },
+    api::v1::{OnShellExit, Stream, exited::Reason, session::State},
 };
-use crate::api::v1::{OnShellExit, Stream, exited::Reason, session::State};
 use std::{io, pin::Pin, sync::Arc, time::Duration};
 use tokio::{
     sync::watch,
@@ -30,35 +32,35 @@ const SAVE_SHARE: u32 = 20;
 const NUDGE_AT_MOST_EVERY: Duration = Duration::from_millis(400);
 
 /// A session's driver.
-pub(super) struct Driver {
+pub(in crate::agent) struct Driver {
     /// The session, as others see it.
-    pub(super) session: Arc<Session>,
+    pub(in crate::agent) session: Arc<Session>,
     /// How its shells are started.
-    pub(super) launch: Launch,
+    pub(in crate::agent) launch: Launch,
     /// The shell and its holder.
-    pub(super) shell: Shell,
+    pub(in crate::agent) shell: Shell,
     /// As above.
-    pub(super) holder: Holder,
+    pub(in crate::agent) holder: Holder,
     /// Holders of earlier shells, whose background processes may live.
-    pub(super) earlier: Earlier,
+    pub(in crate::agent) earlier: Earlier,
     /// What the kernel killed.
-    pub(super) oom: Arc<OomCounter>,
+    pub(in crate::agent) oom: Arc<OomCounter>,
     /// `$?` for the next command.
-    pub(super) last_status: i32,
+    pub(in crate::agent) last_status: i32,
     /// What the shell saved last.
-    pub(super) saved: Option<Saved>,
+    pub(in crate::agent) saved: Option<Saved>,
     /// Gets what the terminal says between commands.
-    pub(super) last_command: Option<Arc<Command>>,
+    pub(in crate::agent) last_command: Option<Arc<Command>>,
     /// A command whose programs are still on the terminal.
-    pub(super) on_terminal: Option<LeftOnTerminal>,
+    pub(in crate::agent) on_terminal: Option<LeftOnTerminal>,
     /// Rings when an idle shell may be due to save its state. It is kept, and set again only after it has rung: a timer
     /// that is set anew for each command wakes the runtime each time.
-    pub(super) save_timer: Pin<Box<Sleep>>,
+    pub(in crate::agent) save_timer: Pin<Box<Sleep>>,
 }
 
 impl Driver {
     /// Runs until the session is closed.
-    pub(super) async fn run(mut self, mut inbox: Inbox) {
+    pub(in crate::agent) async fn run(mut self, mut inbox: Inbox) {
         let reason = loop {
             let job = match self.idle(&mut inbox).await {
                 Idle::Job(job) => job,
@@ -106,7 +108,7 @@ impl Driver {
                     Ok(Report::Done { tag, status, .. }) if Some(tag) == asked => nudge = Nudge::new(status),
                     Ok(_) => {}
                     // No later command's end could be heard of: the holder reports the shell's, and a new one is started.
-                    Err(_) => super::shell::kill(self.shell.pid, libc::SIGKILL),
+                    Err(_) => crate::agent::shell::kill(self.shell.pid, libc::SIGKILL),
                 },
                 () = Nudge::due(&nudge) => {
                     let _ = self.shell.nudge();
@@ -344,7 +346,7 @@ impl Nudge {
 }
 
 /// What a command's turn leads to.
-pub(super) enum Turn {
+pub(in crate::agent) enum Turn {
     /// The next command.
     Next,
     /// The end of the session.
@@ -359,11 +361,11 @@ async fn idle_terminal(terminal: &ReadEnd, last: Option<&Command>) -> std::io::R
     }
 }
 
-pub(super) async fn stopped(stop: &mut watch::Receiver<Option<Reason>>) {
+pub(in crate::agent) async fn stopped(stop: &mut watch::Receiver<Option<Reason>>) {
     wait_for_stop(stop).await;
 }
 
-pub(super) async fn wait_for_stop(stop: &mut watch::Receiver<Option<Reason>>) -> Reason {
+pub(in crate::agent) async fn wait_for_stop(stop: &mut watch::Receiver<Option<Reason>>) -> Reason {
     match stop.wait_for(Option::is_some).await {
         Ok(reason) => reason.unwrap_or(Reason::Cancelled),
         // Nobody can use the session any more.
@@ -372,7 +374,7 @@ pub(super) async fn wait_for_stop(stop: &mut watch::Receiver<Option<Reason>>) ->
 }
 
 /// Whether a shell takes an environment variable with this name for one of its own.
-pub(super) fn is_shell_name(name: &str) -> bool {
+pub(in crate::agent) fn is_shell_name(name: &str) -> bool {
     let mut bytes = name.bytes();
     bytes.next().is_some_and(|first| first.is_ascii_alphabetic() || first == b'_')
         && bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')

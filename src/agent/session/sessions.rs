@@ -1,18 +1,19 @@
 //! All sessions of the sandbox: found, listed and closed here. [`super::opening`] makes them, [`super::starts`] gives them
 //! commands.
 
-use super::{
-    activity::{Activity, OpenSession},
-    command::Command,
-    config::AgentConfig,
-    environment::{self, Variables},
-    oom::OomCounter,
-    output::Budget,
-    request_ids::RequestIds,
-    session::Session,
-    shell::Directories,
-};
+use super::{Session, request_ids::RequestIds};
 use crate::{
+    agent::{
+        command::Command,
+        config::AgentConfig,
+        environment::{self, Variables},
+        host::{
+            activity::{Activity, OpenSession},
+            oom::OomCounter,
+        },
+        output::Budget,
+        shell::Directories,
+    },
     api::v1::exited::Reason as ExitReason,
     error::{Error, Kind, Reason, Result},
     sync::lock,
@@ -30,23 +31,23 @@ const MOST_SESSIONS: usize = 512;
 const MOST_DIRECT: usize = 1000;
 
 /// All sessions of the sandbox.
-pub(super) struct Sessions {
-    pub(super) config: AgentConfig,
+pub(in crate::agent) struct Sessions {
+    pub(in crate::agent) config: AgentConfig,
     /// The environment that the agent was started with.
-    pub(super) inherited: Variables,
+    pub(in crate::agent) inherited: Variables,
     /// Where the sessions' private directories are.
-    pub(super) directories: Arc<Directories>,
-    pub(super) oom: Arc<OomCounter>,
+    pub(in crate::agent) directories: Arc<Directories>,
+    pub(in crate::agent) oom: Arc<OomCounter>,
     budget: Arc<Budget>,
     activity: Activity,
     /// The commands that starts with a `request_id` have become.
-    pub(super) command_ids: Arc<RequestIds<Arc<Command>>>,
+    pub(in crate::agent) command_ids: Arc<RequestIds<Arc<Command>>>,
     /// The numbers of the sessions that requests with a `request_id` have opened.
-    pub(super) session_ids: Arc<RequestIds<u64>>,
+    pub(in crate::agent) session_ids: Arc<RequestIds<u64>>,
     /// Tasks that open sessions.
-    pub(super) opening: TaskTracker,
+    pub(in crate::agent) opening: TaskTracker,
     /// Cancelled when everything is to end.
-    pub(super) stopping: CancellationToken,
+    pub(in crate::agent) stopping: CancellationToken,
     table: Mutex<Table>,
 }
 
@@ -61,7 +62,7 @@ struct Table {
 }
 
 /// A place among the sessions, given back when it is not used.
-pub(super) struct Place<'a>(&'a Mutex<Table>, #[expect(dead_code, reason = "counts it as open")] OpenSession);
+pub(in crate::agent) struct Place<'a>(&'a Mutex<Table>, #[expect(dead_code, reason = "counts it as open")] OpenSession);
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
@@ -71,7 +72,7 @@ impl Drop for Place<'_> {
 
 impl Sessions {
     /// None yet.
-    pub(super) fn new(mut config: AgentConfig, directories: Directories, oom: OomCounter) -> Self {
+    pub(in crate::agent) fn new(mut config: AgentConfig, directories: Directories, oom: OomCounter) -> Self {
         if config.working_directory.is_empty() {
             let own = std::env::current_dir().ok().and_then(|own| own.into_os_string().into_string().ok());
             config.working_directory = own.unwrap_or_else(|| "/".to_owned());
@@ -93,33 +94,33 @@ impl Sessions {
     }
 
     /// The sandbox's id.
-    pub(super) fn sandbox_id(&self) -> &str {
+    pub(in crate::agent) fn sandbox_id(&self) -> &str {
         &self.config.sandbox_id
     }
 
     /// What all that is kept is charged to.
-    pub(super) fn budget(&self) -> &Arc<Budget> {
+    pub(in crate::agent) fn budget(&self) -> &Arc<Budget> {
         &self.budget
     }
 
     /// What runs in all of them.
-    pub(super) fn activity(&self) -> &Activity {
+    pub(in crate::agent) fn activity(&self) -> &Activity {
         &self.activity
     }
 
     /// A session by its id.
-    pub(super) fn get(&self, id: &str) -> Result<Arc<Session>> {
+    pub(in crate::agent) fn get(&self, id: &str) -> Result<Arc<Session>> {
         let unknown = || Error::not_found(Kind::Session, id);
         self.name(id).and_then(|name| name.parse().ok()).and_then(|number| self.numbered(number)).ok_or_else(unknown)
     }
 
     /// A session by its number.
-    pub(super) fn numbered(&self, number: u64) -> Option<Arc<Session>> {
+    pub(in crate::agent) fn numbered(&self, number: u64) -> Option<Arc<Session>> {
         lock(&self.table).open.get(&number).cloned()
     }
 
     /// A session, or the direct execution, that a request about processes names, and the command if it names one.
-    pub(super) fn of_processes(
+    pub(in crate::agent) fn of_processes(
         &self,
         session_id: &str,
         command_id: &str,
@@ -132,7 +133,7 @@ impl Sessions {
     }
 
     /// A command by its id.
-    pub(super) fn command(&self, id: &str) -> Result<Arc<Command>> {
+    pub(in crate::agent) fn command(&self, id: &str) -> Result<Arc<Command>> {
         self.session_and_command(id).map(|(_, command)| command)
     }
 
@@ -153,31 +154,31 @@ impl Sessions {
     }
 
     /// Ends a command that still waits for its turn. False when it does not.
-    pub(super) fn cancel_waiting(&self, command: &Command) -> bool {
+    pub(in crate::agent) fn cancel_waiting(&self, command: &Command) -> bool {
         let session = command.session_id.as_deref().and_then(|id| self.get(id).ok());
         session.is_some_and(|session| session.cancel_waiting(command))
     }
 
     /// All that are open.
-    pub(super) fn open_ones(&self) -> Vec<Arc<Session>> {
+    pub(in crate::agent) fn open_ones(&self) -> Vec<Arc<Session>> {
         lock(&self.table).open.values().cloned().collect()
     }
 
     /// All sessions with their numbers, oldest first.
-    pub(super) fn list(&self, sandbox_id: &str) -> Result<Vec<(u64, Arc<Session>)>> {
+    pub(in crate::agent) fn list(&self, sandbox_id: &str) -> Result<Vec<(u64, Arc<Session>)>> {
         self.check_sandbox(sandbox_id)?;
         Ok(lock(&self.table).open.iter().map(|(number, session)| (*number, Arc::clone(session))).collect())
     }
 
     /// Closes a session by its id and waits until nothing of it is left.
-    pub(super) async fn close(&self, id: &str) -> Result<()> {
+    pub(in crate::agent) async fn close(&self, id: &str) -> Result<()> {
         let session = self.get(id)?;
         self.end(&session).await;
         Ok(())
     }
 
     /// Closes a session and waits until nothing of it is left.
-    pub(super) async fn end(&self, session: &Session) {
+    pub(in crate::agent) async fn end(&self, session: &Session) {
         session.close(ExitReason::Cancelled).await;
         if let Some(number) = self.name(&session.about.id).and_then(|name| name.parse().ok()) {
             lock(&self.table).open.remove(&number);
@@ -185,7 +186,7 @@ impl Sessions {
     }
 
     /// Ends everything, for good.
-    pub(super) async fn stop(&self) {
+    pub(in crate::agent) async fn stop(&self) {
         let sessions: Vec<_> = {
             let table = lock(&self.table);
             self.stopping.cancel();
@@ -198,7 +199,7 @@ impl Sessions {
     }
 
     /// What a caller is told while everything ends.
-    pub(super) fn being_stopped(&self) -> Error {
+    pub(in crate::agent) fn being_stopped(&self) -> Error {
         Error::WrongState {
             reason: Reason::SandboxNotRunning,
             message: format!("sandbox \"{}\" is being stopped", self.config.sandbox_id),
@@ -206,7 +207,7 @@ impl Sessions {
     }
 
     /// A number for a new session, and a place among those that may be open at once.
-    pub(super) fn reserve(&self, direct: bool) -> Result<(u64, Place<'_>)> {
+    pub(in crate::agent) fn reserve(&self, direct: bool) -> Result<(u64, Place<'_>)> {
         let mut table = lock(&self.table);
         if self.stopping.is_cancelled() {
             return Err(self.being_stopped());
@@ -225,7 +226,7 @@ impl Sessions {
     }
 
     /// Makes a new session known. False when everything is being ended, and this one was not there to be ended with it.
-    pub(super) fn enter(&self, number: u64, session: &Arc<Session>) -> bool {
+    pub(in crate::agent) fn enter(&self, number: u64, session: &Arc<Session>) -> bool {
         let mut table = lock(&self.table);
         if self.stopping.is_cancelled() {
             return false;
@@ -243,7 +244,7 @@ impl Sessions {
         true
     }
 
-    pub(super) fn check_sandbox(&self, id: &str) -> Result<()> {
+    pub(in crate::agent) fn check_sandbox(&self, id: &str) -> Result<()> {
         if id == self.config.sandbox_id { Ok(()) } else { Err(Error::not_found(Kind::Sandbox, id)) }
     }
 

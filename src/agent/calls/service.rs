@@ -1,18 +1,16 @@
 //! The agent's side of the private service: takes messages, calls the sessions, answers.
 
-use super::{
-    answer::Held,
-    arrival::Arriving,
-    asked,
-    code::{self, Contexts},
-    command::{Command, Control, InputPiece, Missing, no_room},
-    line::{Connection, Line},
-    output::{Collected, Follower},
-    prepare, programs,
-    sessions::Sessions,
-    starts::Started,
-};
+use super::{answer::Held, arrival::Arriving};
 use crate::{
+    agent::{
+        asked,
+        code::{self, Contexts},
+        command::{Command, Control, InputPiece, Missing, no_room},
+        host::prepare,
+        line::{Connection, Line},
+        output::{Collected, Follower},
+        session::{programs, sessions::Sessions, starts::Started},
+    },
     api::{
         agent::v1::{
             ActivityRequest, ActivityResponse, HelloRequest, HelloResponse, PrepareRequest, PrepareResponse,
@@ -55,14 +53,14 @@ const MOST_RESETS: usize = 1 << 16;
 const MOST_STREAMS: u32 = 8192;
 
 /// The agent's service.
-pub(super) struct Service {
+pub(in crate::agent) struct Service {
     /// What it serves.
-    pub(super) sessions: Arc<Sessions>,
+    pub(in crate::agent) sessions: Arc<Sessions>,
 }
 
 impl Service {
     /// Serves on these connections, and goes on until they end.
-    pub(super) async fn serve<I>(self, incoming: I) -> io::Result<()>
+    pub(in crate::agent) async fn serve<I>(self, incoming: I) -> io::Result<()>
     where
         I: futures_util::Stream<Item = io::Result<Connection>>,
     {
