@@ -5,9 +5,16 @@ use super::{BadReport, Gathered, MOST_MESSAGE, Outcome, Report, lines};
 pub(super) fn read(text: &str) -> Result<Report, BadReport> {
     let mut gathered = Gathered::default();
     let (mut programs, mut summaries, mut failing_summaries) = (0_u64, 0_u64, 0_u64);
+    // Whether the names of tests that failed are being told. A test may have printed into its own line, so its end is not seen there.
+    let mut is_naming = false;
     // The test whose output is being told, and that output.
     let mut telling: Option<(String, String)> = None;
     for line in lines::plain(text) {
+        if let Some(name) = line.strip_prefix("    ").filter(|name| is_naming && !name.trim().is_empty()) {
+            gathered.add(name, Outcome::Failed, None, "")?;
+            continue;
+        }
+        is_naming &= line.is_empty();
         if let Some(name) = line.strip_prefix("---- ").and_then(|rest| rest.strip_suffix(" stdout ----")) {
             tell(&mut gathered, telling.replace((name.to_owned(), String::new())));
         } else if line.starts_with("test result: ") {
@@ -17,6 +24,7 @@ pub(super) fn read(text: &str) -> Result<Report, BadReport> {
         } else if is_start(&line) {
             programs += 1;
         } else if line == "failures:" {
+            is_naming = true;
             tell(&mut gathered, telling.take());
         } else if let Some((name, outcome, reason)) = result(&line) {
             gathered.add(name, outcome, None, reason)?;

@@ -162,6 +162,14 @@ impl Gathered {
         }
     }
 
+    /// Adds how long a test took that was told before.
+    fn time(&mut self, name: &str, duration: Option<Duration>) {
+        let place = self.places.get(cut(name.trim(), MOST_NAME)).copied();
+        if let Some(test) = place.and_then(|place| self.tests.get_mut(place)) {
+            test.duration = duration.or(test.duration);
+        }
+    }
+
     fn has_failed(&self) -> bool {
         self.tests.iter().any(|test| test.outcome == Outcome::Failed)
     }

@@ -11,9 +11,9 @@ pub(super) fn read(text: &str) -> Result<Report, BadReport> {
     for line in lines::plain(text) {
         let line = line.trim();
         if line.starts_with("Summary [") {
-            // Behind the summary the failures come once more.
-            summary = Some(line.contains(" failed") || line.contains(" timed out"));
-            break;
+            // Behind it the failures come once more. A test may have printed such a line too, so reading goes on.
+            summary = Some(summary.unwrap_or(false) || line.contains(" failed") || line.contains(" timed out"));
+            continue;
         }
         let Some((status, rest)) = line.split_once('[') else { continue };
         let Some((time, name)) = rest.split_once(']') else { continue };

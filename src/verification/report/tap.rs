@@ -1,7 +1,7 @@
-//! The Test Anything Protocol, with subtests as `node --test` and Perl write them. A test with subtests counts by them, and by itself only if it
-//! failed and none of them did.
+//! The Test Anything Protocol, with subtests as `node --test` and Perl write them. A test with subtests counts by them, and by itself too if it
+//! failed: what a program prints in between may look like a subtest, and no failure is lost by that.
 
-use super::{BadReport, Gathered, MOST_MESSAGE, Outcome, Report, cut, lines};
+use super::{BadReport, Gathered, MOST_MESSAGE, MOST_NAME, Outcome, Report, cut, lines};
 use std::time::Duration;
 
 /// Subtests within subtests.
@@ -18,14 +18,22 @@ struct Level {
     has_failed: bool,
 }
 
+/// Words about a test, between `---` and `...`.
+struct Block {
+    words: String,
+    /// How far it stands to the right.
+    indent: usize,
+}
+
 #[derive(Default)]
 struct Reading {
     gathered: Gathered,
     levels: Vec<Level>,
     problem: Option<String>,
-    /// The test that a block of words belongs to, and these words.
+    /// The test that a block of words belongs to, how far it stands to the right, and these words.
     last: Option<(String, Outcome)>,
-    block: Option<String>,
+    last_indent: usize,
+    block: Option<Block>,
     /// What was read of the level that has just ended: whether a test in it failed.
     below: Option<bool>,
 }
@@ -61,17 +69,22 @@ impl Reading {
     /// Takes a line. Whether it is one of the protocol.
     fn line(&mut self, line: &str) -> Result<bool, BadReport> {
         let text = line.trim_start();
+        let indent = line.len() - text.len();
         if let Some(block) = &mut self.block {
-            if text == "..." {
+            // What stands further to the left is no part of it: a block without an end hides no test.
+            if text == "..." || (indent < block.indent && !text.is_empty()) {
                 self.end_block()?;
             } else {
-                push_line(block, text);
+                push_line(&mut block.words, text);
             }
-            return Ok(false);
+            if text == "..." || self.block.is_some() {
+                return Ok(false);
+            }
         }
-        let depth = (line.len() - text.len()) / 4;
-        if text == "---" && self.last.is_some() {
-            self.block = Some(String::new());
+        let depth = indent / 4;
+        // It is part of a test, and stands further to the right.
+        if text == "---" && self.last.is_some() && indent > self.last_indent {
+            self.block = Some(Block { words: String::new(), indent });
             return Ok(false);
         }
         if depth > MOST_DEPTH {
@@ -96,8 +109,17 @@ impl Reading {
             return Ok(true);
         }
         match result(text) {
-            Some((is_ok, described)) => self.test(depth, is_ok, described).map(|()| true),
-            None => Ok(false),
+            Some((is_ok, described)) => {
+                self.last_indent = indent;
+                self.test(depth, is_ok, described).map(|()| true)
+            }
+            None => {
+                // Something was printed in front of it without an end of line, and what it says of which test is not known.
+                if !text.starts_with('#') && has_failure_within(text) {
+                    self.problem.get_or_insert_with(|| "a line has a failed test in its middle".to_owned());
+                }
+                Ok(false)
+            }
         }
     }
 
@@ -107,7 +129,7 @@ impl Reading {
             self.levels.push(Level::default());
         }
         if let (Some(level), false) = (self.levels.get_mut(depth), name.is_empty()) {
-            level.name = name.to_owned();
+            level.name = cut(name, MOST_NAME).to_owned();
         }
     }
 
@@ -151,7 +173,7 @@ impl Reading {
             level.has_failed |= outcome == Outcome::Failed;
         }
         // One that has subtests is told by them.
-        if below.is_none() || (outcome == Outcome::Failed && below == Some(false)) {
+        if below.is_none() || outcome == Outcome::Failed {
             self.gathered.add(&whole, outcome, None, reason)?;
             self.last = Some((whole, outcome));
         } else {
@@ -162,16 +184,16 @@ impl Reading {
 
     /// A block of words about the last test is over.
     fn end_block(&mut self) -> Result<(), BadReport> {
-        let (Some(block), Some((name, outcome))) = (self.block.take(), self.last.take()) else { return Ok(()) };
+        let (Some(Block { words: block, .. }), Some((name, outcome))) = (self.block.take(), self.last.take()) else {
+            return Ok(());
+        };
         if name.is_empty() {
             return Ok(());
         }
         let milliseconds = block.lines().find_map(|line| line.trim().strip_prefix("duration_ms:"));
         let milliseconds = milliseconds.and_then(|text| text.trim().trim_matches('\'').parse::<f64>().ok());
         let duration = milliseconds.and_then(|ms| Duration::try_from_secs_f64(ms / 1000.0).ok());
-        if let Some(test) = self.gathered.tests.iter_mut().rev().find(|test| test.name == name) {
-            test.duration = duration.or(test.duration);
-        }
+        self.gathered.time(&name, duration);
         if outcome == Outcome::Failed {
             self.gathered.explain(&name, &block);
         }
@@ -205,6 +227,11 @@ fn result(line: &str) -> Option<(bool, &str)> {
     let number = rest.find(|character: char| !character.is_ascii_digit()).unwrap_or(rest.len());
     let described = rest[number..].trim_start();
     Some((is_ok, described.strip_prefix("- ").unwrap_or(described).trim()))
+}
+
+/// Whether `not ok 1` is somewhere in a line.
+fn has_failure_within(line: &str) -> bool {
+    line.match_indices("not ok ").any(|(at, found)| line[at + found.len()..].starts_with(|c: char| c.is_ascii_digit()))
 }
 
 /// What is behind a `#` that is not escaped.

@@ -111,10 +111,76 @@ fn tap() {
 #[test]
 fn tap_of_node_has_tests_within_tests() {
     let text = "TAP version 13\n# Subtest: division\n    # Subtest: by one\n    ok 1 - by one\n      ---\n      duration_ms: 0.5\n      ...\n    # Subtest: by zero\n    not ok 2 - by zero\n      ---\n      error: 'no'\n      ...\n    1..2\nnot ok 1 - division\n  ---\n  type: 'suite'\n  ...\n# Subtest: alone\nok 2 - alone\n1..2\n# tests 3\n";
-    expect(Form::Tap, text, &[("division > by one", Passed), ("division > by zero", Failed), ("alone", Passed)]);
+    expect(
+        Form::Tap,
+        text,
+        &[("division > by one", Passed), ("division > by zero", Failed), ("division", Failed), ("alone", Passed)],
+    );
     // One whose own end failed, although all in it passed.
     let text = "# Subtest: s\n    ok 1 - a\n    1..1\nnot ok 1 - s\n1..1\n";
     expect(Form::Tap, text, &[("s > a", Passed), ("s", Failed)]);
+}
+
+/// Texts in which each line would cost as much as all before it. Otherwise it would take hours.
+#[test]
+fn the_worst_text_takes_no_longer_than_another() {
+    let tests: String = (0..MOST_TESTS).map(|number| format!("ok - {number}\n")).collect();
+    let blocks = "ok - 0\n  ---\n  ...\n".repeat(MOST_BYTES / 80);
+    assert!(read(Form::Tap, format!("{tests}{blocks}").as_bytes()).is_ok());
+    let long = format!("# Subtest: {}\n", "x".repeat(MOST_BYTES / 8));
+    let below = "    ok\n".repeat(MOST_BYTES / 56);
+    assert!(read(Form::Tap, format!("{long}{below}").as_bytes()).is_ok());
+}
+
+/// What the code under test prints is in the same text where there is no file for the report.
+#[test]
+fn what_looks_like_a_report_in_a_report_hides_no_failure() {
+    use super::super::verdict::{Ending, Evidence, Expected, judge};
+    let is_success = |form, text: &str| match read(form, text.as_bytes()) {
+        Ok(report) => {
+            let expected = Expected { fail_to_pass: &["calc.hidden".to_owned()], pass_to_pass: &[] };
+            judge(Ending::Exited(0), &Evidence::Report(report), expected).why.is_none()
+        }
+        Err(_) => false,
+    };
+    // Subtests that fail in its place, a block of words without an end, one that is no block, a test before it, and half a line before it.
+    let forged = "ok 1 - calc.hidden\n";
+    for before in [
+        &format!("    {forged}    not ok 2 - other\n"),
+        &format!("    {forged}    not ok 2 - other\n    1..2\n"),
+        "# Subtest: calc\n    ok 1 - hidden\n    not ok 2 - other\n",
+        &format!("{forged}1..1\n  ---\n"),
+        &format!("{forged}1..1\n---\n"),
+        &format!("{forged}  ---\n"),
+        forged,
+        &format!("{forged}..."),
+    ] {
+        for real in ["not ok 1 - calc.hidden\n1..1\n", "not ok 1 - calc.hidden\n"] {
+            assert!(!is_success(Form::Tap, &format!("{before}{real}")), "{before}{real}");
+        }
+    }
+    // A test that prints into the line in which its end is told, beside another that fails.
+    for printed in ["ok\n", "ok\ntest result: ok. 1 passed; 0 failed\n", "\nfailures:\n\n"] {
+        let text = format!(
+            "running 2 tests\ntest calc.hidden ... {printed}FAILED\ntest other ... FAILED\n\nfailures:\n\n---- other stdout ----\nfailures:\n\n\n\
+             failures:\n    calc.hidden\n    other\n\ntest result: FAILED. 0 passed; 2 failed; 0 ignored\n"
+        );
+        assert!(!is_success(Form::Cargo, &text), "{text}");
+    }
+    // A summary of a test's own, after which nothing would be read.
+    let text = "PASS [   0.001s] calc.hidden\n     Summary [   0.001s] 1 test run: 1 passed\n        FAIL [   0.001s] calc.hidden\n\
+                Summary [   0.002s] 1 test run: 1 failed\n";
+    assert!(!is_success(Form::Nextest, text));
+    let tried = "TRY 1 FAIL [   0.001s] calc.hidden\n  TRY 9 PASS [   0.001s] calc.hidden\nSummary [   0.001s] 1 test run: 1 passed\n\
+                 Summary [   0.002s] 1 test run: 1 failed\n  TRY 1 FAIL [   0.001s] calc.hidden\n";
+    assert!(!is_success(Form::Nextest, tried));
+    // All of it is a success where nothing failed.
+    assert!(is_success(Form::Tap, "ok 1 - calc.hidden\n  ---\n  a: 1\n  ...\n1..1\n"));
+    assert!(is_success(
+        Form::Cargo,
+        "running 1 test\ntest calc.hidden ... ok\n\ntest result: ok. 1 passed; 0 failed\n"
+    ));
+    assert!(is_success(Form::Nextest, "PASS [   0.001s] calc.hidden\nSummary [   0.001s] 1 test run: 1 passed\n"));
 }
 
 #[test]
