@@ -5,7 +5,7 @@ use crate::kit::{
     Dice, Options, Runtime, Sandbox, Session,
     examples::{Examples, deciding, solved},
     token,
-    verifying::{HIDDEN, Lab, RIGHT, Verifier, expect_result, of_patch, of_sandbox, patch, result},
+    verifying::{CODE, HIDDEN, Lab, RIGHT, Verifier, expect_result, of_patch, of_sandbox, patch, result},
 };
 use sandshell::api::v1::{Verification, verification::State, verification_error, verification_result::Reason};
 use std::{collections::BTreeSet, path::Path};
@@ -231,6 +231,32 @@ async fn a_repository_runs_nothing() {
         );
         assert!(got.reason() == Reason::PatchNotApplied || got.stdout == untouched, "{path}: {got:?}");
     }
+}
+
+/// What calls git in each directory, as tools do that look for versions.
+const LOOKS_DEEPER: &str = r#"command = "for d in */ */*/; do git -C $d status >/dev/null 2>&1; done; ls -A . m /tmp | grep ran; . ./calc.sh; test $(div 6 3) = 2"
+timeout = "60s"
+report = { format = "exit_code" }"#;
+
+/// Git obeys what a repository says that it finds in a directory, such as the place of a submodule.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn nor_does_a_repository_in_it() {
+    let lab = Lab::new(Runtime::Linux, &[("looks", LOOKS_DEEPER)]);
+    let sandbox = lab.sandbox("looks").await;
+    let session = sandbox.session("/bin/sh").await;
+    let evil = format!("#!/bin/sh\ntouch /workspace/ran\ncat >/workspace/calc.sh <<'END'\n{RIGHT}END");
+    write(&session, &[("/workspace/evil", &evil), ("/workspace/m/file", "x"), ("/workspace/m/n/file", "x")]).await;
+    let makes = "for d in m m/n; do git init -q $d && git -C $d add . && git -C $d config core.fsmonitor /workspace/evil && [ -d $d/.git ] || exit; done";
+    session.run(format!("cd /workspace && ({makes}) 2>/dev/null; git -C m status >/dev/null 2>&1; ls")).await.expect(
+        "calc.sh\nevil\nm\nran\ntests\n",
+        "",
+        0,
+    );
+    // There it has run, and here it does not.
+    session.run(format!("rm ran; cat >calc.sh <<'END'\n{CODE}END\n")).await.expect("", "", 0);
+    let judged = lab.verify(&sandbox).await;
+    expect_result(&judged, Some(Reason::ExitCode));
+    assert_eq!(result(&judged).stdout, "");
 }
 
 /// Links come in with a patch, and what is written through them stays where it was applied.

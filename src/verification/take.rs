@@ -1,5 +1,5 @@
 //! Bringing what an agent has changed into the sandbox that verifies it: what the runtime says has changed below `/workspace`, compared with the
-//! sample, goes there as an archive. The repository is not brought, and neither is what the sample protects or brings itself: of that, the
+//! sample, goes there as an archive. The repository is not brought, nor any that lies in it, and neither is what the sample protects or brings itself: of that, the
 //! sample's own stays.
 //!
 //! The agent's programs may go on meanwhile. What they change while it is being taken may be brought or not.
@@ -38,8 +38,9 @@ const MOST_BYTES: u64 = 4 << 30;
 /// Differences that are asked for at one time.
 const PAGE: usize = 10_000;
 
-/// Differences that are told by name.
+/// Differences that are told by name, and bytes of these names, so that a result fits into an answer that any client takes.
 const MOST_TOLD: usize = 1000;
+const MOST_NAMES_BYTES: usize = 256 << 10;
 
 /// Removals at one time.
 const AT_ONCE: usize = 8;
@@ -116,7 +117,7 @@ async fn changes(from: &Origin<'_>) -> Carried<Vec<(Vec<u8>, ChangeKind)>> {
         })?;
         for change in page.changes {
             let Some(path) = below_workspace(&change.path) else { return Ok(found) };
-            if path != b".git" && !path.starts_with(b".git/") {
+            if !is_of_a_repository(path) {
                 found.push((path.to_vec(), change.kind));
             }
         }
@@ -135,6 +136,12 @@ fn below_workspace(path: &[u8]) -> Option<&[u8]> {
     path.strip_prefix(WORKSPACE.as_bytes())?.strip_prefix(b"/")
 }
 
+/// Whether a path is part of a repository, of the workspace's own or of one in a directory of it: git would obey what it says, also where it is called for
+/// the workspace and finds it in the place of a submodule.
+fn is_of_a_repository(path: &[u8]) -> bool {
+    path.split(|byte| *byte == b'/').any(|name| name == b".git")
+}
+
 /// The directories below the workspace.
 async fn directories(sandbox: &Reached) -> Carried<HashSet<Vec<u8>>> {
     let types = vec![file::Type::Directory.into()];
@@ -145,7 +152,7 @@ async fn directories(sandbox: &Reached) -> Carried<HashSet<Vec<u8>>> {
 
 /// Decides of each difference. `now` and `before` are the directories that there are and that the sample has.
 fn plan(changes: Vec<(Vec<u8>, ChangeKind)>, now: &HashSet<Vec<u8>>, before: &HashSet<Vec<u8>>, cover: &Cover) -> Plan {
-    let mut plan = Plan::default();
+    let (mut plan, mut told) = (Plan::default(), 0);
     for (path, kind) in changes {
         let (is_directory, was_directory) = (now.contains(&path), before.contains(&path));
         let stays_directory = is_directory && kind != ChangeKind::Removed;
@@ -154,13 +161,15 @@ fn plan(changes: Vec<(Vec<u8>, ChangeKind)>, now: &HashSet<Vec<u8>>, before: &Ha
             continue;
         }
         plan.compared.total += 1;
-        if plan.compared.changes.len() < MOST_TOLD {
+        let name = String::from_utf8_lossy(&path).replace('\0', "");
+        told += name.len();
+        if plan.compared.changes.len() < MOST_TOLD && told <= MOST_NAMES_BYTES {
             let word = match kind {
                 ChangeKind::Added => "A",
                 ChangeKind::Modified => "M",
                 ChangeKind::Removed => "D",
             };
-            plan.compared.changes.push(format!("{word} {}", String::from_utf8_lossy(&path).replace('\0', "")));
+            plan.compared.changes.push(format!("{word} {name}"));
         }
         if kind == ChangeKind::Removed || (was_directory && !is_directory) {
             plan.removed.push(path.clone());
@@ -195,7 +204,7 @@ async fn transfer(
 ) -> Carried<()> {
     let brought = Arc::clone(brought);
     let mut filter = Filter::new(Box::new(move |entry: Passing<'_>| crate::sync::lock(&brought).takes(entry)));
-    exclude.push("/.git".to_owned());
+    exclude.push(".git".to_owned());
     let request =
         ExportRequest { paths: vec![format!("{WORKSPACE}/")], exclude, changed_since, ..ExportRequest::default() };
     let pieces = from.export(request).await.map_err(not_taken)?;
@@ -304,6 +313,32 @@ mod tests {
         assert_eq!(planned(&[("tests", Removed)], &[], &["tests"], &cover), (vec![], vec![], 1));
         assert_eq!(planned(&[("tests", Modified)], &[], &["tests"], &cover), (vec![], vec![], 1));
         assert_eq!(planned(&[("hidden", Added)], &[], &[], &cover), (vec![], vec![], 1));
+    }
+
+    #[test]
+    fn names_that_are_told_have_bounds() {
+        // What is no text takes three times as much.
+        let long = |number: usize| [vec![0xff; 4000], number.to_string().into_bytes()].concat();
+        let changes: Vec<_> = (0..500).map(|number| (long(number), Added)).collect();
+        let plan = plan(changes, &set(&[]), &set(&[]), &Cover::of(&[], &[], &[]));
+        let told: usize = plan.compared.changes.iter().map(String::len).sum();
+        assert!((MOST_NAMES_BYTES / 2..=MOST_NAMES_BYTES + 2000).contains(&told), "{told}");
+        assert_eq!((plan.compared.total, plan.wanted.len()), (500, 500));
+    }
+
+    #[test]
+    fn no_repository_is_brought_wherever_it_is() {
+        for (path, is) in [
+            (".git", true),
+            (".git/config", true),
+            ("m/.git", true),
+            ("m/.git/hooks/x", true),
+            (".gitignore", false),
+            ("m.git/config", false),
+            (".github/x", false),
+        ] {
+            assert_eq!(is_of_a_repository(path.as_bytes()), is, "{path}");
+        }
     }
 
     #[test]
