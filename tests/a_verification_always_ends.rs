@@ -9,7 +9,9 @@ use crate::kit::{
     verifying::{HIDDEN, Lab, RIGHT, Verifier, expect_result, of_patch, of_sandbox, patch, result},
     within,
 };
-use sandshell::api::v1::{verification::State, verification_error, verification_result::Reason};
+use sandshell::api::v1::{
+    sample_service_client::SampleServiceClient, verification::State, verification_error, verification_result::Reason,
+};
 use std::{collections::HashSet, time::Duration};
 use tonic::Code;
 
@@ -208,6 +210,25 @@ async fn what_cannot_be_carried_out_says_why() {
     let gone = client.end(&waiting).await;
     let error = gone.error.clone().unwrap_or_default();
     assert_eq!((gone.state(), error.reason()), (State::Error, verification_error::Reason::SandboxGone), "{gone:?}");
+    // Its files have changed while it waited: what it was asked for is not there any more.
+    let holding = client.start(of_patch("endless", "")).await;
+    let waiting = client.start(of_patch("calc", "")).await;
+    let hidden = lab.files("calc").join("hidden/.verify/hidden.sh");
+    std::fs::write(&hidden, std::fs::read_to_string(&hidden).unwrap() + "# changed\n").unwrap();
+    let mut samples = SampleServiceClient::new(lab.server.connect().await.channel);
+    within::until("the change to be seen", async || {
+        let request = v1::GetSampleRequest { sample_id: "calc".into(), ..Default::default() };
+        let sample = samples.get_sample(request).await.expect("it is there").into_inner();
+        sample.fingerprint != waiting.sample_fingerprint
+    })
+    .await;
+    client.cancel(&holding.verification_id).await;
+    let changed = client.end(&waiting).await;
+    let error = changed.error.clone().unwrap_or_default();
+    let told = (changed.state(), error.reason());
+    assert_eq!(told, (State::Error, verification_error::Reason::SampleChanged), "{changed:?}");
+    // And as it is now, it is verified.
+    expect_result(&lab.verify_patch("calc", &patch(RIGHT)).await, None);
     // What is wrong from the beginning is refused.
     let plain = crate::kit::create_sandbox(&lab.server, v1::CreateSandboxRequest::default()).await;
     for (request, code) in [

@@ -1,6 +1,6 @@
 //! What a sample's files come to: a hash that changes with any of them.
 
-use super::places;
+use super::{Codebase, Sample, places};
 use sha2::{Digest, Sha256};
 use std::{
     fs::{self, Metadata},
@@ -27,8 +27,17 @@ pub(super) enum FingerprintError {
     Io { path: PathBuf, source: io::Error },
 }
 
+/// That of a sample, as its files are now.
+pub(super) fn of(sample: &Sample) -> Result<String, FingerprintError> {
+    let apart = match &sample.codebase {
+        Codebase::Git { repository, .. } => vec![repository.clone()],
+        Codebase::Directory(_) | Codebase::Archive(_) => Vec::new(),
+    };
+    of_directory(&sample.directory, &apart)
+}
+
 /// Hashes all that is in a directory, apart from what is in these: repositories of which the sample names a commit.
-pub(super) fn of_directory(top: &Path, without: &[PathBuf]) -> Result<String, FingerprintError> {
+fn of_directory(top: &Path, without: &[PathBuf]) -> Result<String, FingerprintError> {
     let (mut hash, mut entries) = (Sha256::new(), 0_usize);
     let mut directories = vec![top.to_owned()];
     while let Some(directory) = directories.pop() {

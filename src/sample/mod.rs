@@ -141,6 +141,11 @@ impl Sample {
         &self.fingerprint
     }
 
+    /// Whether its files are as they were when they were read. Reads all of them; what cannot be read is not as it was.
+    pub fn is_as_it_was(&self) -> bool {
+        fingerprint::of(self).is_ok_and(|now| now == self.fingerprint)
+    }
+
     /// `DATASET/ID`.
     pub fn name(&self) -> String {
         format!("{}/{}", self.dataset, self.id)

@@ -77,19 +77,13 @@ pub(super) fn sample(place: &Place<'_>) -> Result<(Sample, Option<usize>), Vec<P
     let mistakes_are_none = mistakes.is_empty();
     let mut problems = mistakes.finish();
     match sample {
-        Some(mut sample) if mistakes_are_none => {
-            let apart = match &sample.codebase {
-                Codebase::Git { repository, .. } => vec![repository.clone()],
-                Codebase::Directory(_) | Codebase::Archive(_) => Vec::new(),
-            };
-            match fingerprint::of_directory(place.directory, &apart) {
-                Ok(fingerprint) => {
-                    sample.fingerprint = fingerprint;
-                    return Ok((sample, id_at.map(|at| document::line(&text, at))));
-                }
-                Err(error) => problems.push(Problem::of(place.directory, error.to_string())),
+        Some(mut sample) if mistakes_are_none => match fingerprint::of(&sample) {
+            Ok(fingerprint) => {
+                sample.fingerprint = fingerprint;
+                return Ok((sample, id_at.map(|at| document::line(&text, at))));
             }
-        }
+            Err(error) => problems.push(Problem::of(place.directory, error.to_string())),
+        },
         _ => {}
     }
     Err(problems)

@@ -174,11 +174,14 @@ fn a_fingerprint_changes_with_every_file() {
     sample(&top, "one", GOOD);
     let mut seen = vec![fingerprint()];
     assert_eq!(seen[0], fingerprint(), "it does not depend on chance");
+    let read = Catalogue::load(&[&top]).find("", "one").unwrap();
+    assert!(read.is_as_it_was());
     for (name, content) in
         [("reference.patch", "another"), ("code/calc.py", "2 / 0"), ("code/new", ""), ("task.md", "x")]
     {
         fs::write(top.join("one").join(name), content).unwrap();
         seen.push(fingerprint());
+        assert!(!read.is_as_it_was(), "{name}");
     }
     std::os::unix::fs::symlink("new", top.join("one/code/link")).unwrap();
     seen.push(fingerprint());
@@ -188,6 +191,8 @@ fn a_fingerprint_changes_with_every_file() {
     seen.sort();
     seen.dedup();
     assert_eq!(seen.len(), all, "two of them are the same");
+    fs::remove_dir_all(top.join("one")).unwrap();
+    assert!(!read.is_as_it_was());
 }
 
 #[test]

@@ -8,20 +8,21 @@ use super::{
 use crate::{
     api::v1::ImportOpen,
     archive::{Compression, Packer, Packing, Patterns, Top, open_directory},
+    sample::Sample,
     sandbox::Reached,
 };
 use bytes::Bytes;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 /// Bytes of a piece.
 const PIECE: usize = 256 << 10;
 
-/// Lays what is in a directory of the operator's over the workspace.
-pub(super) async fn lay(directory: &Path, over: &Reached) -> Carried<()> {
+/// Lays what a sample brings over the workspace, if it brings something.
+pub(super) async fn lay(sample: &Sample, over: &Reached) -> Carried<()> {
+    let Some(directory) = sample.verification.files.clone() else { return Ok(()) };
     let (give, take) = mpsc::channel(2);
-    let directory: PathBuf = directory.to_owned();
     let packing = tokio::task::spawn_blocking(move || {
         let packed = pack(&directory, &give);
         // What did not come whole is given up.
@@ -38,7 +39,14 @@ pub(super) async fn lay(directory: &Path, over: &Reached) -> Carried<()> {
         Failure::new(FailureReason::SampleChanged, message)
     })?;
     laid.map_err(not_taken)?;
-    Ok(())
+    // They are those that the result names only if nobody has changed them since they were read.
+    let known = sample.clone();
+    let is_as_it_was = tokio::task::spawn_blocking(move || known.is_as_it_was()).await;
+    if is_as_it_was.map_err(|error| Failure::new(FailureReason::Internal, error.to_string()))? {
+        return Ok(());
+    }
+    let message = format!("the files of sample {} have changed, or cannot be read any more", sample.name());
+    Err(Failure::new(FailureReason::SampleChanged, message))
 }
 
 fn pack(directory: &Path, give: &mpsc::Sender<Option<Bytes>>) -> Result<(), crate::archive::Error> {

@@ -159,9 +159,7 @@ async fn evidence(sample: &Sample, sandbox: &Reached, stdout: Captured, stderr: 
 
 /// Runs the sample's own reader. What it consists of is laid over the workspace once more: the tests may have changed it.
 async fn own_reader(sample: &Sample, sandbox: &Reached, command: &str) -> Carried<Evidence> {
-    if let Some(files) = &sample.verification.files {
-        laid::lay(files, sandbox).await?;
-    }
+    laid::lay(sample, sandbox).await?;
     let mut told = Captured::default();
     let exited = execute(sandbox, command, READER_TIME, |is_stderr, bytes| {
         if !is_stderr {

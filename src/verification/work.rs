@@ -167,9 +167,7 @@ async fn prepare(
             take::bring(&origin, &ground.reached, &cover).await?
         }
     };
-    if let Some(files) = &sample.verification.files {
-        laid::lay(files, &ground.reached).await?;
-    }
+    laid::lay(sample, &ground.reached).await?;
     tests_run::remove_old_report(sample, &ground.reached).await?;
     Ok(Prepared::Ready(compared))
 }

@@ -98,6 +98,11 @@ impl Lab {
         Self { server, on, _catalog: catalog }
     }
 
+    /// The directory of a sample.
+    pub fn files(&self, sample_id: &str) -> std::path::PathBuf {
+        self._catalog.path().join(DATASET).join(sample_id)
+    }
+
     /// The same samples with another server, once this one is killed.
     pub fn crash_and_serve(self, options: Options) -> Self {
         let Self { server, on, _catalog } = self;
