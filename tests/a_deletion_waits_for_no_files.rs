@@ -1,6 +1,6 @@
 //! A sandbox is gone when nothing of it runs. Its files are removed behind, by the next server if need be.
 
-use crate::kit::{Options, Server, create_sandbox, v1, within};
+use crate::kit::{Options, Server, cli::doctor, create_sandbox, v1, within};
 use std::{collections::HashSet, fs, path::Path, process::Command};
 
 fn options(data_dir: &Path, pool: &str) -> Options {
@@ -35,6 +35,10 @@ for at in range(20):
     chattr("+i", &file);
     sandbox.delete().await;
     assert!(!file.exists() && count(&trash) == 1);
+    let (said, text) = doctor(&data_dir);
+    assert_eq!((&said["in_use"], &said["storage"]["kind"]), (&true.into(), &"none".into()), "{said}");
+    assert!(said["pending"]["directories"] == 1 && said["pending"]["since"].is_string(), "{said}");
+    assert!(text.contains("to be deleted: 1 directory") && text.contains("--max-pool-bytes 0"), "{text}");
     // Others go on, and are not held up by what does not go.
     let other = create_sandbox(&server, v1::CreateSandboxRequest::default()).await;
     other.run("echo x >/workspace/f").await.expect("", "", 0);

@@ -2,7 +2,7 @@
 //!
 //! `SANDSHELL_TEST_POOL_KILLS=50` kills the server as often.
 
-use crate::kit::{Dice, Options, Server, create_sandbox, create_sandbox_patiently, v1, within};
+use crate::kit::{Dice, Options, Server, cli::doctor, create_sandbox, create_sandbox_patiently, v1, within};
 use std::{
     fs::{self, File},
     os::unix::fs::{FileExt, MetadataExt},
@@ -73,10 +73,20 @@ async fn it_goes_with_its_last_user_and_gives_room_back() {
     assert_eq!(loop_devices(&pool).len(), 1, "one device for both");
     let session = session.through(&server).await;
     session.run("stat -c %s /workspace/f").await.expect("209715200\n", "", 0);
+    // Who only looks into it does not disturb it.
+    let (said, _) = doctor(&data_dir);
+    assert!(said["storage"]["kind"] == "pool" && said["pending"]["subvolumes"] == 0, "{said}");
+    assert_eq!(loop_devices(&pool).len(), 1, "doctor takes no other device");
     session.sandbox.delete().await;
     within::until("its room on the host's disk", async || blocks() < before + (64 << 20)).await;
     tokio::task::spawn_blocking(move || server.stop()).await.expect("its end");
     until_released(&pool).await;
+    let (said, text) = doctor(&data_dir);
+    assert!(
+        said["pending"]["subvolumes"].is_null() && text.contains("no server and no sandbox uses the pool"),
+        "{text}"
+    );
+    assert!(loop_devices(&pool).is_empty(), "doctor does not mount it");
     let left = look_into(&pool);
     assert_eq!(left, "subvolumes 0\n");
     check(&pool);

@@ -2,15 +2,16 @@
 
 use super::{
     client::TemporaryDir,
+    config::default_data_dir,
     error::CliError,
-    launch::{self, RuntimeKind, RuntimeOption},
+    launch::{self, Kept, RuntimeKind, RuntimeOption},
     log::{self, LogFormat},
-    table,
+    storage, table,
 };
 use crate::runtime::{ImageNames, Runtime};
 use clap::ValueEnum;
 use serde_json::{Value, json};
-use std::process::ExitCode;
+use std::{path::PathBuf, process::ExitCode};
 
 /// Options of `doctor`.
 #[derive(Debug, clap::Args)]
@@ -21,6 +22,9 @@ pub(super) struct Args {
     /// Option of that runtime; may be repeated
     #[arg(long, value_name = "NAME=VALUE", value_parser = launch::runtime_option, requires = "runtime")]
     runtime_option: Vec<RuntimeOption>,
+    /// Data directory of a server, running or not, to look at without changing anything [default: as of serve]
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
     /// Print JSON: one array
     #[arg(long)]
     json: bool,
@@ -34,15 +38,18 @@ pub(super) fn main(args: &Args) -> Result<ExitCode, CliError> {
         let dir = TemporaryDir::new()?;
         let started = launch::start(*kind, dir.path(), &args.runtime_option);
         works |= started.is_ok();
+        let tried = started.as_ref().ok().and_then(|runtime| runtime.storage());
+        let data_dir = args.data_dir.clone().or_else(default_data_dir);
+        let kept = data_dir.and_then(|data_dir| launch::kept(*kind, data_dir, tried));
         if args.json {
-            all.push(as_json(*kind, started.as_deref()));
+            all.push(as_json(*kind, started.as_deref(), kept.as_ref()));
             continue;
         }
         let text = match started {
             Ok(runtime) => describe(&*runtime),
             Err(error) => format!("{error}\n"),
         };
-        table::print(&text)?;
+        table::print(&(text + &kept.as_ref().map_or_else(String::new, storage::describe)))?;
     }
     if args.json {
         table::print(&format!("{}\n", Value::from(all)))?;
@@ -50,7 +57,7 @@ pub(super) fn main(args: &Args) -> Result<ExitCode, CliError> {
     Ok(if works { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn as_json(kind: RuntimeKind, started: Result<&dyn Runtime, &CliError>) -> Value {
+fn as_json(kind: RuntimeKind, started: Result<&dyn Runtime, &CliError>, kept: Option<&Kept>) -> Value {
     let limits = started.ok().map(Runtime::supported_limits).map(|can| {
         json!({ "memory_bytes": can.memory, "cpu_millis": can.cpu, "max_processes": can.processes, "disk_bytes": can.disk })
     });
@@ -59,6 +66,7 @@ fn as_json(kind: RuntimeKind, started: Result<&dyn Runtime, &CliError>) -> Value
         "works": started.is_ok(),
         "error": started.err().map(ToString::to_string),
         "can_limit": limits,
+        "data": kept.map(storage::as_json),
         "notes": started.map(Runtime::warnings).unwrap_or_default(),
     })
 }

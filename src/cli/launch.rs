@@ -2,13 +2,16 @@
 
 use super::error::CliError;
 use crate::runtime::{
-    Runtime, RuntimeError,
+    Pending, Runtime, RuntimeError, Storage, StorageKind,
     docker::{DockerConfig, DockerRuntime},
-    linux::{LinuxConfig, LinuxRuntime},
+    linux::{self, LinuxConfig, LinuxRuntime},
 };
 use clap::ValueEnum;
 use serde::Deserialize;
-use std::{path::Path, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 /// What makes sandboxes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum, Deserialize)]
@@ -45,6 +48,35 @@ pub(super) fn without_pool() -> RuntimeOption {
 /// The option of the `linux` runtime for how much the files of all its sandboxes may take.
 pub(super) fn pool_of(bytes: u64) -> RuntimeOption {
     ("max-pool-bytes".to_owned(), bytes.to_string())
+}
+
+/// What a data directory has of sandboxes' files. Texts say why something cannot be looked at.
+pub(super) struct Kept {
+    pub(super) data_dir: PathBuf,
+    /// Whether a server has used it, so that this is how it is and not how it would be.
+    pub(super) is_in_use: bool,
+    pub(super) storage: Result<Storage, String>,
+    pub(super) pending: Result<Pending, String>,
+}
+
+/// Looks at the data directory of a server that may be running, and changes nothing. `None`: this runtime keeps no files there. `tried` is
+/// what was found out where the runtime was tried.
+pub(super) fn kept(kind: RuntimeKind, data_dir: PathBuf, tried: Option<&Storage>) -> Option<Kept> {
+    if kind != RuntimeKind::Linux {
+        return None;
+    }
+    let said = |error: RuntimeError| error.to_string();
+    let noted = linux::storage_of(&data_dir).map_err(said);
+    let is_in_use = !matches!(noted, Ok(None));
+    let storage = noted.and_then(|noted| match (noted, tried) {
+        (Some(noted), _) => Ok(noted),
+        (None, Some(tried)) if tried.kind == StorageKind::None => {
+            Ok(Storage { place: data_dir.clone(), ..tried.clone() })
+        }
+        (None, _) => linux::storage_at_first(&data_dir).map_err(said),
+    });
+    let pending = linux::pending_in(&data_dir).map_err(said);
+    Some(Kept { data_dir, is_in_use, storage, pending })
 }
 
 /// Open files that the server has for each sandbox.

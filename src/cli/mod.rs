@@ -42,6 +42,7 @@ mod shell;
 mod size;
 mod span;
 mod stats;
+mod storage;
 mod table;
 mod tenant;
 mod terminal;

@@ -150,6 +150,9 @@ pub(super) fn main(args: Args) -> Result<(), CliError> {
     for warning in runtime.warnings() {
         tracing::warn!("{warning}");
     }
+    if let Some(storage) = runtime.storage() {
+        eprintln!("files of sandboxes: {storage}");
+    }
     let samples = Samples::open(config.catalog.clone());
     super::block_on(serve(config, budget, &data_dir, runtime, samples))
 }

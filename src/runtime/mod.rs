@@ -6,10 +6,12 @@ mod kill;
 mod layer;
 pub mod linux;
 mod sharing;
+mod storage;
 mod volume;
 
 pub use changes::{ChangeKind, Changes, ChangesWanted, FileChange};
 pub use layer::Layer;
+pub use storage::{Pending, Storage, StorageKind};
 pub use volume::{VolumeMount, VolumeSource};
 
 use serde::{Deserialize, Serialize};
@@ -38,6 +40,11 @@ pub trait Runtime: Send + Sync + 'static {
 
     /// What this host cannot give, and what that weakens: one sentence each, for the operator and for `Sandbox.warnings`.
     fn warnings(&self) -> &[String];
+
+    /// Where sandboxes' files are, for the operator. `None`: it is not for this runtime to say.
+    fn storage(&self) -> Option<&Storage> {
+        None
+    }
 
     /// Which limits can be kept. A sandbox that asks for another one is refused with [`RuntimeError::NotSupported`], so
     /// defaults must only be given for these. None, unless the runtime says so.

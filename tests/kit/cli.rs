@@ -46,6 +46,15 @@ pub fn prints(arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).expect("text")
 }
 
+/// What `sandshell doctor` says of the data directory of the `linux` runtime: to machines, and to people.
+#[track_caller]
+pub fn doctor(data_dir: &Path) -> (serde_json::Value, String) {
+    let arguments = ["doctor", "--runtime", "linux", "--data-dir", data_dir.to_str().expect("a plain path")];
+    let said = prints(&[&arguments[..], &["--json"]].concat());
+    let said = serde_json::from_str::<serde_json::Value>(&said).expect("JSON");
+    (said[0]["data"].clone(), prints(&arguments))
+}
+
 /// Runs `sandshell`, which must fail and say all of these words on stderr only.
 #[track_caller]
 pub fn refuses(arguments: &[&str], named: &[&str]) {

@@ -5,6 +5,7 @@ pub mod breaking;
 pub mod certificates;
 pub mod cli;
 pub mod datasets;
+pub mod disk;
 pub mod docker;
 pub mod errors;
 pub mod examples;

@@ -10,8 +10,10 @@
 //! sandboxes/<id>/       agent.sock, agent.log, record.json
 //! slots/<n>/            its number is a range of host ids; a sandbox's own layers, if there is no pool
 //! pool.img              the file system in which sandboxes have their layers, see [`super::storage::pool`]
-//! pool/<n>/             these layers; seen by starters only. What was kept for others to begin with is there too: frozen-…, and volumes: vol-…
+//! pool.json             there instead of it, where the data directory's own file system is used: see [`super::storage::pool`]
+//! pool/<n>/             these layers; of a pool in a file seen by starters only. What was kept for others to begin with is there too: frozen-…, and volumes: vol-…
 //! volumes/<id>/         volume.json, and, if there is no pool, files/: what outlives sandboxes
+//! storage.json          where sandboxes' files are and why, as the last server has said
 //! trash/                layers of sandboxes that have ended, on their way out
 //! ```
 
@@ -89,7 +91,15 @@ impl Layout {
     pub(super) fn pool_file(&self) -> PathBuf {
         self.root.join("pool.img")
     }
-    /// Where starters mount the pool.
+    /// That the pool is in the data directory's own file system, and how that counts it.
+    pub(super) fn pool_note(&self) -> PathBuf {
+        self.root.join("pool.json")
+    }
+    /// Where sandboxes' files are, as the last server has said.
+    pub(super) fn storage_note(&self) -> PathBuf {
+        self.root.join("storage.json")
+    }
+    /// Where starters mount the pool, or where it is.
     pub(super) fn pool_mount(&self) -> PathBuf {
         self.root.join("pool")
     }

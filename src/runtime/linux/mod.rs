@@ -26,5 +26,5 @@ mod sys;
 mod wire;
 mod zygote;
 
-pub use server::{LinuxConfig, LinuxRuntime};
+pub use server::{LinuxConfig, LinuxRuntime, pending_in, storage_at_first, storage_of};
 pub use zygote::main as zygote_main;

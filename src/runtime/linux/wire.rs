@@ -2,7 +2,7 @@
 
 use crate::runtime::{
     Limits, Network, VolumeMount,
-    linux::{cgroup::Cgroups, failure::Failure},
+    linux::{cgroup::Cgroups, failure::Failure, storage::pool::Place},
 };
 use serde::{Deserialize, Serialize};
 use std::{io, os::fd::AsFd, path::PathBuf};
@@ -25,8 +25,8 @@ pub(super) struct Hello {
     pub(super) boot_id: String,
     /// How many starters to keep ready.
     pub(in crate::runtime::linux) pool: usize,
-    /// The block device with the file system for sandboxes' layers, if there is one.
-    pub(super) disk_pool: Option<PathBuf>,
+    /// The place of subvolumes for sandboxes' layers, if there is one.
+    pub(super) disk_pool: Option<Place>,
 }
 
 /// The zygote's answer to [`Hello`].

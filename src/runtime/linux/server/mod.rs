@@ -7,6 +7,7 @@ mod end;
 mod held;
 mod home;
 mod layer;
+mod looks;
 mod order;
 mod probe;
 mod shared;
@@ -16,10 +17,11 @@ mod volume;
 mod work;
 
 pub use config::LinuxConfig;
+pub use looks::{pending_in, storage_at_first, storage_of};
 
 use crate::runtime::{
     BoxedStream, Changes, ChangesWanted, Created, Image, Inspection, Layer, Limits, Runtime, RuntimeError, SandboxSpec,
-    SupportedLimits, Usage,
+    Storage, SupportedLimits, Usage,
     linux::{
         failure::Step,
         layout::{AGENT_SOCKET, is_safe_id},
@@ -39,6 +41,7 @@ use work::{blocking, failed, no_references, not_found_or};
 pub struct LinuxRuntime {
     shared: Arc<Shared>,
     warnings: Vec<String>,
+    storage: Storage,
     supported: SupportedLimits,
 }
 
@@ -63,11 +66,11 @@ impl LinuxRuntime {
     pub fn start(config: LinuxConfig) -> Result<Self, RuntimeError> {
         let started = start::start(&config)?;
         let supported = SupportedLimits { disk: started.pool.is_some(), ..started.client.hello().cgroups.supported() };
-        let warnings = started.warnings.clone();
+        let (warnings, storage) = (started.warnings.clone(), started.storage.clone());
         let pool = started.pool.as_ref().map(|watched| watched.pool.clone());
         let trash = storage::trash::Trash::start(&started.layout, pool).step("start to delete what is left over")?;
         let shared = Shared::new(started, trash, config.start_limit);
-        Ok(Self { shared: Arc::new(shared), warnings, supported })
+        Ok(Self { shared: Arc::new(shared), warnings, storage, supported })
     }
 
     fn check(&self, limits: &Limits) -> Result<(), RuntimeError> {
@@ -95,6 +98,10 @@ impl Runtime for LinuxRuntime {
 
     fn warnings(&self) -> &[String] {
         &self.warnings
+    }
+
+    fn storage(&self) -> Option<&Storage> {
+        Some(&self.storage)
     }
 
     fn supported_limits(&self) -> SupportedLimits {

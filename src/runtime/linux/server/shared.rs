@@ -2,7 +2,7 @@
 
 use super::{changes, client::Client, held::Processes, stats};
 use crate::runtime::{
-    Usage,
+    Storage, Usage,
     linux::{
         failure::Failure,
         layout::Layout,
@@ -22,6 +22,7 @@ pub(super) struct Started {
     pub(in crate::runtime::linux) pool: Option<Watched>,
     pub(super) client: Client,
     pub(in crate::runtime::linux) warnings: Vec<String>,
+    pub(super) storage: Storage,
 }
 
 /// What all calls share.

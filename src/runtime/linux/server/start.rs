@@ -10,7 +10,7 @@ use super::{
     work::blocking,
 };
 use crate::runtime::{
-    RuntimeError,
+    RuntimeError, Storage,
     linux::{
         cgroup,
         failure::{Failure, Step},
@@ -59,7 +59,7 @@ pub(super) fn start(config: &LinuxConfig) -> Result<Started, Failure> {
     let name = skeleton::ensure(host, &layout.images()).step("build the host image")?;
     let opened = pool::open(&layout, config.disk, privileged);
     warnings.extend(opened.warnings);
-    let pool = opened.pool;
+    let (pool, mut storage) = (opened.pool, opened.storage);
     let layout = pool.as_ref().map_or(layout.clone(), |pool| layout.with_pool_at(pool.root().path()));
     sweep(&layout, &name, &cgroups, pool.as_ref().map(Pool::root), |path| trash::throw(&layout, path))?;
     let mut hello = Hello {
@@ -70,7 +70,7 @@ pub(super) fn start(config: &LinuxConfig) -> Result<Started, Failure> {
         host_directories: skeleton::shown(host),
         boot_id: process::boot_id().step("read the boot id")?,
         pool: config.pool,
-        disk_pool: pool.as_ref().map(|pool| pool.device().to_owned()),
+        disk_pool: pool.as_ref().map(|pool| pool.place().clone()),
     };
     let with_pool = pool.map(|pool| {
         let client = Client::start(config.program.clone(), hello.clone(), lock.try_clone().step("share the lock")?)?;
@@ -82,7 +82,9 @@ pub(super) fn start(config: &LinuxConfig) -> Result<Started, Failure> {
         other => {
             if let Some(Err(failure)) = other {
                 let failure: Failure = failure;
-                warnings.push(format!("disk_bytes cannot be limited, nor the size of volumes: no sandbox could be made in the pool: {failure}"));
+                let why = format!("no sandbox could be made in the pool: {failure}");
+                warnings.push(format!("disk_bytes cannot be limited, nor the size of volumes: {why}"));
+                storage = Storage::none(layout.root(), why);
             }
             hello.disk_pool = None;
             let client = Client::start(config.program.clone(), hello, lock)?;
@@ -91,7 +93,10 @@ pub(super) fn start(config: &LinuxConfig) -> Result<Started, Failure> {
         }
     };
     warnings.extend(read_only.iter().map(|path| probe::unchangeable(path)));
-    Ok(Started { layout, pool, client, warnings })
+    if let Err(error) = pool::note(&layout, &storage) {
+        tracing::warn!(%error, "where sandboxes' files are could not be noted for `sandshell doctor`");
+    }
+    Ok(Started { layout, pool, client, warnings, storage })
 }
 
 /// Starts a sandbox up to the moment before its agent: the one sure way to know that this host can.

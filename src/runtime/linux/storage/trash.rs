@@ -42,7 +42,7 @@ pub(in crate::runtime::linux) fn throw(layout: &Layout, path: &Path) -> io::Resu
         Err(Errno::NOTEMPTY | Errno::EXIST) => {}
         Err(error) => return Err(error.into()),
     }
-    let name = uuid::Uuid::new_v4().simple().to_string();
+    let name = uuid::Uuid::now_v7().simple().to_string();
     match fs::rename(path, layout.trash().join(name)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound && !path.exists() => Ok(()),
         other => other,

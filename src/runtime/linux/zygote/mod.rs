@@ -9,7 +9,11 @@ use crate::{
         failure::{Failure, Step},
         inside::seccomp::Filter,
         layout::Layout,
-        storage::{delete, pool::Root, sweep::sweep},
+        storage::{
+            delete,
+            pool::{Place, Root},
+            sweep::sweep,
+        },
         sys,
         wire::{Answer, Hello, Welcome},
     },
@@ -83,7 +87,7 @@ fn greet(bytes: &[u8]) -> Result<Shared, Failure> {
 
 /// The pool of the sandboxes' files, if there is one.
 fn pool_of(hello: &Hello) -> Result<Option<Root>, Failure> {
-    hello.disk_pool.as_deref().map(Root::mounted).transpose().step("mount the pool of the sandboxes' files")
+    hello.disk_pool.as_ref().map(Place::open).transpose().step("mount the pool of the sandboxes' files")
 }
 
 /// A copy of this program that nobody can change, in memory: what runs inside a sandbox can find its agent's program

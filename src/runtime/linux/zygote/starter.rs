@@ -102,12 +102,12 @@ fn prepare(shared: &Shared, made: &mut Made) -> Result<Prepared, Failure> {
     made.slot = Some(slot);
     let layers = match &hello.disk_pool {
         None => layers,
-        Some(device) => {
+        Some(place) => {
             tree::private_mounts()?;
             let pool = shared.layout.pool_mount();
-            pool::mount_at(device, &pool).step("mount the pool of the sandboxes' files")?;
+            place.mount_at(&pool).step("mount the pool of the sandboxes' files")?;
             let name = slot.to_string();
-            made.subvolume = Some(pool::make_subvolume(&pool, &name).step("make a subvolume for the sandbox's files")?);
+            made.subvolume = Some(place.make_subvolume(&pool, &name).step("make a subvolume for the sandbox's files")?);
             pool.join(name)
         }
     };

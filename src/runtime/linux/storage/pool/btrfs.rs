@@ -6,7 +6,7 @@ use super::ioctl::{
     QUOTA_RESCAN_WAIT, Quota, RESIZE, Rescan, SYNC, Search, TREE_SEARCH, UNLIMITED,
 };
 use rustix::{
-    fs::{Mode, OFlags, openat},
+    fs::{Mode, OFlags, fstatfs, openat},
     mount::{
         FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string,
         fsmount, fsopen, mount,
@@ -18,13 +18,24 @@ use std::{
     path::Path,
 };
 
-/// The group that the subvolumes of all sandboxes belong to: the first one of the level above theirs.
-pub(super) const ALL: u64 = 1 << 48;
+/// The level of groups that consist of groups of subvolumes, in the number of a group.
+const LEVEL: u32 = 48;
+/// The first group of that level.
+pub(super) const FIRST_OF_MANY: u64 = 1 << LEVEL;
 /// The root directory of a subvolume, as an object of its tree.
 const ROOT_DIRECTORY: u64 = 256;
 /// The tree of trees, and the type of its entries.
 const TREES: u64 = 1;
 const TREE: u32 = 132;
+/// The tree of quotas, and the type of the entries that say which group belongs to which.
+const QUOTAS: u64 = 8;
+const RELATION: u32 = 246;
+/// How many of these fit into one answer: each is a header of 32 bytes without content.
+const RELATIONS: u32 = 120;
+/// Where the entry of a subvolume says how often it is referred to. It is no more once it is removed.
+const REFERENCES: std::ops::Range<usize> = 216..220;
+/// What `statfs` says of a btrfs file system.
+const MAGIC: u32 = 0x9123_683e;
 /// Quotas are switched on.
 const ENABLE: u64 = 1;
 
@@ -81,6 +92,11 @@ pub(super) fn write_out(mounted: impl AsFd) -> io::Result<()> {
     ioctl::call(mounted, &SYNC, &mut { Nothing::NOTHING }).map(drop)
 }
 
+/// The level of a group, and its number there, which the kernel's names of groups consist of.
+pub(super) fn level_and_number(group: u64) -> (u64, u64) {
+    (group >> LEVEL, group & (FIRST_OF_MANY - 1))
+}
+
 /// Makes a group. One that is there is no error.
 pub(super) fn make_group(mounted: impl AsFd, group: u64) -> io::Result<()> {
     match ioctl::call(mounted, &GROUP_CREATE, &mut Group { create: 1, group }) {
@@ -103,9 +119,9 @@ pub(super) fn limit_group(mounted: impl AsFd, group: u64, bytes: Option<u64>) ->
     ioctl::call(mounted, &GROUP_LIMIT, &mut GroupLimit { group, limit }).map(drop)
 }
 
-/// Makes a subvolume that belongs to [`ALL`].
-pub(super) fn make_subvolume(parent: impl AsFd, name: &str) -> io::Result<()> {
-    let inherit = Inherit::of(ALL);
+/// Makes a subvolume that belongs to a group.
+pub(super) fn make_subvolume(parent: impl AsFd, name: &str, group: u64) -> io::Result<()> {
+    let inherit = Inherit::of(group);
     ioctl::call(parent, &ioctl::create_subvolume(), &mut NewSubvolume::new(name, &inherit)?).map(drop)
 }
 
@@ -121,9 +137,50 @@ pub(super) fn subvolume_of(directory: impl AsFd) -> io::Result<u64> {
     Ok(lookup.tree)
 }
 
-/// Whether a subvolume is there, or removed and not yet cleared up.
-pub(super) fn has_subvolume(mounted: impl AsFd, id: u64) -> io::Result<bool> {
-    let mut search = Search::for_item(TREES, id, TREE);
+/// What has become of a subvolume.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Subvolume {
+    /// It is there.
+    There,
+    /// It was removed, and the file system has still to clear up.
+    Removed,
+    /// Nothing of it is left.
+    Gone,
+}
+
+/// Looks for a subvolume.
+pub(super) fn look_for_subvolume(mounted: impl AsFd, id: u64) -> io::Result<Subvolume> {
+    let mut search = Search::for_items(TREES, id, TREE, 0, 1);
     ioctl::call(mounted, &TREE_SEARCH, &mut search)?;
-    Ok(search.items > 0)
+    let Some((_, entry)) = search.found().next() else { return Ok(Subvolume::Gone) };
+    let is_removed = entry.get(REFERENCES).is_some_and(|references| references == [0; 4]);
+    Ok(if is_removed { Subvolume::Removed } else { Subvolume::There })
+}
+
+/// The subvolumes that belong to a group, and those that are gone and whose own group is not.
+pub(super) fn members(mounted: impl AsFd, group: u64) -> io::Result<Vec<u64>> {
+    let mut members = Vec::new();
+    let mut from = 0;
+    loop {
+        let mut search = Search::for_items(QUOTAS, group, RELATION, from, RELATIONS);
+        match ioctl::call(&mounted, &TREE_SEARCH, &mut search) {
+            // There are no quotas.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(members),
+            other => other?,
+        };
+        let before = members.len();
+        // Each relation is there in both directions; those of groups of subvolumes are the other way round.
+        members.extend(search.found().map(|(member, _)| member));
+        match members.last() {
+            Some(last) if members.len() > before => from = last + 1,
+            _ => break,
+        }
+    }
+    members.retain(|member| *member < FIRST_OF_MANY);
+    Ok(members)
+}
+
+/// Whether a directory lies on a btrfs file system.
+pub(super) fn is_there(directory: impl AsFd) -> io::Result<bool> {
+    Ok(fstatfs(directory)?.f_type as u32 == MAGIC)
 }

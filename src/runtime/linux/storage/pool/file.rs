@@ -80,6 +80,14 @@ pub(super) fn open(path: &Path) -> io::Result<Option<File>> {
     }
 }
 
+/// Opens it only to look. `None` if there is none.
+pub(super) fn look(path: &Path) -> io::Result<Option<File>> {
+    match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        other => other.map(Some),
+    }
+}
+
 /// What is wrong with it, as far as its beginning and its length show. An error when it could not be looked at.
 pub(super) fn damage(file: &File) -> io::Result<Option<String>> {
     let mut superblock = [0; 4096];

@@ -159,7 +159,7 @@ impl Lookup {
     }
 }
 
-/// `struct btrfs_ioctl_search_args`: looks for items, and says how many there are.
+/// `struct btrfs_ioctl_search_args`: looks for items, and gives those that it finds.
 #[repr(C)]
 pub(super) struct Search {
     tree: u64,
@@ -175,19 +175,34 @@ pub(super) struct Search {
 impl Argument for Search {}
 
 impl Search {
-    /// For one item of this type, of one object of a tree.
-    pub(super) fn for_item(tree: u64, object: u64, kind: u32) -> Self {
+    /// For so many items of this type, of one object of a tree, whose offset is this one or a higher one.
+    pub(super) fn for_items(tree: u64, object: u64, kind: u32, from: u64, items: u32) -> Self {
         Self {
             tree,
             objects: [object; 2],
-            offsets: [0, u64::MAX],
+            offsets: [from, u64::MAX],
             transactions: [0, u64::MAX],
             types: [kind; 2],
-            items: 1,
+            items,
             unused: 0,
             more_unused: [0; 4],
             found: [0; 3992],
         }
+    }
+
+    /// What was found: the offset and the content of each item.
+    pub(super) fn found(&self) -> impl Iterator<Item = (u64, &[u8])> {
+        // `struct btrfs_ioctl_search_header`: transaction, object, offset, type, length.
+        const HEADER: usize = 32;
+        let mut rest = self.found.as_slice();
+        (0..self.items).map_while(move |_| {
+            let (header, after) = rest.split_at_checked(HEADER)?;
+            let offset = u64::from_le_bytes(header.get(16..24)?.try_into().ok()?);
+            let length = u32::from_le_bytes(header.get(28..32)?.try_into().ok()?);
+            let (content, after) = after.split_at_checked(length as usize)?;
+            rest = after;
+            Some((offset, content))
+        })
     }
 }
 

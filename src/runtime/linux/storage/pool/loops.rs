@@ -33,7 +33,8 @@ pub(super) fn of(file: &File) -> io::Result<Device> {
     }
 }
 
-fn find(file: &File) -> io::Result<Option<Device>> {
+/// The device that shows a file already.
+pub(super) fn find(file: &File) -> io::Result<Option<Device>> {
     let stat = fstat(file)?;
     for entry in fs::read_dir("/sys/block")? {
         let entry = entry?;

@@ -1,50 +1,50 @@
-//! The pool: one btrfs file system in a sparse file of the data directory, in which each sandbox has a subvolume of its own, with a
-//! limit that the kernel keeps.
+//! The pool: a place on btrfs in which each sandbox has a subvolume of its own, with a limit that the kernel keeps. It is a directory of
+//! the data directory, where that lies on btrfs with quotas, and else a file system of its own in a sparse file:
 //!
 //! ```text
 //! DATA/pool.img ── loop device ── btrfs ─┬─ 17/     a sandbox's layers
-//!                                        ├─ 42/     another one's
+//!           or DATA/pool/ ───────────────┼─ 42/     another one's
 //!                                        └─ gone/   those of sandboxes that have ended, on their way out
 //! ```
 //!
-//! It is mounted in no place that others see. The server has a descriptor of it, and each starter mounts it once more in its own
-//! mount namespace, where the overlays keep it. So it goes, with its loop device, when neither a server nor a sandbox uses it any
+//! The file system of its own is mounted in no place that others see. The server has a descriptor of it, and each starter mounts it once more
+//! in its own mount namespace, where the overlays keep it. So it goes, with its loop device, when neither a server nor a sandbox uses it any
 //! more, however these ended; and a new server finds the device of a pool that sandboxes still use.
 
 mod btrfs;
+mod choice;
 mod file;
 mod ioctl;
 mod loops;
+mod pending;
+mod place;
 mod room;
 
+pub(in crate::runtime::linux) use choice::{note, noted, which};
+pub(in crate::runtime::linux) use pending::pending;
+pub(in crate::runtime::linux) use place::{Place, Root};
+
 use crate::{
-    runtime::linux::{
-        failure::{Failure, Step},
-        layout::Layout,
+    runtime::{
+        Storage,
+        linux::{
+            failure::{Failure, Step},
+            layout::Layout,
+        },
     },
     sync::lock,
 };
-use rustix::{
-    fs::{CWD, Mode, OFlags, mkdirat, openat},
-    io::Errno,
-};
+use btrfs::Subvolume;
+use choice::Way;
+use place::{At, open_directory};
 use std::{
     fs, io,
-    os::fd::{AsRawFd, OwnedFd},
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
-    thread,
-    time::{Duration, Instant},
 };
-
-/// How long the last of its users may take to let go of a pool that is to be mounted again.
-const RELEASE: Duration = Duration::from_secs(10);
-const AGAIN: Duration = Duration::from_millis(20);
-/// The directory of subvolumes that were given up.
-const GONE: &str = "gone";
 
 /// What the operator allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,17 +57,11 @@ pub(in crate::runtime::linux) enum Size {
     Bytes(u64),
 }
 
-/// The root of a pool's file system, which is mounted as long as this lives.
-pub(in crate::runtime::linux) struct Root {
-    root: OwnedFd,
-    _mount: OwnedFd,
-}
-
 /// The pool of a data directory, as the server has it.
 pub(in crate::runtime::linux) struct Pool {
     root: Root,
-    /// The block device that starters mount.
-    device: PathBuf,
+    /// Where starters find it.
+    place: Place,
     /// What the kernel counts, as files.
     counts: PathBuf,
     /// A directory on the host's disk, to see how full that is.
@@ -86,40 +80,63 @@ pub(in crate::runtime::linux) struct Watched {
     _watch: room::Watch,
 }
 
-/// What came of opening a pool: none if it cannot be had, and what the operator should know.
+/// What came of opening a pool: none if it cannot be had, what the operator should know, and where sandboxes' files are now.
 pub(in crate::runtime::linux) struct Opened {
     pub(in crate::runtime::linux) pool: Option<Pool>,
     pub(in crate::runtime::linux) warnings: Vec<String>,
+    pub(in crate::runtime::linux) storage: Storage,
 }
 
-/// Mounts the pool of a data directory, which is made if there is none. It never keeps the server from starting.
+/// Opens the pool of a data directory, which is made if there is none. It never keeps the server from starting.
 pub(in crate::runtime::linux) fn open(layout: &Layout, size: Size, is_privileged: bool) -> Opened {
-    let without = |reason: &str| format!("disk_bytes cannot be limited, nor the size of volumes: {reason}");
+    let without_by = |storage: Storage| {
+        let remedy = storage.remedy.as_ref().map_or_else(String::new, |remedy| format!("; {remedy}"));
+        let warning = format!("disk_bytes cannot be limited, nor the size of volumes: {}{remedy}", storage.why);
+        Opened { pool: None, warnings: vec![warning], storage }
+    };
+    let without = |reason: &str| without_by(Storage::none(layout.root(), reason));
     match size {
-        Size::None => {
-            return Opened {
-                pool: None,
-                warnings: vec![without("the server was started without a pool (--max-pool-bytes 0)")],
-            };
-        }
-        _ if !is_privileged => {
-            return Opened { pool: None, warnings: vec![without("it takes a file system that only root can mount")] };
-        }
+        Size::None => return without("the server was started without a pool (--max-pool-bytes 0)"),
+        _ if !is_privileged => return without(WITHOUT_ROOT),
         Size::Disk | Size::Bytes(_) => {}
     }
     let mut warnings = Vec::new();
-    let pool = match Pool::open(layout, size, &mut warnings) {
-        Ok(pool) => Some(pool),
+    match Pool::open(layout, size, &mut warnings) {
+        Ok((Some(pool), storage)) => Opened { pool: Some(pool), warnings, storage },
+        Ok((None, storage)) => without_by(storage),
         Err(failure) => {
-            warnings.push(without(&failure.to_string()));
-            None
+            let mut opened = without(&failure.to_string());
+            opened.warnings.splice(0..0, warnings);
+            opened
         }
-    };
-    Opened { pool, warnings }
+    }
 }
 
+/// Why an ordinary user has none.
+const WITHOUT_ROOT: &str = "it takes root: only root can limit subvolumes and mount file systems";
+
 impl Pool {
-    fn open(layout: &Layout, size: Size, warnings: &mut Vec<String>) -> Result<Self, Failure> {
+    fn open(layout: &Layout, size: Size, warnings: &mut Vec<String>) -> Result<(Option<Self>, Storage), Failure> {
+        let choice = which(layout)?;
+        match choice.way {
+            Way::File => Ok((Some(Self::in_file(layout, size, warnings)?), choice.storage)),
+            Way::Directory => Ok((Some(Self::in_directory(layout, size)?), choice.storage)),
+            Way::None => Ok((None, choice.storage)),
+        }
+    }
+
+    /// In a directory of the data directory's own file system.
+    fn in_directory(layout: &Layout, size: Size) -> Result<Self, Failure> {
+        let failed = "make room for the sandboxes' files in the file system of the data directory";
+        let at = At::Directory(layout.pool_mount());
+        let root = Place { at: at.clone(), group: 0 }.open().step(failed)?;
+        let counts = choice::counts(&root.root).step(failed)?;
+        let group = choice::group(layout, &counts).step(failed)?;
+        Self::ready(layout, root, Place { at, group }, size).step(failed)
+    }
+
+    /// In a file system of its own.
+    fn in_file(layout: &Layout, size: Size, warnings: &mut Vec<String>) -> Result<Self, Failure> {
         let path = layout.pool_file();
         let largest = file::largest(layout.root()).step("look at the disk of the data directory")?;
         let made = |warnings: &mut Vec<String>, why: String| -> Result<Self, Failure> {
@@ -157,42 +174,45 @@ impl Pool {
         let device = loops::of(file).step("get a loop device").map_err(host)?;
         // The file may have become larger while sandboxes use it. Older kernels need to be told.
         let _ = ioctl::call(&device.file, &ioctl::LOOP_SET_CAPACITY, &mut { ioctl::Nothing::NOTHING });
-        let root = Root::mounted(&device.path).map_err(|error| {
+        let place = Place { at: At::Device(device.path), group: btrfs::FIRST_OF_MANY };
+        let root = place.open().map_err(|error| {
             let is_damage = file::is_damage(&error);
             (Failure::new("mount the pool of the sandboxes' files", &error), is_damage)
         })?;
-        let ready = || -> io::Result<PathBuf> {
-            // Without it everything works, in less room.
-            if let Err(error) = btrfs::fill_device(&root.root) {
-                tracing::warn!(%error, "the pool of the sandboxes' files cannot grow");
-            }
-            btrfs::enable_quota(&root.root)?;
-            btrfs::make_group(&root.root, btrfs::ALL)?;
-            root.make_gone()?;
-            let counts = Path::new("/sys/fs/btrfs").join(btrfs::name(&root.root)?).join("qgroups");
-            // Large trees are counted too when they are removed, so that the counts stay true. Older kernels always do.
-            let _ = fs::write(counts.join("drop_subtree_threshold"), "8");
-            fs::metadata(&counts)?;
-            Ok(counts)
-        };
-        let counts = ready().step("limit the pool of the sandboxes' files").map_err(host)?;
-        let disk = layout.root().to_owned();
+        // Without it everything works, in less room.
+        if let Err(error) = btrfs::fill_device(&root.root) {
+            tracing::warn!(%error, "the pool of the sandboxes' files cannot grow");
+        }
+        let failed = "limit the pool of the sandboxes' files";
+        btrfs::enable_quota(&root.root).step(failed).map_err(host)?;
+        Self::ready(layout, root, place, size).step(failed).map_err(host)
+    }
+
+    /// Gets a place ready whose file system has quotas.
+    fn ready(layout: &Layout, root: Root, place: Place, size: Size) -> io::Result<Self> {
+        let counts = choice::counts(&root.root)?;
+        btrfs::make_group(&root.root, place.group)?;
+        root.make_gone()?;
+        // Large trees are counted too when they are removed: else nothing is counted any more after that, and so no limit kept, until all is
+        // counted anew. Older kernels always do.
+        let _ = fs::write(counts.join("drop_subtree_threshold"), "8");
+        fs::metadata(&counts)?;
         let pool = Self {
             root,
-            device: device.path,
+            place,
             counts,
-            disk,
+            disk: layout.root().to_owned(),
             size,
             removed: Mutex::default(),
             is_tight: AtomicBool::default(),
         };
-        pool.remember_removed().step("look for what earlier servers have removed").map_err(host)?;
+        pool.remember_removed()?;
         Ok(pool)
     }
 
-    /// The block device that starters mount.
-    pub(in crate::runtime::linux) fn device(&self) -> &Path {
-        &self.device
+    /// Where starters find it.
+    pub(in crate::runtime::linux) fn place(&self) -> &Place {
+        &self.place
     }
 
     /// Its root.
@@ -230,7 +250,7 @@ impl Pool {
 
     /// Makes a subvolume for a volume.
     pub(in crate::runtime::linux) fn make_volume(&self, name: &str, bytes: Option<u64>) -> io::Result<()> {
-        btrfs::make_subvolume(&self.root.root, name)?;
+        btrfs::make_subvolume(&self.root.root, name, self.place.group)?;
         self.limit(name, bytes)
     }
 
@@ -250,17 +270,14 @@ impl Pool {
 
     /// What its sandboxes take together.
     fn used_by_all(&self) -> io::Result<u64> {
-        count(&self.counts.join("1_0/referenced"))
+        let (level, number) = btrfs::level_and_number(self.place.group);
+        count(&self.counts.join(format!("{level}_{number}/referenced")))
     }
 
     /// Groups of subvolumes that are gone already.
     fn remember_removed(&self) -> io::Result<()> {
-        for entry in fs::read_dir(&self.counts)? {
-            let name = entry?.file_name();
-            let id = name.to_str().and_then(|name| name.strip_prefix("0_")?.parse().ok());
-            if let Some(id) = id.filter(|id| *id >= FIRST_SUBVOLUME)
-                && !btrfs::has_subvolume(&self.root.root, id)?
-            {
+        for id in btrfs::members(&self.root.root, self.place.group)? {
+            if btrfs::look_for_subvolume(&self.root.root, id)? != Subvolume::There {
                 lock(&self.removed).push(id);
             }
         }
@@ -275,7 +292,7 @@ impl Pool {
             if !self.counts.join(format!("0_{id}")).exists() {
                 return false;
             }
-            !matches!(btrfs::has_subvolume(&self.root.root, *id), Ok(false))
+            !matches!(btrfs::look_for_subvolume(&self.root.root, *id), Ok(Subvolume::Gone))
                 || btrfs::remove_group(&self.root.root, *id).is_err()
         };
         let left: Vec<u64> = removed.into_iter().filter(is_left).collect();
@@ -283,101 +300,8 @@ impl Pool {
     }
 }
 
-/// The first id that a subvolume can have.
-const FIRST_SUBVOLUME: u64 = 256;
-
-impl Root {
-    /// Mounts it, nowhere.
-    pub(in crate::runtime::linux) fn mounted(device: &Path) -> io::Result<Self> {
-        let began = Instant::now();
-        loop {
-            match btrfs::mounted(device) {
-                // It is just being unmounted, because its last sandbox or server has ended.
-                Err(error) if error.kind() == io::ErrorKind::ResourceBusy && began.elapsed() < RELEASE => {
-                    thread::sleep(AGAIN);
-                }
-                other => return other.map(|(mount, root)| Self { root, _mount: mount }),
-            }
-        }
-    }
-
-    /// A path that leads there in this process, as long as this lives.
-    pub(in crate::runtime::linux) fn path(&self) -> PathBuf {
-        PathBuf::from(format!("/proc/self/fd/{}", self.root.as_raw_fd()))
-    }
-
-    /// The names of its subvolumes, but for those that were given up.
-    pub(super) fn subvolumes(&self) -> io::Result<Vec<String>> {
-        Ok(names_in(&self.path())?.into_iter().filter(|name| name != GONE).collect())
-    }
-
-    /// Gives up a subvolume, at once, whatever is in it. One that is not there is no error.
-    pub(in crate::runtime::linux) fn throw(&self, name: &str) -> io::Result<()> {
-        let gone = uuid::Uuid::new_v4().simple().to_string();
-        match fs::rename(self.path().join(name), self.path().join(GONE).join(gone)) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound && !self.path().join(name).try_exists()? => Ok(()),
-            other => other,
-        }
-    }
-
-    /// Where they are until they are removed. In a directory of their own, because who removes a large one keeps others from making
-    /// new ones beside it.
-    fn make_gone(&self) -> io::Result<()> {
-        match mkdirat(&self.root, GONE, Mode::RWXU) {
-            Err(Errno::EXIST) => Ok(()),
-            other => Ok(other?),
-        }
-    }
-
-    /// Their names.
-    fn gone(&self) -> io::Result<Vec<String>> {
-        names_in(&self.path().join(GONE))
-    }
-
-    /// Removes one of them with everything in it, which takes as long as it was large, and returns its id. `None` if it is not there.
-    fn clear(&self, gone: &str) -> io::Result<Option<u64>> {
-        let parent = self.path().join(GONE);
-        let opened = match open_directory(&parent.join(gone)) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            other => other?,
-        };
-        let id = btrfs::subvolume_of(&opened)?;
-        drop(opened);
-        match btrfs::destroy_subvolume(open_directory(&parent)?, gone) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            other => other.map(|()| Some(id)),
-        }
-    }
-
-    /// Removes all of them.
-    pub(in crate::runtime::linux) fn clear_all(&self) -> io::Result<()> {
-        self.gone()?.iter().try_for_each(|gone| self.clear(gone).map(drop))
-    }
-}
-
-fn names_in(directory: &Path) -> io::Result<Vec<String>> {
-    let names = fs::read_dir(directory)?.map(|entry| Ok(entry?.file_name().into_string().ok()));
-    names.filter_map(Result::transpose).collect()
-}
-
 fn count(path: &Path) -> io::Result<u64> {
     fs::read_to_string(path)?.trim().parse().map_err(io::Error::other)
-}
-
-fn open_directory(path: &Path) -> io::Result<OwnedFd> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    Ok(openat(CWD, path, flags, Mode::empty())?)
-}
-
-/// For starters: mounts the pool in this process's own mount namespace.
-pub(in crate::runtime::linux) fn mount_at(device: &Path, at: &Path) -> io::Result<()> {
-    btrfs::mount_at(device, at)
-}
-
-/// For starters: makes a subvolume in a pool that is mounted. Returns its id.
-pub(in crate::runtime::linux) fn make_subvolume(pool: &Path, name: &str) -> io::Result<u64> {
-    btrfs::make_subvolume(open_directory(pool)?, name)?;
-    btrfs::subvolume_of(open_directory(&pool.join(name))?)
 }
 
 /// Limits a subvolume.

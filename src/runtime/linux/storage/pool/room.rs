@@ -52,14 +52,19 @@ impl Watch {
 struct Told {
     limit: Option<u64>,
     is_tight: bool,
+    is_counting: bool,
 }
 
 fn look(pool: &Pool, told: &mut Told) -> io::Result<Duration> {
     pool.remove_groups();
-    if std::fs::read_to_string(pool.counts.join("inconsistent")).is_ok_and(|text| text.trim() == "1") {
-        tracing::warn!("the sizes of the sandboxes' files are counted anew");
+    let is_wrong = std::fs::read_to_string(pool.counts.join("inconsistent")).is_ok_and(|text| text.trim() == "1");
+    if is_wrong {
+        if !told.is_counting {
+            tracing::warn!("the sizes of the sandboxes' files are counted anew");
+        }
         btrfs::count_anew(&pool.root.root)?;
     }
+    told.is_counting = is_wrong;
     let free = free(pool)?;
     let used = pool.used_by_all()?;
     let by_disk = used.saturating_add(free);
@@ -68,7 +73,7 @@ fn look(pool: &Pool, told: &mut Told) -> io::Result<Duration> {
         Size::Disk | Size::None => by_disk,
     };
     if told.limit.is_none_or(|last| last.abs_diff(limit) > STEP) {
-        btrfs::limit_group(&pool.root.root, btrfs::ALL, Some(limit.max(1)))?;
+        btrfs::limit_group(&pool.root.root, pool.place.group, Some(limit.max(1)))?;
         told.limit = Some(limit);
     }
     let left = limit.saturating_sub(used);
