@@ -18,6 +18,7 @@ mod a_deletion_waits_for_no_files;
 mod a_directory_removed_by_hand_leaves_no_process;
 mod a_file_is_written_whole_or_not_at_all;
 mod a_fresh_session_shows_nothing_of_ours;
+mod a_full_host_disk_harms_nobody;
 mod a_hostile_sandbox_harms_nobody;
 mod a_killed_run_leaves_nothing;
 mod a_killed_server_keeps_volumes_whole;
