@@ -105,6 +105,17 @@ fn records_of_swe_bench_and_codeset_become_samples() {
     assert_eq!(again["imported"], json!([]), "{again}");
     let again = sandshell(&[&import[..], &["--overwrite", "--only", "calc-2"]].concat());
     assert!(again.status.success(), "{again:?}");
+    // What is no sample stays, whatever a record is called.
+    fs::write(into.join("dataset.toml"), "title = \"Mine\"\n").unwrap();
+    let named = |id: &str| json!({ "instance_id": id, "repo": "a/b", "base_commit": commit, "problem_statement": "x" });
+    let evil = here.path().join("evil.jsonl");
+    fs::write(&evil, format!("{}\n{}\n", named("repositories"), named("dataset.toml"))).unwrap();
+    let import =
+        ["sample", "import", evil.to_str().unwrap(), "--into", into.to_str().unwrap(), "--json", "--overwrite"];
+    let told: Value = serde_json::from_slice(&sandshell(&import).stdout).expect("JSON");
+    assert_eq!(told["imported"], json!([]), "{told}");
+    assert!(told["failed"][0]["error"].as_str().unwrap().contains("no sample"), "{told}");
+    assert!(into.join("repositories/owner__calc.git/HEAD").exists() && into.join("dataset.toml").is_file());
     // And without the repository the sample says what is missing.
     let other = here.path().join("other");
     let told = sandshell(&[

@@ -37,6 +37,14 @@ impl<const N: usize> fmt::Display for Table<N> {
     }
 }
 
+/// Whether a terminal or a browser obeys a character instead of showing it: control characters, and those that turn the direction of what
+/// follows. What a stranger has written is shown without them.
+pub(super) fn is_obeyed(character: char) -> bool {
+    character.is_control()
+        || ('\u{202a}'..='\u{202e}').contains(&character)
+        || ('\u{2066}'..='\u{2069}').contains(&character)
+}
+
 /// A time in UTC, to the second: `2026-01-31T23:59:59Z`.
 pub(super) fn time(time: SystemTime) -> String {
     let mut time = prost_types::Timestamp::from(time);

@@ -1,6 +1,7 @@
 //! The report as one HTML page that needs nothing else: no script, no other file, no network.
 
 use super::{
+    super::table::is_obeyed,
     CliError,
     patches::Patches,
     results::Row,
@@ -194,13 +195,7 @@ fn text(plain: &str) -> String {
             '"' => escaped += "&quot;",
             '\'' => escaped += "&#39;",
             '\n' | '\t' => escaped.push(character),
-            // Among these are those that turn the direction of what follows.
-            _ if character.is_control()
-                || ('\u{202a}'..='\u{202e}').contains(&character)
-                || ('\u{2066}'..='\u{2069}').contains(&character) =>
-            {
-                escaped.push('\u{fffd}');
-            }
+            _ if is_obeyed(character) => escaped.push('\u{fffd}'),
             _ => escaped.push(character),
         }
     }

@@ -1,6 +1,6 @@
 //! The report as Markdown: the overview, and for each sample that was no success why not.
 
-use super::score::Score;
+use super::{super::table::is_obeyed, score::Score};
 
 /// Characters of a message.
 const MOST_MESSAGE: usize = 500;
@@ -47,6 +47,7 @@ fn plain(text: &str) -> String {
             '>' => plain += "&gt;",
             '&' => plain += "&amp;",
             _ if character.is_control() => plain.push(' '),
+            _ if is_obeyed(character) => plain.push('\u{fffd}'),
             _ if "\\`*_{}[]()#+!|~".contains(character) => plain.extend(['\\', character]),
             _ => plain.push(character),
         }
@@ -60,6 +61,7 @@ mod tests {
 
     #[test]
     fn nothing_means_anything() {
+        assert_eq!(plain("a\u{202e}b\u{2066}c\x1b[1m"), "a\u{fffd}b\u{fffd}c \\[1m");
         assert_eq!(plain("a|b\n<img src=x>[c](d)"), "a\\|b &lt;img src=x&gt;\\[c\\]\\(d\\)");
     }
 }

@@ -1,6 +1,6 @@
 //! What came of a verification, for people and for programs. What a sandbox has written is shown without what a terminal would obey.
 
-use super::super::table::Table;
+use super::super::table::{Table, is_obeyed};
 use crate::api::v1::{
     TestResult, Verification, VerificationResult, test_result::Outcome, verification::State, verification_error,
     verification_result,
@@ -150,7 +150,7 @@ fn time(duration: Option<&prost_types::Duration>) -> String {
     seconds(duration).map_or_else(|| "-".to_owned(), |seconds| format!("{seconds:.3} s"))
 }
 
-/// Text without control characters.
+/// Text without what a terminal would obey.
 fn plain(text: &str) -> String {
-    text.chars().map(|character| if character.is_control() { '\u{fffd}' } else { character }).collect()
+    text.chars().map(|character| if is_obeyed(character) { '\u{fffd}' } else { character }).collect()
 }

@@ -8,6 +8,9 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
+/// What a dataset has beside its samples.
+const NO_IDS: [&str; 2] = ["dataset.toml", "sample.toml"];
+
 /// Files and directories of a tree that is copied.
 const MOST_COPIED: usize = 100_000;
 
@@ -56,6 +59,10 @@ impl Draft {
     pub(super) fn write(&self, dataset: &Path, overwrite: bool) -> Result<(), String> {
         let target = dataset.join(&self.id);
         let is_there = target.symlink_metadata().is_ok();
+        // The id is a stranger's, and nothing else may be replaced because it is called like that.
+        if NO_IDS.contains(&self.id.as_str()) || (is_there && !target.join("sample.toml").is_file()) {
+            return Err("is the name of something in the dataset that is no sample".to_owned());
+        }
         if is_there && !overwrite {
             return Err("is there already; --overwrite replaces it".to_owned());
         }
