@@ -7,7 +7,7 @@ use super::{
     ignored::Patterns,
 };
 use rustix::{
-    fs::{AtFlags, Dir, FileType, Mode, Stat, openat, statat},
+    fs::{AtFlags, Dir, FileType, Mode, Stat, fstat, openat, statat},
     io::Errno,
 };
 use std::{
@@ -27,8 +27,8 @@ pub(crate) struct Walk {
     frames: Vec<Frame>,
     /// The path from the top to the directory that was reached.
     path: Vec<u8>,
-    /// The directory that was found last, which is entered next.
-    next: Option<CString>,
+    /// The directory that was found last, which is entered next; open, if somebody has opened it already.
+    next: Option<(CString, Option<OwnedFd>)>,
     excluded: Patterns,
     honours_gitignore: bool,
 }
@@ -36,6 +36,8 @@ pub(crate) struct Walk {
 struct Frame {
     /// `None` while too many are open.
     directory: Option<OwnedFd>,
+    /// Which one it is, while it is not open.
+    closed: Option<(u64, u64)>,
     names: std::vec::IntoIter<CString>,
     /// How long the path was in the directory above.
     above: usize,
@@ -74,8 +76,8 @@ impl Walk {
     /// What is found next: a directory before what is in it. An error is one directory's, and the walk goes on after it.
     /// `None` at the end.
     pub(crate) fn next(&mut self) -> Option<Result<Found<'_>>> {
-        if let Some(name) = self.next.take()
-            && let Err(error) = self.enter(&name)
+        if let Some((name, opened)) = self.next.take()
+            && let Err(error) = self.enter(&name, opened)
         {
             let path = self.path_of(&name);
             return Some(Err(Error::io(path, error)));
@@ -103,7 +105,7 @@ impl Walk {
                 continue;
             }
             if is_directory {
-                self.next = Some(name.clone());
+                self.next = Some((name.clone(), None));
             }
             let directory = self.frames.last().and_then(|frame| frame.directory.as_ref()).unwrap_or(&self.top).as_fd();
             return Some(Ok(Found { directory, name, path, stat }));
@@ -113,6 +115,13 @@ impl Walk {
     /// Does not enter the directory that was found last.
     pub(crate) fn pass_by(&mut self) {
         self.next = None;
+    }
+
+    /// Enters the directory that was found last as somebody has opened it. By now another one may have its name.
+    pub(crate) fn enter_this(&mut self, directory: OwnedFd) {
+        if let Some((_, opened)) = &mut self.next {
+            *opened = Some(directory);
+        }
     }
 
     fn path_of(&self, name: &CStr) -> Vec<u8> {
@@ -128,9 +137,9 @@ impl Walk {
         self.frames.iter().rev().find_map(says).unwrap_or(false)
     }
 
-    fn enter(&mut self, name: &CStr) -> Result<(), Errno> {
+    fn enter(&mut self, name: &CStr, opened: Option<OwnedFd>) -> Result<(), Errno> {
         let Some(Frame { directory: Some(above), .. }) = self.frames.last() else { return Err(Errno::NOENT) };
-        let directory = match openat(above, name, DIRECTORY, Mode::empty()) {
+        let directory = match opened.map_or_else(|| openat(above, name, DIRECTORY, Mode::empty()), Ok) {
             // It is gone meanwhile, or something else is in its place.
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(()),
             opened => opened?,
@@ -148,11 +157,19 @@ impl Walk {
     fn push(&mut self, directory: OwnedFd, above: usize) -> Result<(), Errno> {
         let names = names(&directory)?;
         let ignored = self.honours_gitignore.then(|| Patterns::of(directory.as_fd())).flatten();
-        let frame =
-            Frame { directory: Some(directory), names: names.into_iter(), above, here: self.path.len(), ignored };
+        let frame = Frame {
+            directory: Some(directory),
+            closed: None,
+            names: names.into_iter(),
+            above,
+            here: self.path.len(),
+            ignored,
+        };
         self.frames.push(frame);
-        if let Some(at) = self.frames.len().checked_sub(MOST_OPEN + 1) {
-            self.frames[at].directory = None;
+        if let Some(at) = self.frames.len().checked_sub(MOST_OPEN + 1)
+            && let Some(directory) = self.frames[at].directory.take()
+        {
+            self.frames[at].closed = Some(which(&directory)?);
         }
         Ok(())
     }
@@ -176,9 +193,19 @@ impl Walk {
                 opened => opened?,
             };
         }
+        if frame.closed.take() != Some(which(&here)?) {
+            // Another one has its name now.
+            frame.names = Vec::new().into_iter();
+        }
         frame.directory = Some(here);
         Ok(())
     }
+}
+
+/// What tells a directory from all others that are there.
+fn which(directory: &OwnedFd) -> Result<(u64, u64), Errno> {
+    let stat = fstat(directory)?;
+    Ok((stat.st_dev, stat.st_ino))
 }
 
 /// The names in a directory, in order of their bytes.

@@ -91,6 +91,13 @@ impl Events {
         }
     }
 
+    /// Whether one that waits tells that a name in a directory was given to something, so that what has the name now is told yet.
+    pub(super) fn will_tell_of(&mut self, watch: i32, name: &[u8]) -> Result<bool, Errno> {
+        while self.held.len() < MOST_HELD && self.read()? {}
+        let gives = ReadFlags::CREATE | ReadFlags::MOVED_TO;
+        Ok(self.held.iter().any(|raw| raw.watch == watch && raw.flags.intersects(gives) && raw.name == name))
+    }
+
     /// Reads some of what has come. Whether there was anything.
     fn read(&mut self) -> Result<bool, Errno> {
         let mut buffer = [MaybeUninit::uninit(); BUFFER];

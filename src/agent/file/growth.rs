@@ -4,7 +4,7 @@
 //! A directory is watched before it is looked into, so nothing that appears in it is missed; what appears in between is seen twice.
 
 use super::{
-    error::{Result, of_archive},
+    error::{At, Result, of_archive},
     watched::{Watch, Watched},
     work::Wanted,
 };
@@ -74,6 +74,7 @@ impl Growth {
                     }
                     return Ok(None);
                 }
+                Some(Err(error)) if is_want(&error) => return Err(of_archive(error)),
                 // What may not be looked into is not watched.
                 Some(Err(_)) => continue,
                 Some(Ok(found)) => found,
@@ -84,13 +85,20 @@ impl Growth {
             let path = if self.begin.is_empty() { path } else { [&self.begin, &b"/"[..], &path].concat() };
             if is_directory {
                 let above = self.above.get(depth - 1).copied().unwrap_or(watched.top());
-                let opened = openat(directory, &name, DIRECTORY, Mode::empty()).ok();
-                let opened = opened.filter(|directory| !is_made_up(directory));
-                let watch = opened.map(|directory| watched.watch(directory.as_fd(), above, name.to_bytes()));
+                let opened = match openat(directory, &name, DIRECTORY, Mode::empty()) {
+                    Err(error) if WANT.contains(&error) => return Err(error).at(top),
+                    opened => opened.ok().filter(|directory| !is_made_up(directory)),
+                };
+                let watch = opened.map(|directory| {
+                    let watch = watched.watch(directory.as_fd(), above, name.to_bytes());
+                    watch.map(|(watch, _)| (watch, directory))
+                });
                 match watch {
-                    Some(Ok((watch, _))) => {
+                    Some(Ok((watch, directory))) => {
                         self.above.truncate(depth);
                         self.above.push(watch);
+                        // The one that is watched, and not another that has its name by now.
+                        self.walk.enter_this(directory);
                     }
                     Some(Err(problem)) if !problem.is_of_one() => return Err(problem.explain(top)),
                     // It is gone meanwhile, may not be read, or is none in which anything is told.
@@ -104,6 +112,14 @@ impl Growth {
 
 fn is_made_up(directory: &OwnedFd) -> bool {
     fstatfs(directory).is_ok_and(|found| MADE_UP.contains(&(found.f_type as u64)))
+}
+
+/// What is wanting when a directory cannot be looked into although it is there and may be read. Whoever watches has to hear of it.
+const WANT: [Errno; 4] = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::TOOBIG];
+
+fn is_want(error: &archive::Error) -> bool {
+    let archive::Error::Io { source, .. } = error else { return false };
+    WANT.iter().any(|want| source.raw_os_error() == Some(want.raw_os_error()))
 }
 
 /// Whether it is this one directory that is gone or may not be looked into.

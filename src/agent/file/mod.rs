@@ -18,6 +18,7 @@ mod growth;
 mod identity;
 mod lines;
 mod list;
+mod moves;
 mod nearest;
 mod place;
 mod read;

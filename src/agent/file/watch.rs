@@ -6,7 +6,7 @@ use super::{
     events::{Events, Next, Raw},
     growth::{self, Growth},
     telling::{Telling, overflow},
-    watched::{Watch, Watched},
+    watched::{Place, Watch, Watched},
     work::Wanted,
 };
 use crate::{
@@ -38,13 +38,15 @@ const TURN: Duration = Duration::from_millis(100);
 
 /// A directory that is watched. It is not kept open, because the kernel tells the end of a directory only when nobody has it open.
 pub(super) struct Watching {
-    telling: Telling,
-    recursive: bool,
-    events: Events,
-    watched: Watched,
+    pub(super) telling: Telling,
+    pub(super) recursive: bool,
+    pub(super) events: Events,
+    pub(super) watched: Watched,
     /// A look for directories that is under way. What comes meanwhile waits.
     growth: Option<Growth>,
-    is_over: bool,
+    /// What was renamed last, and to what: the name in which directory.
+    pub(super) renamed_last: Option<[(Watch, Vec<u8>); 2]>,
+    pub(super) is_over: bool,
 }
 
 /// What came.
@@ -82,7 +84,7 @@ impl Watching {
         let watched = Watched::new(Arc::clone(&inotify), places, top.as_fd(), path)?;
         let (telling, events) = (Telling::below(path), Events::new(inotify));
         let growth = if recursive { Growth::below(top, watched.top(), Vec::new())? } else { None };
-        Ok(Self { telling, recursive, events, watched, growth, is_over: false })
+        Ok(Self { telling, recursive, events, watched, growth, renamed_last: None, is_over: false })
     }
 
     /// Goes on with arming for a while. `true` when everything is watched: what changes from then on is told.
@@ -121,7 +123,13 @@ impl Watching {
                         events.push(self.telling.change(Kind::Created, &path, is_directory));
                     }
                     Some(_) => {}
-                    None => self.growth = None,
+                    None => {
+                        self.growth = None;
+                        if !is_new {
+                            // Not before: who is told of it lists everything, and what changes after that has to be seen.
+                            events.push(overflow());
+                        }
+                    }
                 }
                 continue;
             }
@@ -139,14 +147,7 @@ impl Watching {
     fn event(&mut self, raw: &Raw, events: &mut Vec<WatchResponse>) -> Result<()> {
         let Raw { watch, flags, name, .. } = raw;
         if flags.contains(ReadFlags::QUEUE_OVERFLOW) {
-            events.push(overflow());
-            // Its end may be among what was lost.
-            match self.open_top()? {
-                Some(top) if self.recursive => self.growth = Growth::round(top, &mut self.watched)?,
-                Some(_) => {}
-                None => self.end(events),
-            }
-            return Ok(());
+            return self.lost(events);
         }
         if flags.intersects(ReadFlags::IGNORED | ReadFlags::MOVE_SELF) {
             if *watch == self.watched.top() {
@@ -199,14 +200,51 @@ impl Watching {
         Ok(matches!(statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW), Err(Errno::NOENT)))
     }
 
-    /// Watches a directory that has appeared, unless it is watched already.
+    /// Something was lost. Everything is looked for anew, and then it is told.
+    pub(super) fn lost(&mut self, events: &mut Vec<WatchResponse>) -> Result<()> {
+        // The end of the directory may be among what was lost.
+        let Some(top) = self.open_top()? else {
+            self.end(events);
+            return Ok(());
+        };
+        self.growth = if self.recursive { Growth::round(top, &mut self.watched)? } else { None };
+        if self.growth.is_none() {
+            events.push(overflow());
+        }
+        Ok(())
+    }
+
+    /// Watches a directory that has appeared, unless it is watched in this place already.
     fn appeared(&mut self, above: Watch, name: &[u8], path: &[u8], events: &mut Vec<WatchResponse>) -> Result<()> {
         if !self.recursive {
             return Ok(());
         }
-        let Some(parent) = self.open(above, events)? else { return Ok(()) };
-        let Some(directory) = growth::open(&parent, name).at(self.telling.top())? else { return Ok(()) };
-        match self.watched.watch(directory.as_fd(), above, name) {
+        let there = self.now(above, name, events)?;
+        self.found(there, (above, name), path)
+    }
+
+    /// Opens the directory that has a name now, if one has.
+    pub(super) fn now(
+        &mut self,
+        above: Watch,
+        name: &[u8],
+        events: &mut Vec<WatchResponse>,
+    ) -> Result<Option<OwnedFd>> {
+        match self.open(above, events)? {
+            Some(parent) => growth::open(&parent, name).at(self.telling.top()),
+            None => Ok(None),
+        }
+    }
+
+    /// Takes note of what has a name now.
+    pub(super) fn found(&mut self, there: Option<OwnedFd>, at: (Watch, &[u8]), path: &[u8]) -> Result<()> {
+        let Some(directory) = there else {
+            if let Some(Place::Of(other)) = self.watched.at(at.0, at.1) {
+                self.watched.lose(other);
+            }
+            return Ok(());
+        };
+        match self.watched.watch(directory.as_fd(), at.0, at.1) {
             Ok((watch, true)) => {
                 self.growth = Growth::below(directory, watch, path.to_owned())?;
                 Ok(())
@@ -219,12 +257,13 @@ impl Watching {
 
     /// Opens a directory that is watched. An event is from the past: by now another directory may have its name, or that of one above it.
     /// What is found not to be there is forgotten, and is found again when the event comes that tells of that.
-    fn open(&mut self, watch: Watch, events: &mut Vec<WatchResponse>) -> Result<Option<OwnedFd>> {
+    pub(super) fn open(&mut self, watch: Watch, events: &mut Vec<WatchResponse>) -> Result<Option<OwnedFd>> {
         let Some(mut here) = self.open_top()? else {
             self.end(events);
             return Ok(None);
         };
-        for (watch, name) in self.watched.way(watch).unwrap_or_default() {
+        let Some(way) = self.watched.way(watch) else { return Ok(None) };
+        for (watch, name) in way {
             match growth::open(&here, &name).at(self.telling.top())? {
                 Some(next) if self.watched.is(watch, next.as_fd()) => here = next,
                 _ => {
@@ -243,40 +282,6 @@ impl Watching {
             Err(error) if growth::is_of_one(&error) => Ok(None),
             Err(error) => Err(of_archive(error)),
         }
-    }
-
-    fn moved(&mut self, from: &Raw, to: &Raw, events: &mut Vec<WatchResponse>) -> Result<()> {
-        if draft::is_hidden(&from.name) {
-            // A draft has taken the place of the file.
-            if let Some(path) = self.watched.path(to.watch, &to.name) {
-                events.push(self.telling.change(Kind::Modified, &path, false));
-            }
-            return Ok(());
-        }
-        let (old, new) = (self.watched.path(from.watch, &from.name), self.watched.path(to.watch, &to.name));
-        self.watched.rename((from.watch, &from.name), (to.watch, &to.name));
-        let is_directory = to.flags.contains(ReadFlags::ISDIR);
-        events.extend(match (&old, &new) {
-            (Some(old), Some(new)) => Some(self.telling.renamed(old, new, is_directory)),
-            (Some(old), None) => Some(self.telling.change(Kind::Removed, old, is_directory)),
-            (None, Some(new)) => Some(self.telling.change(Kind::Created, new, is_directory)),
-            (None, None) => None,
-        });
-        match new {
-            Some(new) if is_directory => self.appeared(to.watch, &to.name, &new, events),
-            _ => Ok(()),
-        }
-    }
-
-    /// What was moved, and whose new place did not come, is gone from the directory.
-    fn moved_away(&mut self, from: &Raw, events: &mut Vec<WatchResponse>) {
-        if draft::is_hidden(&from.name) {
-            return;
-        }
-        if let Some(path) = self.watched.path(from.watch, &from.name) {
-            events.push(self.telling.change(Kind::Removed, &path, from.flags.contains(ReadFlags::ISDIR)));
-        }
-        self.watched.remove(from.watch, &from.name);
     }
 
     /// The directory itself is gone.

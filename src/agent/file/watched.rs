@@ -2,6 +2,10 @@
 //!
 //! Each knows only its name and the directory that it is in, so renaming one costs the same however much is below it, and what is
 //! held grows with the names and not with the paths.
+//!
+//! Events are from the past, and a directory is looked for as it is now, so the two have to be kept apart. A directory gets a place here
+//! only when it was seen there, and the directory above it was watched at that time. So when it is not there any more, an event that
+//! says so is still to come, and another one, where it is now, if that is in the tree.
 
 use super::error::{At, Result};
 use crate::error::{Error, Reason};
@@ -38,9 +42,19 @@ pub(super) struct Watched {
     places: Arc<Semaphore>,
     top: Watch,
     directories: HashMap<Watch, Directory>,
-    below: BTreeMap<(Watch, Arc<[u8]>), Watch>,
+    below: BTreeMap<(Watch, Arc<[u8]>), Place>,
     /// Counts the times that all directories were looked for.
     round: u32,
+}
+
+/// What is known of a name in a directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// This directory has it, and what is in it was told under this name.
+    Of(Watch),
+    /// The directory that had it was found elsewhere, or not found. What was in it was told under this name, until an event
+    /// tells that it has left. There are no more of these than events that are still to come.
+    Left,
 }
 
 struct Directory {
@@ -100,15 +114,26 @@ impl Watched {
     pub(super) fn lose(&mut self, watch: Watch) {
         if let Some(directory) = self.directories.get(&watch) {
             let key = (directory.above, Arc::clone(&directory.name));
-            if self.below.get(&key) == Some(&watch) {
-                self.below.remove(&key);
-            }
+            self.leave(watch, key);
             self.release_all(watch);
         }
     }
 
+    /// A directory has this place no more, and what tells of that is still to come.
+    fn leave(&mut self, watch: Watch, key: (Watch, Arc<[u8]>)) {
+        // Another directory may have the name by now.
+        if let Some(place) = self.below.get_mut(&key).filter(|place| **place == Place::Of(watch)) {
+            *place = Place::Left;
+        }
+    }
+
+    /// What is known of a name in a directory.
+    pub(super) fn at(&self, above: Watch, name: &[u8]) -> Option<Place> {
+        self.below.get(&(above, name.into())).copied()
+    }
+
     /// Watches a directory that is in another one from now on. One that is watched already is found again, wherever it was before.
-    /// Says whether it is new.
+    /// Says whether it is new in this place, so that nobody was told yet what is in it.
     pub(super) fn watch(
         &mut self,
         directory: BorrowedFd<'_>,
@@ -132,13 +157,16 @@ impl Watched {
         if watch == self.top {
             return Ok((watch, false));
         }
-        let is_new = !self.directories.contains_key(&watch);
+        let mut is_new = true;
         let name: Arc<[u8]> = name.into();
         if let Some(known) = self.directories.get_mut(&watch) {
             let before = (known.above, Arc::clone(&known.name));
             (known.above, known.name, known.round) = (above, Arc::clone(&name), self.round);
-            if self.below.get(&before) == Some(&watch) {
-                self.below.remove(&before);
+            is_new = before.0 != above || before.1 != name;
+            if is_new {
+                self.leave(watch, before);
+                // What was told of it was told under the name before. What is still in it is found when it is looked into.
+                self.release_below(watch);
             }
         } else {
             let Ok(place) = place else {
@@ -150,7 +178,7 @@ impl Watched {
             self.directories.insert(watch, directory);
         }
         if above >= 0
-            && let Some(other) = self.below.insert((above, name), watch)
+            && let Some(Place::Of(other)) = self.below.insert((above, name), Place::Of(watch))
             && other != watch
         {
             // It was taken for this one, which has had the name before. It is found again when its own event comes.
@@ -169,31 +197,41 @@ impl Watched {
 
     /// A directory has another name now, and is perhaps in another directory.
     pub(super) fn rename(&mut self, from: (Watch, &[u8]), to: (Watch, &[u8])) {
-        let Some(watch) = self.below.remove(&(from.0, from.1.into())) else { return };
+        let Some(Place::Of(watch)) = self.below.remove(&(from.0, from.1.into())) else { return };
         // A directory that was there was empty, and is gone.
         self.remove(to.0, to.1);
         let name: Arc<[u8]> = to.1.into();
         if let Some(directory) = self.directories.get_mut(&watch) {
             (directory.above, directory.name) = (to.0, Arc::clone(&name));
         }
-        self.below.insert((to.0, name), watch);
+        self.below.insert((to.0, name), Place::Of(watch));
     }
 
-    /// A directory, and what is below it, is not in the tree any more.
+    /// A directory, and what is below it, has this place no more, and that was told.
     pub(super) fn remove(&mut self, above: Watch, name: &[u8]) {
-        if let Some(watch) = self.below.remove(&(above, name.into())) {
+        if let Some(Place::Of(watch)) = self.below.remove(&(above, name.into())) {
             self.release_all(watch);
         }
     }
 
     fn release_all(&mut self, watch: Watch) {
-        let mut gone = vec![watch];
+        self.release_below(watch);
+        self.release(watch);
+    }
+
+    fn release_below(&mut self, top: Watch) {
+        let mut gone = vec![top];
         while let Some(watch) = gone.pop() {
             let none: Arc<[u8]> = [].into();
             let below = self.below.range((watch, Arc::clone(&none))..(watch + 1, none));
             let keys: Vec<_> = below.map(|(key, _)| key.clone()).collect();
-            gone.extend(keys.iter().filter_map(|key| self.below.remove(key)));
-            self.release(watch);
+            gone.extend(keys.iter().filter_map(|key| match self.below.remove(key) {
+                Some(Place::Of(watch)) => Some(watch),
+                Some(Place::Left) | None => None,
+            }));
+            if watch != top {
+                self.release(watch);
+            }
         }
     }
 
@@ -206,12 +244,7 @@ impl Watched {
 
     /// The kernel does not watch a directory any more, because it was removed.
     pub(super) fn forget(&mut self, watch: Watch) {
-        let Some(directory) = self.directories.remove(&watch) else { return };
-        let key = (directory.above, directory.name);
-        // Another directory may have the name by now.
-        if self.below.get(&key) == Some(&watch) {
-            self.below.remove(&key);
-        }
+        self.lose(watch);
     }
 
     /// All directories are looked for once more, because it is not known what has changed.
@@ -227,11 +260,11 @@ impl Watched {
         };
         let lost: Vec<_> = self.directories.iter().filter_map(lost).collect();
         for (watch, key) in lost {
-            if self.below.get(&key) == Some(&watch) {
-                self.below.remove(&key);
-            }
+            self.leave(watch, key);
             self.release(watch);
         }
+        // What tells that they have left is perhaps among what was lost, and whoever was told of that lists everything anew.
+        self.below.retain(|_, place| *place != Place::Left);
     }
 }
 
