@@ -90,7 +90,9 @@ async fn a_killed_program_for_files_is_replaced(on: Runtime) {
     writing.send(b"a part").await;
     let kill = r#"for p in /proc/[0-9]*; do case "$(tr '\0' ' ' < $p/cmdline 2>/dev/null)" in "sandshell files "*) kill -9 ${p#/proc/};; esac; done"#;
     s.run(kill).await.expect("", "", 0);
-    writing.finish().await.unwrap_err();
+    let lost = writing.finish().await.unwrap_err();
+    expect_error(&lost, Code::Unavailable, "SANDBOX_UNREACHABLE");
+    assert!(lost.message().contains("the program in it that works on files has ended"), "{lost:?}");
     until("another to be there", async || s.stat("/tmp/d/f").await.is_ok()).await;
     assert_eq!(s.read("/tmp/d/f").await, b"old");
     s.write("/tmp/d/f", "new").await;

@@ -19,6 +19,7 @@ mod a_directory_removed_by_hand_leaves_no_process;
 mod a_file_is_written_whole_or_not_at_all;
 mod a_fresh_session_shows_nothing_of_ours;
 mod a_full_host_disk_harms_nobody;
+mod a_full_sandbox_says_that_it_is_full;
 mod a_hostile_sandbox_harms_nobody;
 mod a_killed_run_leaves_nothing;
 mod a_killed_server_keeps_volumes_whole;

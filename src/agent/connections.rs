@@ -1,7 +1,11 @@
 //! Connections from the server: each says with its first byte what it is for.
 
-use super::{Peers, file_process::FileProcess, line::Connection};
-use crate::rpc::transport::FOR_FILES;
+use super::{
+    Peers,
+    file_process::{FileProcess, NotGiven},
+    line::Connection,
+};
+use crate::rpc::{refusing::refuse, transport::FOR_FILES};
 use futures_util::Stream;
 use rustix::net::{RecvFlags, recv};
 use std::{io, os::fd::AsFd, time::Duration};
@@ -54,12 +58,16 @@ async fn sort(connection: UnixStream, files: FileProcess, others: mpsc::Sender<i
         let _ = others.send(Ok(Connection::new(connection))).await;
         return;
     }
-    let given = connection.into_std().and_then(|connection| {
-        recv(connection.as_fd(), &mut [0_u8; 1], RecvFlags::empty())?;
-        files.give(&connection)
-    });
-    if let Err(error) = given {
-        tracing::warn!(%error, "the program for files could not be given a connection");
+    if let Err(error) = recv(connection.as_fd(), &mut [0_u8; 1], RecvFlags::empty()) {
+        tracing::warn!(%error, "a connection for files could not be read");
+        return;
+    }
+    match files.give(connection.as_fd()) {
+        Ok(()) => {}
+        Err(NotGiven::NotStarted(error)) => refuse(connection, error).await,
+        Err(NotGiven::NotTaken(error)) => {
+            tracing::warn!(%error, "the program for files takes no connection");
+        }
     }
 }
 

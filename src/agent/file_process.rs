@@ -1,14 +1,18 @@
 //! The agent's side of the program for files: starts it when it is needed, and hands it connections.
 
 use super::{config::AgentConfig, shell::own_started};
-use crate::{packet, sync::lock};
+use crate::{
+    error::{Error, Reason},
+    packet,
+    sync::lock,
+};
 use rustix::net::SendFlags;
 use std::{
     ffi::OsString,
     io,
     os::{
-        fd::{AsFd, OwnedFd},
-        unix::{net::UnixStream, process::CommandExt},
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::process::CommandExt,
     },
     process::{Command, Stdio},
     sync::{Arc, Mutex},
@@ -16,6 +20,14 @@ use std::{
 
 /// What a connection is sent with; a packet without a byte would mean the end.
 const CONNECTION: &[u8] = b"c";
+
+/// Why a connection was not handed over.
+pub(super) enum NotGiven {
+    /// The program does not run and cannot be started. This is to be told.
+    NotStarted(Error),
+    /// It runs, or has ended just now, and takes none.
+    NotTaken(io::Error),
+}
 
 /// The program for files, whether it runs or not.
 #[derive(Clone)]
@@ -45,17 +57,17 @@ impl FileProcess {
     }
 
     /// Hands a connection over.
-    pub(super) fn give(&self, connection: &UnixStream) -> io::Result<()> {
+    pub(super) fn give(&self, connection: BorrowedFd<'_>) -> Result<(), NotGiven> {
         let mut socket = lock(&self.0.socket);
         if let Some(running) = socket.as_ref() {
             match send(running, connection) {
                 // It has ended: whoever killed it did not mean this connection.
                 Err(error) if error.kind() != io::ErrorKind::WouldBlock => {}
-                sent => return sent,
+                sent => return sent.map_err(NotGiven::NotTaken),
             }
         }
-        let started = socket.insert(self.start()?);
-        send(started, connection)
+        let started = socket.insert(self.start().map_err(|error| NotGiven::NotStarted(not_started(error)))?);
+        send(started, connection).map_err(NotGiven::NotTaken)
     }
 
     /// It needs no waiting for: its end shows on the socket, and whatever ends in the sandbox is reaped.
@@ -72,6 +84,32 @@ impl FileProcess {
     }
 }
 
-fn send(socket: &OwnedFd, connection: &UnixStream) -> io::Result<()> {
-    packet::send(socket.as_fd(), CONNECTION, &[connection.as_fd()], SendFlags::DONTWAIT)
+/// The sandbox lacks what a process needs, or something is wrong that nobody has thought of.
+fn not_started(error: io::Error) -> Error {
+    if is_of_resources(&error) {
+        out_of_resources("start the program that works on files", &error)
+    } else {
+        Error::internal("start the program that works on files", error)
+    }
+}
+
+/// Whether something cannot be started because a limit of the sandbox is reached.
+pub(super) fn is_of_resources(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::ENOMEM | libc::ENOSPC | libc::EMFILE | libc::ENFILE))
+}
+
+/// The error that says which limit it is, and what helps.
+pub(super) fn out_of_resources(what: &str, error: &io::Error) -> Error {
+    let limit = match error.raw_os_error() {
+        Some(libc::EAGAIN) => "as many processes and threads run in the sandbox as may (max_processes)",
+        Some(libc::ENOMEM) => "the sandbox's memory is full (memory_bytes)",
+        Some(libc::EMFILE | libc::ENFILE) => "too many files are open in the sandbox",
+        _ => "the sandbox is out of resources",
+    };
+    let message = format!("{what}: {limit}; end something in the sandbox, or give it more resources ({error})");
+    Error::exhausted(Reason::SandboxOutOfResources, message)
+}
+
+fn send(socket: &OwnedFd, connection: BorrowedFd<'_>) -> io::Result<()> {
+    packet::send(socket.as_fd(), CONNECTION, &[connection], SendFlags::DONTWAIT)
 }

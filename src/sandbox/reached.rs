@@ -14,11 +14,17 @@ use tokio::time::sleep;
 /// How long a new connection may be silent before the runtime is asked what holds it up.
 const FIRST_LOOK: Duration = Duration::from_secs(1);
 
+/// What a call for files has met where the runtime knows of nothing that is wrong with the sandbox.
+const FILES_ENDED: &str = "the program in it that works on files has ended or does not answer; it was perhaps killed because the \
+                           sandbox's memory is full, or by a program of the sandbox. The next call starts another";
+
 /// A sandbox that runs, as a call needs it. It counts as used until the last clone is dropped.
 #[derive(Clone)]
 pub struct Reached {
     call: Arc<Call>,
     sandboxes: Sandboxes,
+    /// Whether the call is answered by the program that works on files, and not by the agent.
+    is_for_files: bool,
 }
 
 /// A call under way.
@@ -33,7 +39,7 @@ impl Drop for Call {
 impl Reached {
     pub(super) fn new(entry: Arc<Entry>, sandboxes: Sandboxes) -> Self {
         entry.call_started();
-        Self { call: Arc::new(Call(entry)), sandboxes }
+        Self { call: Arc::new(Call(entry)), sandboxes, is_for_files: false }
     }
 
     pub(super) fn entry(&self) -> &Arc<Entry> {
@@ -104,6 +110,12 @@ impl Reached {
         }
     }
 
+    /// The same for a call that the program for files answers.
+    #[must_use]
+    pub fn for_files(self) -> Self {
+        Self { is_for_files: true, ..self }
+    }
+
     /// The error of a call that lost the agent. Notices if the agent died.
     pub async fn lost(&self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
         self.explain(self.entry().link.unreachable(source)).await
@@ -111,7 +123,8 @@ impl Reached {
 
     /// Adds what the runtime knows of why the agent does not answer.
     async fn explain(&self, error: Error) -> Error {
-        because(error, self.sandboxes.look_after(self.entry()).await)
+        let known = self.sandboxes.look_after(self.entry()).await;
+        because(error, known.or_else(|| self.is_for_files.then(|| FILES_ENDED.to_owned())))
     }
 
     /// Returns when the agent's silence has a known cause, which is asked for less and less often.

@@ -25,7 +25,7 @@ impl Service {
     /// The program that works on a sandbox's files.
     async fn files(&self, caller: &Caller, sandbox_id: &str) -> Result<(Reached, FileClient), Status> {
         Span::current().record("id", sandbox_id);
-        let reached = self.0.reach(caller, Kind::Sandbox, sandbox_id).await?;
+        let reached = self.0.reach(caller, Kind::Sandbox, sandbox_id).await?.for_files();
         let client = reached.files().await?;
         Ok((reached, client))
     }
@@ -203,7 +203,7 @@ impl FileService for Service {
         validate::file::watch(&request)?;
         let stream = self.1.open(&caller)?;
         Span::current().record("id", &request.sandbox_id);
-        let reached = self.0.reach(&caller, Kind::Sandbox, &request.sandbox_id).await?;
+        let reached = self.0.reach(&caller, Kind::Sandbox, &request.sandbox_id).await?.for_files();
         let mut files = reached.file_watcher().await?;
         let changes = answer(&reached, known(files.watch(request).await)).await?.into_inner();
         Ok(Response::new(Passing::new(changes, reached, stream)))

@@ -26,6 +26,7 @@ mod replace;
 mod search;
 mod service;
 mod telling;
+mod threads;
 mod trees;
 mod watch;
 #[cfg(test)]
@@ -45,7 +46,10 @@ use std::{
     path::PathBuf,
     process::ExitCode,
 };
-use tokio::sync::mpsc;
+use tokio::{
+    io::{Interest, unix::AsyncFd},
+    sync::mpsc,
+};
 
 /// What the program is told when it starts.
 #[derive(Debug)]
@@ -75,27 +79,29 @@ pub fn main(agent: OwnedFd, settings: &Settings) -> ExitCode {
 }
 
 fn serve(agent: OwnedFd, settings: &Settings) -> io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .max_blocking_threads(work::MOST_AT_ONCE)
-        .enable_all()
-        .build()?;
+    // One thread, so that it can be started where the sandbox has no process left but one; what blocks has threads of its own.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let working_directory = settings.working_directory.clone();
     let working_directory = working_directory.or_else(|| std::env::current_dir().ok()).unwrap_or(PathBuf::from("/"));
-    let (arrived, connections) = mpsc::channel(1);
-    std::thread::Builder::new().name("connections".to_owned()).spawn(move || take(&agent, &arrived))?;
-    runtime.block_on(service::serve(connections, working_directory, settings))
+    rustix::io::ioctl_fionbio(&agent, true)?;
+    runtime.block_on(async {
+        let agent = super::shell::watch(agent)?;
+        let (arrived, connections) = mpsc::channel(1);
+        tokio::spawn(async move { take(&agent, &arrived).await });
+        service::serve(connections, working_directory, settings).await
+    })
 }
 
 /// Takes connections from the agent until it is gone.
-fn take(agent: &OwnedFd, arrived: &mpsc::Sender<UnixStream>) {
+async fn take(agent: &AsyncFd<OwnedFd>, arrived: &mpsc::Sender<UnixStream>) {
     loop {
-        let packet = match packet::receive(agent.as_fd()) {
+        let received = agent.async_io(Interest::READABLE, |agent| packet::receive(agent.as_fd()));
+        let packet = match received.await {
             Ok(packet) if !packet.bytes.is_empty() => packet,
             Ok(_) | Err(_) => return,
         };
         for connection in packet.descriptors {
-            if arrived.blocking_send(connection.into()).is_err() {
+            if arrived.send(connection.into()).await.is_err() {
                 return;
             }
         }

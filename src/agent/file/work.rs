@@ -1,6 +1,11 @@
 //! Work on files, which blocks, on threads of its own; bounded, and given up when the call is.
 
-use super::{error::Result, identity::Identity};
+use super::{
+    super::file_process::{is_of_resources, out_of_resources},
+    error::Result,
+    identity::Identity,
+    threads::Threads,
+};
 use crate::error::Error;
 use std::{
     io,
@@ -9,14 +14,17 @@ use std::{
         atomic::{AtomicBool, Ordering::Relaxed},
     },
 };
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
 
 /// Threads that work at one time.
 pub(super) const MOST_AT_ONCE: usize = 16;
 
 /// Where work waits for its turn: a thread is asked for only when one is free.
-#[derive(Debug, Clone)]
-pub(super) struct Work(Arc<Semaphore>);
+#[derive(Clone)]
+pub(super) struct Work {
+    turns: Arc<Semaphore>,
+    threads: Threads,
+}
 
 /// Tells long work that nobody wants it any more.
 #[derive(Debug, Clone, Default)]
@@ -45,7 +53,7 @@ impl Wanted {
 
 impl Work {
     pub(super) fn new() -> Self {
-        Self(Arc::new(Semaphore::new(MOST_AT_ONCE)))
+        Self { turns: Arc::new(Semaphore::new(MOST_AT_ONCE)), threads: Threads::default() }
     }
 
     /// Does this on another thread as that user.
@@ -54,16 +62,27 @@ impl Work {
         identity: &Identity,
         work: impl FnOnce(&Wanted) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        let turn = Arc::clone(&self.0).acquire_owned().await.map_err(given_up)?;
+        let turn = Arc::clone(&self.turns).acquire_owned().await.map_err(given_up)?;
         let wanted = Wanted::default();
         let _ends = EndsWithCall(wanted.clone());
         let identity = identity.clone();
-        let done = tokio::task::spawn_blocking(move || {
+        let (tell, done) = oneshot::channel();
+        let job = move || {
             // Until the work has ended, and not only until its call has.
             let _turn = turn;
-            identity.act(|| work(&wanted))
-        });
+            // Nobody may listen any more.
+            let _ = tell.send(identity.act(|| work(&wanted)));
+        };
+        self.threads.start(Box::new(job)).map_err(not_started)?;
         done.await.map_err(given_up)?
+    }
+}
+
+fn not_started(error: io::Error) -> Error {
+    if is_of_resources(&error) {
+        out_of_resources("work on files", &error)
+    } else {
+        Error::internal("start a thread that works on files", error)
     }
 }
 

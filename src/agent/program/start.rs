@@ -5,6 +5,7 @@ use crate::{
     agent::{
         command::{Command, Input, Spec},
         environment,
+        file_process::{is_of_resources, out_of_resources},
         session::{
             About, Session, opening::DEFAULT_SHELL, request_ids::Claimed, sessions::Sessions, starts::under_start,
         },
@@ -83,10 +84,7 @@ impl Sessions {
 /// The agent itself lacks something that the program needs: descriptors, processes, memory, terminals.
 fn not_started(error: io::Error) -> Error {
     match error.raw_os_error() {
-        Some(libc::EAGAIN | libc::ENOMEM | libc::ENOSPC | libc::EMFILE | libc::ENFILE) => Error::exhausted(
-            Reason::SandboxOutOfResources,
-            format!("start a program: {error}; end something in the sandbox, or give it more resources"),
-        ),
+        _ if is_of_resources(&error) => out_of_resources("start a program", &error),
         Some(libc::ENOENT | libc::ENOTDIR | libc::ENXIO | libc::ENODEV | libc::ENOTTY | libc::EACCES | libc::EIO) => {
             let message =
                 format!("no terminal can be opened ({error}): `pty` needs /dev/ptmx and the terminals in /dev/pts");

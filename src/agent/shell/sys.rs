@@ -297,7 +297,7 @@ pub(crate) fn group_lives(group: i32) -> bool {
 }
 
 /// Watches a descriptor for readiness.
-pub(super) fn watch(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+pub(crate) fn watch(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     // SAFETY: an `OwnedFd` names the same open file for as long as it lives, and nothing replaces it inside the `AsyncFd`.
     unsafe { AsyncFd::register(fd) }.map_err(Into::into)
 }
