@@ -38,7 +38,8 @@ def text() -> str:
     for name in ("Command", "Files", "Watch", "Code", "Listing", "Samples", "Images", "Verification", "Volume", "Client"):
         parts += class_of(getattr(sandshell, name))
     parts.append("## Results\n")
-    parts += data_classes(pathlib.Path(results.__file__).read_text())
+    for module in ("commands", "files", "sandboxes", "verification"):
+        parts += data_classes((pathlib.Path(results.__file__).parent / f"{module}.py").read_text())
     parts.append("## Errors\n")
     for error in vars(errors).values():
         if inspect.isclass(error) and issubclass(error, errors.SandshellError):
