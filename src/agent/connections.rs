@@ -64,7 +64,7 @@ async fn sort(connection: UnixStream, files: FileProcess, others: mpsc::Sender<i
     }
     match files.give(connection.as_fd()) {
         Ok(()) => {}
-        Err(NotGiven::NotStarted(error)) => refuse(connection, error).await,
+        Err(NotGiven::NotStarted(error)) => refuse(connection, error, || files.can_run()).await,
         Err(NotGiven::NotTaken(error)) => {
             tracing::warn!(%error, "the program for files takes no connection");
         }

@@ -66,8 +66,18 @@ impl FileProcess {
                 sent => return sent.map_err(NotGiven::NotTaken),
             }
         }
+        *socket = None;
         let started = socket.insert(self.start().map_err(|error| NotGiven::NotStarted(not_started(error)))?);
         send(started, connection).map_err(NotGiven::NotTaken)
+    }
+
+    /// Whether a connection could be handed over now: the program runs, or can be started, and then is.
+    pub(super) fn can_run(&self) -> bool {
+        let mut socket = lock(&self.0.socket);
+        if socket.is_none() {
+            *socket = self.start().ok();
+        }
+        socket.is_some()
     }
 
     /// It needs no waiting for: its end shows on the socket, and whatever ends in the sandbox is reaped.
