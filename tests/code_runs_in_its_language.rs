@@ -46,7 +46,7 @@ impl Outcome {
     }
 }
 
-/// The image of the Docker daemon has no Node.
+/// The image of the Docker daemon has no Node; see [`javascript_runs_on_docker_once_node_is_there`].
 fn has_node(on: Runtime) -> bool {
     on == Runtime::Linux
 }
@@ -483,4 +483,49 @@ fn the_command_line_runs_code() {
     let told: Vec<serde_json::Value> = lines.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
     assert_eq!(told[1]["output"]["text"], "hello\n", "{lines}");
     assert_eq!((&told[2]["result"]["text"], &told[3]["done"]["exit_code"]), (&"42".into(), &0.into()), "{lines}");
+}
+
+/// Brings this host's Node into a sandbox whose image has none, and the libraries that it needs and that are not there.
+async fn bring_node(sandbox: &Sandbox) {
+    let libraries = std::process::Command::new("ldd").arg("/usr/bin/node").output().expect("ldd");
+    let libraries = String::from_utf8(libraries.stdout).expect("text");
+    let paths = libraries.split_whitespace().filter(|word| word.starts_with('/')).chain(["/usr/bin/node"]);
+    let mut archive = tar::Builder::new(Vec::new());
+    for path in paths {
+        if sandbox.stat(path).await.is_ok() {
+            continue;
+        }
+        // The directory of a library may be a link, which an archive may not lead through; a link to the library itself is followed.
+        let (directory, name) = path.rsplit_once('/').expect("an absolute path");
+        let directory = std::fs::canonicalize(if directory.is_empty() { "/" } else { directory }).expect("a directory");
+        let inside = directory.join(name);
+        archive.append_path_with_name(path, inside.strip_prefix("/").expect("absolute")).expect("an entry");
+    }
+    let archive = archive.into_inner().expect("an archive");
+    within("Node on its way", sandbox.import(sandbox.open_import("/"), &archive)).await.expect("Node");
+}
+
+#[tokio::test]
+async fn javascript_runs_on_docker_once_node_is_there() {
+    let sandbox = Runtime::Docker.sandbox().await;
+    let refused = try_run(&sandbox, code(&sandbox, "javascript", "1")).await.unwrap_err();
+    expect_error(&refused, Code::FailedPrecondition, "LANGUAGE_NOT_INSTALLED");
+    bring_node(&sandbox).await;
+    // A fresh process.
+    let fresh = run(&sandbox, code(&sandbox, "javascript", "console.log('hello'); 6 * 7")).await;
+    assert_eq!((fresh.stdout.as_slice(), fresh.value()), (&b"hello\n"[..], "42"), "{fresh:?}");
+    let mistaken = run(&sandbox, code(&sandbox, "javascript", "null.x")).await;
+    assert_eq!(mistaken.error().name, "TypeError", "{mistaken:?}");
+    // A context keeps its variables, also when its time is over.
+    let first = in_context(&sandbox, "j", "javascript", "let x = 41; await 0; x").await;
+    assert_eq!((first.value(), first.generation), ("41", 1), "{first:?}");
+    let endless = RunCodeRequest {
+        context_id: "j".into(),
+        timeout: Some(Duration { seconds: 1, nanos: 0 }),
+        ..code(&sandbox, "javascript", "while (true) {}")
+    };
+    let timed_out = run(&sandbox, endless).await;
+    assert!(timed_out.done.timed_out && timed_out.error().name == "Interrupted", "{timed_out:?}");
+    let later = in_context(&sandbox, "j", "js", "x + 1").await;
+    assert_eq!((later.value(), later.generation), ("42", 1), "{later:?}");
 }
