@@ -7,6 +7,8 @@
 //! it, so that a ratio compares what the same machine did in the same seconds.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
+mod changes;
+mod code;
 mod commands;
 mod create;
 mod density;
@@ -50,6 +52,12 @@ async fn main() {
     }
     if options.wants("files") {
         files::measure(&server, &options, &mut table).await;
+    }
+    if options.wants("changes") {
+        changes::measure(&server, &options, &mut table).await;
+    }
+    if options.wants("code") {
+        code::measure(&server, &options, &mut table).await;
     }
     if options.wants("python") {
         python::measure(&server, &options, &mut table).await;

@@ -2,7 +2,7 @@
 
 use sandshell::api::v1::{
     CreateSandboxRequest, CreateSessionRequest, DeleteSandboxRequest, ExecStart, RunRequest, RunResponse, Session,
-    VolumeMount, exec_start::Target, file_service_client::FileServiceClient,
+    VolumeMount, code_service_client::CodeServiceClient, exec_start::Target, file_service_client::FileServiceClient,
     sandbox_service_client::SandboxServiceClient, session_service_client::SessionServiceClient,
     verification_service_client::VerificationServiceClient, volume_service_client::VolumeServiceClient,
 };
@@ -129,6 +129,7 @@ pub(crate) struct Client {
     pub(crate) sandboxes: SandboxServiceClient<InterceptedService<Channel, Key>>,
     pub(crate) sessions: SessionServiceClient<InterceptedService<Channel, Key>>,
     pub(crate) files: FileServiceClient<InterceptedService<Channel, Key>>,
+    pub(crate) code: CodeServiceClient<InterceptedService<Channel, Key>>,
     pub(crate) volumes: VolumeServiceClient<InterceptedService<Channel, Key>>,
     pub(crate) verifications: VerificationServiceClient<InterceptedService<Channel, Key>>,
     /// The image of new sandboxes; empty for the default.
@@ -154,6 +155,7 @@ impl Client {
             sessions: SessionServiceClient::with_interceptor(channel.clone(), access.key.clone())
                 .max_decoding_message_size(transport::MAX_MESSAGE_BYTES),
             files: FileServiceClient::with_interceptor(channel.clone(), access.key.clone()),
+            code: CodeServiceClient::with_interceptor(channel.clone(), access.key.clone()),
             volumes: VolumeServiceClient::with_interceptor(channel.clone(), access.key.clone()),
             verifications: VerificationServiceClient::with_interceptor(channel, access.key.clone()),
             image: String::new(),

@@ -1,6 +1,6 @@
 //! Whoever reads a file sees the old one or the new one, whatever becomes of who writes it.
 
-use crate::kit::{Runtime, Sandbox, errors::expect_error, within::until};
+use crate::kit::{Runtime, Sandbox, errors::expect_error, host, token, within::until};
 use tonic::Code;
 
 crate::in_every_runtime!(
@@ -9,6 +9,7 @@ crate::in_every_runtime!(
     a_full_disk_leaves_the_old_one,
     what_is_wrong_in_the_middle_leaves_the_old_one,
     a_killed_program_for_files_is_replaced,
+    what_takes_its_place_meanwhile_is_not_harmed,
     appended_bytes_are_there_as_they_come,
 );
 
@@ -34,21 +35,21 @@ async fn it_is_old_until_it_is_new(on: Runtime) {
 }
 
 async fn a_client_that_is_gone_leaves_the_old_one(on: Runtime) {
-    let s = on.sandbox().await;
-    s.write("/tmp/d/f", "old").await;
+    let (s, directory) = (on.sandbox().await, format!("/tmp/{}", token()));
+    s.write(&format!("{directory}/f"), "old").await;
     for _ in 0..5 {
-        for path in ["/tmp/d/f", "/tmp/d/new"] {
-            let writing = s.start_write(s.open_file(path)).await;
+        for name in ["f", "new"] {
+            let writing = s.start_write(s.open_file(&format!("{directory}/{name}"))).await;
             writing.send(b"a part of it").await;
             writing.send(b"another part of it").await;
+            until("the draft", async || host::unnamed_files_in(&directory) == 1).await;
             writing.give_up().await;
+            // It has no name, and nothing else may appear.
+            until("the end of the draft", async || host::unnamed_files_in(&directory) == 0).await;
         }
     }
-    // Its own drafts have no name, and nothing else may appear.
-    let used = "for f in /proc/[0-9]*/fd/*; do readlink $f; done 2>/dev/null | grep -c '/tmp/d/.*deleted' || true";
-    until("the drafts to be given up", async || s.run(used).await.out().trim() == "0").await;
-    assert_eq!(names(&s, "/tmp/d").await, "f\n");
-    assert_eq!(s.read("/tmp/d/f").await, b"old");
+    assert_eq!(names(&s, &directory).await, "f\n");
+    assert_eq!(s.read(&format!("{directory}/f")).await, b"old");
 }
 
 async fn a_full_disk_leaves_the_old_one(on: Runtime) {
@@ -110,4 +111,39 @@ async fn appended_bytes_are_there_as_they_come(on: Runtime) {
     writing.send(b"four\n").await;
     assert_eq!(writing.finish().await.unwrap().size_bytes, 19);
     assert_eq!(s.read("/tmp/log").await, b"one\ntwo\nthree\nfour\n");
+}
+
+/// A directory, a link and a FIFO that come to the name while a file is written stay what they are, or the new file replaces a link by
+/// itself; what a link leads to is never written.
+async fn what_takes_its_place_meanwhile_is_not_harmed(on: Runtime) {
+    let (s, directory) = (on.sandbox().await, format!("/tmp/{}", token()));
+    let file = format!("{directory}/f");
+    s.run(&format!("mkdir {directory}; echo other > {directory}/other")).await.expect("", "", 0);
+    for (made, kept) in
+        [("mkdir f; echo in > f/in", "cat f/in"), ("ln -s other f", "cat other"), ("mkfifo f", "cat other")]
+    {
+        s.write(&file, "old").await;
+        let writing = s.start_write(s.open_file(&file)).await;
+        writing.send(b"new").await;
+        // What the name leads to is decided when the file is opened.
+        until("the draft", async || host::unnamed_files_in(&directory) == 1).await;
+        s.run(&format!("cd {directory}; rm f; {made}")).await.expect("", "", 0);
+        let ended = writing.finish().await;
+        let is_directory = made.starts_with("mkdir");
+        match ended {
+            Err(status) => expect_error(
+                &status,
+                Code::FailedPrecondition,
+                if is_directory { "IS_A_DIRECTORY" } else { "NOT_A_FILE" },
+            ),
+            Ok(_) => {
+                assert!(!is_directory, "a directory was replaced by a file");
+                assert_eq!(s.read(&file).await, b"new", "after `{made}`");
+            }
+        }
+        let expected = if is_directory { "in\n" } else { "other\n" };
+        s.run(&format!("cd {directory}; {kept}")).await.expect(expected, "", 0);
+        assert!(!names(&s, &directory).await.contains(".tmp"), "no draft is left");
+        s.run(&format!("rm -rf {file}")).await.expect("", "", 0);
+    }
 }

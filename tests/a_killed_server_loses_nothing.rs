@@ -174,17 +174,18 @@ async fn a_session_has_its_state(at: At) {
 }
 
 async fn a_file_that_was_being_written_is_the_old_one(on: Runtime) {
-    let home = Home::new(on);
+    let (home, directory) = (Home::new(on), format!("/tmp/{}", token()));
+    let file = format!("{directory}/f");
     let mut server = home.serve();
     let mut sandbox = create_sandbox(&server, on.request()).await;
-    sandbox.write("/tmp/d/f", "old").await;
+    sandbox.write(&file, "old").await;
     let archive = crate::kit::archives::Archive::default().file("whole", "x").file("f", &"n".repeat(4 << 20)).bytes();
     for _ in 0..3 {
-        let writing = sandbox.start_write(sandbox.open_file("/tmp/d/f")).await;
+        let writing = sandbox.start_write(sandbox.open_file(&file)).await;
         let importing = sandbox.start_import(sandbox.open_import("/tmp/e")).await;
         writing.send(&[b'n'; 1 << 20]).await;
+        within::until("the draft", async || host::unnamed_files_in(&directory) == 1).await;
         importing.send(&archive[..1 << 20]).await;
-        // By then the write, which was sent before, has begun as well.
         within::until("the second file", async || sandbox.stat("/tmp/e/f").await.is_ok()).await;
         crash(server).await;
         writing.finish().await.unwrap_err();
@@ -192,11 +193,9 @@ async fn a_file_that_was_being_written_is_the_old_one(on: Runtime) {
         server = home.serve();
         sandbox = sandbox.through(&server).await;
         within::until("the second file to be removed", async || sandbox.stat("/tmp/e/f").await.is_err()).await;
-        let drafts =
-            "for f in /proc/[0-9]*/fd/*; do readlink $f; done 2>/dev/null | grep -c '/tmp/d/.*deleted' || true";
-        within::until("the draft to be given up", async || sandbox.run(drafts).await.out().trim() == "0").await;
-        sandbox.run("ls -A /tmp/d /tmp/e; cat /tmp/d/f /tmp/e/whole").await.expect(
-            "/tmp/d:\nf\n\n/tmp/e:\nwhole\noldx",
+        within::until("the draft to be given up", async || host::unnamed_files_in(&directory) == 0).await;
+        sandbox.run(&format!("ls -A {directory}; ls -A /tmp/e; cat {file} /tmp/e/whole")).await.expect(
+            "f\nwhole\noldx",
             "",
             0,
         );

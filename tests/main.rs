@@ -32,6 +32,7 @@ mod a_person_joins_a_session;
 mod a_power_cut_leaves_everything_whole;
 mod a_program_ends_when_it_is_to;
 mod a_program_runs_exactly_as_asked;
+mod a_project_is_brought_in_worked_on_and_taken_out;
 mod a_pull_is_seen_by_who_waits;
 mod a_report_is_what_the_tests_have_written;
 mod a_retried_start_is_the_same_command;

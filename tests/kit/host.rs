@@ -79,6 +79,17 @@ pub fn with_argument(text: &str) -> Vec<u32> {
     pids().into_iter().filter(|pid| arguments(*pid).contains(text) && lives(*pid)).collect()
 }
 
+/// How many files without a name, made in this directory of a sandbox, any process has open.
+pub fn unnamed_files_in(directory: &str) -> usize {
+    let descriptors = |pid| fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+    let files = pids().into_iter().flat_map(descriptors).filter_map(|entry| fs::read_link(entry.path()).ok());
+    let is_one = |file: &std::path::PathBuf| {
+        let text = file.to_string_lossy();
+        text.strip_prefix(directory).is_some_and(|rest| rest.starts_with("/#")) && text.ends_with(" (deleted)")
+    };
+    files.filter(is_one).count()
+}
+
 /// Memory of a process that is its own, in bytes: anonymous and shared memory, not the pages of its program file.
 pub fn memory(pid: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
