@@ -51,15 +51,14 @@ impl<'a> Names<'a> {
         Self { whole, last }
     }
 
-    /// The tests that an expected name means: those of that name, or, if there are none, those whose names end with it.
+    /// The tests that an expected name means: those of that name, and those whose names end with it. Not only the former: who can
+    /// add a test of just this name would hide the one that is meant.
     pub(in super::super) fn find(&self, expected: &str) -> Vec<&'a Test> {
         let expected = canonical(expected);
-        if let Some(found) = self.whole.get(&expected) {
-            return found.clone();
-        }
+        let same = self.whole.get(&expected).map(Vec::as_slice).unwrap_or_default();
         let alike = self.last.get(last_part(&expected)).map(Vec::as_slice).unwrap_or_default();
         let ends = |name: &str| name.strip_suffix(&expected).is_some_and(|rest| rest.ends_with('.'));
-        alike.iter().filter(|(name, _)| ends(name)).map(|(_, test)| *test).collect()
+        same.iter().copied().chain(alike.iter().filter(|(name, _)| ends(name)).map(|(_, test)| *test)).collect()
     }
 }
 
@@ -98,7 +97,7 @@ mod tests {
         let tests = ["a.tests.zero", "b.tests.zero", "b.tests.nonzero", "zero"].map(test);
         let names = Names::new(&tests);
         let found = |name: &str| names.find(name).iter().map(|test| test.name.as_str()).collect::<Vec<_>>();
-        assert_eq!(found("zero"), ["zero"], "the name itself goes before longer ones");
+        assert_eq!(found("zero"), ["zero", "a.tests.zero", "b.tests.zero"], "no test hides one with a longer name");
         assert_eq!(found("tests::zero"), ["a.tests.zero", "b.tests.zero"]);
         assert_eq!(found("b::tests::zero"), ["b.tests.zero"]);
         assert!(found("ests::zero").is_empty() && found("one").is_empty() && found("c::tests::zero").is_empty());
