@@ -1,7 +1,11 @@
 //! `sandshell sample import` makes the same samples of a Parquet file as of the same records in JSON lines, whoever has written it and how; and what
 //! is damaged or too large is an error that names the file.
 
-use crate::kit::{Dice, cli::sandshell, show};
+use crate::kit::{
+    Dice,
+    cli::{refuses, sandshell},
+    show,
+};
 use parquet::{
     basic::{Compression, GzipLevel, ZstdLevel},
     data_type::{ByteArray, ByteArrayType},
@@ -173,6 +177,39 @@ fn another_writers_file_gives_them_too() {
         texts.map(|(name, text)| (name, lines(&text))).collect::<BTreeMap<String, Vec<String>>>()
     };
     assert_eq!(without_time(rows), without_time(lines));
+}
+
+/// A list of which no writer has seen an entry is an empty one.
+#[test]
+fn lists_without_any_entry_are_empty() {
+    let here = tempfile::tempdir().unwrap();
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/parquet/no_entries.parquet");
+    let (told, files) = imported(&source, here.path());
+    assert_eq!(
+        (&told["imported"], &told["failed"]),
+        (&json!(["owner__calc-0", "owner__calc-1"]), &json!([])),
+        "{told}"
+    );
+    let toml = String::from_utf8_lossy(&files["owner__calc-0/sample.toml"]);
+    assert!(toml.contains("fail_to_pass = [\"t\"]\n") && !toml.contains("pass_to_pass"), "{toml}");
+}
+
+#[test]
+fn a_file_without_rows_is_named() {
+    let here = tempfile::tempdir().unwrap();
+    let source = here.path().join("none.parquet");
+    write(&source, &[], &forms()[0]);
+    let [source, into] = [&source, &here.path().join("set")].map(|path| path.to_str().unwrap().to_owned());
+    refuses(&["sample", "import", &source, "--into", &into], &[&source, "has no record"]);
+}
+
+#[test]
+fn a_compression_that_is_not_read_is_told_with_those_that_are() {
+    let here = tempfile::tempdir().unwrap();
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/parquet/lz4.parquet");
+    let (error, imported) = refused(&source, &here.path().join("set"));
+    let expected = "it is compressed by LZ4_RAW, and what is read is Snappy, gzip, zstd or not compressed";
+    assert_eq!((error.as_str(), imported), (expected, 0));
 }
 
 /// The error that is told of a file, and which samples came before.

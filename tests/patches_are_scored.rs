@@ -125,6 +125,39 @@ fn a_mixed_set_comes_out_as_labelled_and_so_does_one_that_was_stopped() {
     assert_eq!((&changed["succeeded"], lines()), (&3.into(), 8));
 }
 
+#[test]
+fn predictions_without_a_sample_are_told_and_the_others_are_verified() {
+    let (server, here) = (serving(), tempfile::tempdir().unwrap());
+    let (url, records, into) = (server.url(), here.path().join("predictions.json"), here.path().join("out"));
+    // One array instead of lines, and an id that an import would have changed.
+    let given = json!([
+        { "instance_id": "shell-rotate", "model_patch": null },
+        { "instance_id": "/shell versions", "model_patch": reference("shell-versions") },
+        { "instance_id": "nobody", "model_patch": "" },
+        { "instance_id": "<b>", "model_patch": "" },
+    ]);
+    fs::write(&records, format!("\u{feff}{given}")).unwrap();
+    let outcome = sandshell(&eval(&url, &records, &into));
+    let said = String::from_utf8_lossy(&outcome.stderr).into_owned();
+    let told: Value = serde_json::from_slice(&outcome.stdout).unwrap_or_else(|_| panic!("no JSON: {outcome:?}"));
+    assert_eq!(outcome.status.code(), Some(1), "{told}");
+    assert_eq!(told["predictions_without_sample"], json!(["<b>", "nobody"]), "{told}");
+    let found = statuses(&told);
+    assert_eq!((found["shell-rotate"], found["shell-versions"]), ("failed", "succeeded"), "{told}");
+    assert_eq!([&told["total"], &told["errors"], &told["without_patch"]], [8, 0, 6], "{told}");
+    for part in ["nobody: no sample has this id", "for /shell versions is taken for the sample shell-versions"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    let [html, markdown] = ["report.html", "report.md"].map(|name| fs::read_to_string(into.join(name)).unwrap());
+    assert!(html.contains("<li>nobody</li>") && html.contains("<li>&lt;b&gt;</li>"), "{html}");
+    assert!(markdown.contains("2 predictions without a sample") && markdown.contains("\n- nobody\n"), "{markdown}");
+    // Who asks for one is told of no other, by whichever of its ids.
+    let again = [&eval(&url, &records, &into)[..], &["--resume", "--only", "/shell versions"]].concat();
+    let told: Value = serde_json::from_str(&prints(&again)).unwrap();
+    assert_eq!(statuses(&told), [("shell-versions", "succeeded")].into(), "{told}");
+    assert_eq!(told["predictions_without_sample"], json!([]), "{told}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_signal_cancels_what_runs_and_reports_what_is_there() {
     let (server, here) = (serving(), tempfile::tempdir().unwrap());
@@ -186,10 +219,22 @@ fn a_sample_that_proves_nothing_is_told() {
     let listed = toml.find("fail_to_pass").unwrap()..toml.find("protected").unwrap();
     let toml = toml.replace(&toml[listed], "fail_to_pass = [\"the same is not newer\"]\n");
     fs::write(easy.join("sample.toml"), toml).unwrap();
+    // Its command prints no report, but why.
+    let mute = copy("mute").join("sample.toml");
+    let toml = fs::read_to_string(&mute).unwrap();
+    let says = r#"command = "echo begun; echo No module named pytest >&2; exit 1""#;
+    let toml = toml.replace("command = \"sh .verify/run.sh\"", says);
+    let toml = toml.replace(r#"{ format = "tap", path = "/tmp/report.tap" }"#, r#"{ format = "pytest" }"#);
+    fs::write(&mute, toml).unwrap();
     let outcome = sandshell(&["sample", "check", "--prove", here.path().to_str().unwrap()]);
     let told = String::from_utf8(outcome.stdout).unwrap();
     assert!(!outcome.status.success(), "{told}");
-    for part in ["set/wrong: does not succeed with its reference patch: ", "set/easy: succeeds as it is: "] {
+    for part in [
+        "    begun\n    No module named pytest\n",
+        "set/mute: does not succeed with its reference patch: ",
+        "set/wrong: does not succeed with its reference patch: ",
+        "set/easy: succeeds as it is: ",
+    ] {
         assert!(told.contains(part), "{part}: {told}");
     }
 }

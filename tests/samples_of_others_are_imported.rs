@@ -2,7 +2,7 @@
 
 use crate::kit::cli::{prints, refuses, sandshell};
 use serde_json::{Value, json};
-use std::{fs, path::Path, process::Command};
+use std::{collections::BTreeMap, fs, path::Path, process::Command};
 
 const SOLUTION: &str =
     "--- a/calc.py\n+++ b/calc.py\n@@ -1,2 +1,2 @@\n def half(x):\n-    return x // 2\n+    return x / 2\n";
@@ -76,6 +76,8 @@ fn records_of_swe_bench_and_codeset_become_samples() {
     assert_eq!(fs::read_to_string(sample.join("verification/.sandshell-tests.patch")).unwrap(), TESTS);
     assert_eq!(fs::read_to_string(sample.join("task.md")).unwrap(), "# Half of \"three\"\n\nis 1.5, not 1.\u{7f}");
     assert_eq!(toml["title"].as_str(), Some("Half of \"three\""));
+    assert_eq!(told["renamed"], json!([{ "source_id": "calc/2", "id": "calc-2" }]), "{told}");
+    assert_eq!(toml["source"]["id"].as_str(), Some("owner__calc-1"));
     assert_eq!(toml["codebase"]["commit"].as_str(), Some(commit.as_str()));
     let verification = &toml["verification"];
     assert_eq!(verification["protected"].as_array().unwrap()[0].as_str(), Some("/tests/test\\ calc.py"));
@@ -134,6 +136,111 @@ fn records_of_swe_bench_and_codeset_become_samples() {
     );
 }
 
+/// What was imported, and the error of all that was not, by its id.
+fn told(source: &Path, into: &Path, more: &[&str]) -> (Value, BTreeMap<String, String>) {
+    let import = ["sample", "import", source.to_str().unwrap(), "--into", into.to_str().unwrap(), "--json"];
+    let outcome = sandshell(&[&import[..], more].concat());
+    let told: Value = serde_json::from_slice(&outcome.stdout).unwrap_or_else(|_| panic!("no JSON: {outcome:?}"));
+    let failed = told["failed"].as_array().unwrap().iter();
+    let failed = failed.map(|failed| [&failed["id"], &failed["error"]].map(|text| text.as_str().unwrap().to_owned()));
+    let failed = failed.map(|[id, why]| (id, why)).collect();
+    (told, failed)
+}
+
+fn record(id: impl Into<Value>) -> Value {
+    json!({ "instance_id": id.into(), "repo": "a/b", "base_commit": "0".repeat(40), "problem_statement": "Do it" })
+}
+
+#[test]
+fn no_sample_replaces_one_that_was_made_of_another_id() {
+    let here = tempfile::tempdir().unwrap();
+    let (source, into) = (here.path().join("records.json"), here.path().join("set"));
+    let write =
+        |ids: &[&str]| fs::write(&source, json!(ids.iter().map(|id| record(*id)).collect::<Vec<_>>()).to_string());
+    // A byte order mark is nothing that a record begins with.
+    fs::write(&source, format!("\u{feff}{}\n{}\n", record("x/y-2"), record("x-y-2"))).unwrap();
+    let (outcome, failed) = told(&source, &into, &["--overwrite"]);
+    assert_eq!(outcome["imported"], json!(["x-y-2"]), "{outcome}");
+    assert_eq!(outcome["renamed"], json!([{ "source_id": "x/y-2", "id": "x-y-2" }]), "{outcome}");
+    let expected = "would be imported as x-y-2, where the sample made of \"x/y-2\" is already: neither is the other one, and nothing is replaced";
+    assert_eq!(failed, [("x-y-2".to_owned(), expected.to_owned())].into(), "{outcome}");
+    // The same one is replaced, by whichever of its ids it is named.
+    for (only, count) in [("x/y-2", 1), ("x-y-2", 1), ("y", 0)] {
+        write(&["x/y-2"]).unwrap();
+        let (outcome, failed) = told(&source, &into, &["--overwrite", "--only", only]);
+        assert_eq!((outcome["imported"].as_array().unwrap().len(), failed.len()), (count, 0), "{only}: {outcome}");
+    }
+    // And one that does not say what it was made of was made of what it is called.
+    let toml = into.join("x-y-2/sample.toml");
+    let text = fs::read_to_string(&toml).unwrap();
+    fs::write(&toml, text.replace("id = \"x/y-2\"\n", "")).unwrap();
+    let (_, failed) = told(&source, &into, &["--overwrite"]);
+    assert!(failed["x/y-2"].contains("made of \"x-y-2\" is already"), "{failed:?}");
+    write(&["x-y-2"]).unwrap();
+    let (outcome, failed) = told(&source, &into, &["--overwrite"]);
+    assert_eq!(
+        (&outcome["imported"], &outcome["renamed"], failed.len()),
+        (&json!(["x-y-2"]), &json!([]), 0),
+        "{outcome}"
+    );
+    // One that nobody can read is anybody's.
+    fs::write(&toml, "id = [").unwrap();
+    let (_, failed) = told(&source, &into, &["--overwrite"]);
+    assert!(failed["x-y-2"].contains("sample.toml: line 1, column "), "{failed:?}");
+    // For people it is told too.
+    write(&["../../evil"]).unwrap();
+    let said =
+        prints(&["sample", "import", source.to_str().unwrap(), "--into", here.path().join("other").to_str().unwrap()]);
+    assert!(said.contains("renamed: ../../evil is imported as evil\n"), "{said}");
+}
+
+#[test]
+fn what_is_wrong_with_an_id_is_told() {
+    let here = tempfile::tempdir().unwrap();
+    let (source, into) = (here.path().join("records.jsonl"), here.path().join("set"));
+    let ids = [json!(17), json!("é"), json!(".."), json!(["a"]), json!(null)];
+    let lines = ids.into_iter().map(|id| format!("{}\n", record(id)));
+    fs::write(&source, lines.collect::<String>() + "5\n").unwrap();
+    let (outcome, failed) = told(&source, &into, &[]);
+    assert_eq!(outcome["imported"], json!(["17"]), "a number is as good as text: {outcome}");
+    let no_name =
+        |id: &str| format!("its id \"{id}\" has no letter a to z and no digit, and so makes no folder's name");
+    let expected = [
+        ("line 2", no_name("é")),
+        ("line 3", no_name("..")),
+        ("line 4", "instance_id is a list, and must be text".to_owned()),
+        ("line 5", "has no instance_id, sample_id or id".to_owned()),
+        ("line 6", "is a number, and must be a JSON object".to_owned()),
+    ];
+    assert_eq!(failed, expected.map(|(at, why)| (at.to_owned(), why)).into());
+}
+
+#[test]
+fn a_task_folder_that_lacks_something_is_told_beside_the_good_ones() {
+    let here = tempfile::tempdir().unwrap();
+    let (tasks, into) = (here.path().join("tasks"), here.path().join("set"));
+    for name in ["good", "untold", "unnamed", "broken"] {
+        fs::create_dir_all(tasks.join(name).join("tests")).unwrap();
+        fs::write(tasks.join(name).join("tests/test.sh"), "true\n").unwrap();
+        fs::write(tasks.join(name).join("task.toml"), "version = \"1.0\"\n").unwrap();
+        fs::write(tasks.join(name).join("instruction.md"), "Do it\n").unwrap();
+    }
+    fs::remove_file(tasks.join("untold/instruction.md")).unwrap();
+    fs::remove_file(tasks.join("unnamed/task.toml")).unwrap();
+    fs::write(tasks.join("broken/task.toml"), "version = \"1.0\"\n[agent\ntimeout_sec = 5\n").unwrap();
+    fs::create_dir(tasks.join("data")).unwrap();
+    let (outcome, failed) = told(&tasks, &into, &[]);
+    assert_eq!(outcome["imported"], json!(["good"]), "{outcome}");
+    assert_eq!(failed.keys().collect::<Vec<_>>(), ["broken", "unnamed", "untold"], "{outcome}");
+    assert_eq!(failed["untold"], "has no instruction.md, which a task folder needs");
+    assert_eq!(failed["unnamed"], "has no task.toml, which a task folder needs");
+    assert!(failed["broken"].starts_with("task.toml: line 2, column 7: "), "{failed:?}");
+    assert!(!failed["broken"].contains('\n'), "{failed:?}");
+    // It alone is told in the same way.
+    let (_, failed) = told(&tasks.join("untold"), &into, &[]);
+    assert_eq!(failed["untold"], "has no instruction.md, which a task folder needs");
+}
+
 #[test]
 fn what_is_nothing_is_refused_with_what_to_do() {
     let here = tempfile::tempdir().unwrap();
@@ -146,6 +253,10 @@ fn what_is_nothing_is_refused_with_what_to_do() {
         !told.status.success() && said.contains("not imported: a: needs repo, base_commit and problem_statement"),
         "{said}"
     );
+    for nothing in ["", "\n \n", "[]", "\u{feff}"] {
+        fs::write(source, nothing).unwrap();
+        refuses(&["sample", "import", source, "--into", &into], &[source, "has no record"]);
+    }
     let empty = tempfile::tempdir().unwrap();
     refuses(&["sample", "import", empty.path().to_str().unwrap(), "--into", &into], &["has no task folder"]);
 }

@@ -15,14 +15,19 @@ use super::{
     error::CliError,
     follow::Signals,
     log::{self, LogFormat},
-    table,
+    source_id, table,
 };
 use crate::api::v1::{ListSamplesRequest, Sample};
-use patches::Patches;
+use patches::{Patches, Settled};
 use results::{Results, Row};
 use score::Score;
 use serde_json::json;
-use std::{collections::BTreeMap, fs, path::PathBuf, process::ExitCode};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::PathBuf,
+    process::ExitCode,
+};
 
 /// Samples that are asked for at one time.
 const PAGE: i32 = 1000;
@@ -30,7 +35,11 @@ const PAGE: i32 = 1000;
 const AFTER_HELP: &str = "\
 Results are written to results.jsonl while they come, a line for each sample, and report.html and report.md at the end. What is stopped, in whichever way,
 goes on with --resume: samples whose patch and files are as they were are not verified again. The exit code is 0 when all patches were
-verified, whatever came of that, 1 when some could not be, and 125 when the evaluation could not begin.";
+verified, whatever came of that, 1 when some could not be or are for no sample of the dataset, 130 after ^C, and 125 when the evaluation
+could not begin. With --only, patches for other samples are not looked at.";
+
+/// Ids in a message on standard error.
+const MOST_TOLD: usize = 20;
 
 /// Options of `eval`.
 #[derive(Debug, clap::Args)]
@@ -41,7 +50,7 @@ pub(super) struct Args {
     /// A dataset of the server
     #[arg(value_name = "DATASET")]
     dataset: String,
-    /// A directory of ID.patch or ID.diff files, or JSON lines with instance_id and model_patch (or sample_id and patch)
+    /// A directory of ID.patch or ID.diff files, or JSON lines or a JSON array with instance_id and model_patch (or sample_id and patch)
     #[arg(long, value_name = "DIR|FILE")]
     patches: PathBuf,
     /// Verifications that are asked for at one time; the server has a limit of its own
@@ -64,30 +73,21 @@ pub(super) struct Args {
 /// Verifies all patches, and reports.
 pub(super) fn main(args: &Args) -> Result<ExitCode, CliError> {
     log::start(None, "error", LogFormat::Text)?;
-    let patches = Patches::read(&args.patches)?;
+    let mut patches = Patches::read(&args.patches)?;
     let into = args.into.clone().unwrap_or_else(|| PathBuf::from(format!("eval-{}", args.dataset)));
     super::block_on(async {
         // Before anything begins, so that no signal is missed.
         let mut signals = Signals::new()?;
         let client = args.remote.connect().await?;
         let mut samples = samples(&client, &args.dataset).await?;
-        let unknown = |id: &&str| !samples.contains_key(*id);
-        let mut mistakes: Vec<_> = patches
-            .ids()
-            .filter(unknown)
-            .map(|id| format!("{id}: no sample has this id, and there is a patch for it"))
-            .collect();
-        mistakes.extend(
-            args.only
-                .iter()
-                .map(String::as_str)
-                .filter(unknown)
-                .map(|id| format!("--only {id}: no sample has this id")),
-        );
-        if !mistakes.is_empty() {
-            return Err(CliError::Options(mistakes));
+        let only = asked(&args.only, &samples)?;
+        let mut settled = patches.settle(|id| samples.contains_key(id))?;
+        if only.is_empty() {
+            tell(&settled, patches.is_empty())?;
+        } else {
+            samples.retain(|id, _| only.contains(id));
+            settled.without_sample.clear();
         }
-        samples.retain(|id, _| args.only.is_empty() || args.only.contains(id));
         let (mut results, had) = Results::open(&into, args.resume)?;
         let mut rows: BTreeMap<String, Row> = BTreeMap::new();
         let mut jobs = Vec::new();
@@ -110,7 +110,7 @@ pub(super) fn main(args: &Args) -> Result<ExitCode, CliError> {
             },
         )
         .await?;
-        let score = Score::new(&args.dataset, &samples, &rows, |id| patches.has(id));
+        let score = Score::new(&args.dataset, &samples, &rows, |id| patches.has(id), settled.without_sample);
         for (name, text) in [("report.html", html::report(&score, &patches)?), ("report.md", markdown::report(&score))]
         {
             write_whole(&into.join(name), &text)?;
@@ -123,10 +123,48 @@ pub(super) fn main(args: &Args) -> Result<ExitCode, CliError> {
         }
         Ok(match stopped {
             Some(code) => ExitCode::from(code),
-            None if score.errors == 0 => ExitCode::SUCCESS,
+            None if score.errors == 0 && score.without_sample.is_empty() => ExitCode::SUCCESS,
             None => ExitCode::FAILURE,
         })
     })
+}
+
+/// The samples that are asked for by `--only`, by their own ids. None: all of them.
+fn asked(only: &[String], samples: &BTreeMap<String, Sample>) -> Result<BTreeSet<String>, CliError> {
+    let (mut found, mut mistakes) = (BTreeSet::new(), Vec::new());
+    for id in only {
+        let ours = source_id::ours(id).filter(|ours| samples.contains_key(ours));
+        match Some(id.clone()).filter(|id| samples.contains_key(id)).or(ours) {
+            Some(id) => drop(found.insert(id)),
+            None => mistakes.push(format!("--only {}: no sample has this id", source_id::shown(id))),
+        }
+    }
+    if mistakes.is_empty() { Ok(found) } else { Err(CliError::Options(mistakes)) }
+}
+
+/// Says which predictions are for no sample, and for which one a prediction is taken that is for another id. If all are for none, the dataset is not
+/// the one that is meant.
+fn tell(settled: &Settled, are_all: bool) -> Result<(), CliError> {
+    let strangers = settled.without_sample.iter();
+    let mut lines: Vec<_> = strangers
+        .take(MOST_TOLD)
+        .map(|id| format!("{}: no sample has this id, and there is a patch for it", source_id::shown(id)))
+        .collect();
+    if let Some(more) = settled.without_sample.len().checked_sub(MOST_TOLD).filter(|more| *more > 0) {
+        lines.push(format!("and so it is with {more} more"));
+    }
+    if are_all && !lines.is_empty() {
+        return Err(CliError::Options(lines));
+    }
+    if let [(from, ours), more @ ..] = &settled.renamed[..] {
+        let more = if more.is_empty() { String::new() } else { format!(", and {} more like this", more.len()) };
+        lines.push(format!(
+            "the patch for {} is taken for the sample {ours}, as an import calls it{more}",
+            source_id::shown(from)
+        ));
+    }
+    lines.iter().for_each(|line| eprintln!("sandshell: {line}"));
+    Ok(())
 }
 
 /// All samples of a dataset, by id.
@@ -169,6 +207,7 @@ fn as_json(score: &Score, into: &std::path::Path, was_stopped: bool) -> serde_js
         "errors": score.errors,
         "without_patch": score.without_patch,
         "not_yet": score.not_yet,
+        "predictions_without_sample": score.without_sample,
         "stopped": was_stopped,
         "directory": into,
     })

@@ -43,29 +43,52 @@ impl Drop for Line {
     }
 }
 
+/// A line on standard error, if that is a terminal, for what takes long: it comes after a while, and changes a few times in a second.
+pub(super) struct Paced {
+    line: Option<Line>,
+    next: Instant,
+}
+
+impl Paced {
+    pub(super) fn new() -> Self {
+        Self { line: stderr().is_terminal().then(Line::default), next: Instant::now() + SOON }
+    }
+
+    /// Shows the text if it is time for it.
+    pub(super) fn show(&mut self, text: impl FnOnce() -> String) {
+        let Some(line) = &mut self.line else { return };
+        let now = Instant::now();
+        if now >= self.next {
+            self.next = now + PACE;
+            line.show(&text());
+        }
+    }
+
+    /// Makes room for what is printed at the end.
+    pub(super) fn clear(&mut self) {
+        if let Some(line) = &mut self.line {
+            line.clear();
+        }
+    }
+}
+
 /// Bytes that pass, told on standard error if that is a terminal.
 pub(super) struct Progress {
     what: &'static str,
-    line: Option<Line>,
+    line: Paced,
     start: Instant,
-    next: Instant,
     bytes: u64,
 }
 
 impl Progress {
     pub(super) fn new(what: &'static str) -> Self {
-        let start = Instant::now();
-        Self { what, line: stderr().is_terminal().then(Line::default), start, next: start + SOON, bytes: 0 }
+        Self { what, line: Paced::new(), start: Instant::now(), bytes: 0 }
     }
 
     /// So many more have passed.
     pub(super) fn add(&mut self, bytes: usize) {
         self.bytes += bytes as u64;
-        let now = Instant::now();
-        if let Some(line) = self.line.as_mut().filter(|_| now >= self.next) {
-            self.next = now + PACE;
-            line.show(&describe(self.what, self.bytes, now - self.start));
-        }
+        self.line.show(|| describe(self.what, self.bytes, self.start.elapsed()));
     }
 }
 

@@ -80,3 +80,9 @@ left = rest + 1 - len(header)
 header = written[: page + 1] + of_length(0, 1 + left) + header[page + 2 :]
 assert len(header) == rest + 1, (len(header), rest + 1)
 small.write_bytes(header + written[rest + 1 :])
+
+# Lists of which none has an entry: nothing says what an entry is. And what we do not unpack.
+empty = columns | {"instance_id": ["owner__calc-0", "owner__calc-1"], "FAIL_TO_PASS": [["t"]] * 2, "PASS_TO_PASS": [[]] * 2}
+empty = pyarrow.table({name: values * 2 if len(values) == 1 else values for name, values in empty.items()})
+pyarrow.parquet.write_table(empty, here / "no_entries.parquet")
+pyarrow.parquet.write_table(empty, here / "lz4.parquet", compression="lz4")

@@ -134,6 +134,16 @@ def test_the_program_of_the_guide_to_volumes(
     assert capsys.readouterr().out == "42\n\n"
 
 
+def test_the_program_of_the_guide_to_samples(catalogue: str) -> None:
+    text = (HERE.parent.parent / "docs/python.md").read_text()
+    program = re.search(r"## Samples\n.*?```python\n(.*?)```", text, re.S)
+    assert program is not None
+    # A process of its own: in this one the first sandbox has said which server is meant.
+    env = {**os.environ, "PYTHONPATH": str(HERE / "src"), "SANDSHELL_SERVER": catalogue}
+    ran = subprocess.run([sys.executable, "-c", program.group(1)], env=env, capture_output=True, text=True)
+    assert (ran.stdout, ran.returncode) == ("False\n", 0), ran.stderr
+
+
 def test_no_server_is_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SANDSHELL_PROGRAM", "/nosuch/sandshell")
     monkeypatch.delenv("SANDSHELL_SERVER", raising=False)

@@ -33,6 +33,7 @@ pub(super) fn report(score: &Score<'_>, patches: &Patches) -> Result<String, Cli
         let patch = patches.get(&entry.sample.sample_id)?;
         details(&mut page, entry, patch.as_deref());
     }
+    strangers(&mut page, score);
     page += "</body>\n</html>\n";
     Ok(page)
 }
@@ -70,7 +71,7 @@ fn languages(page: &mut String, score: &Score<'_>) {
 }
 
 fn overview(page: &mut String, score: &Score<'_>) {
-    *page += "<h2>Samples</h2>\n<table>\n<tr><th>sample</th><th>title</th><th>language</th><th>status</th><th>tests passed</th>\
+    *page += "<h2>Samples</h2>\n<table>\n<tr><th>sample</th><th>title</th><th>language</th><th>status</th><th>passed/reported</th>\
               <th>seconds</th><th>reason</th></tr>\n";
     for entry in &score.entries {
         let (id, row) = (text(&entry.sample.sample_id), entry.row);
@@ -87,6 +88,21 @@ fn overview(page: &mut String, score: &Score<'_>) {
         );
     }
     *page += "</table>\n";
+}
+
+fn strangers(page: &mut String, score: &Score<'_>) {
+    let (strangers, more) = score.strangers();
+    if strangers.is_empty() {
+        return;
+    }
+    *page += "<h2>Predictions without a sample</h2>\n<ul>\n";
+    for id in strangers {
+        put!(page, "<li>{}</li>", text(&id));
+    }
+    *page += "</ul>\n";
+    if more > 0 {
+        put!(page, "<p>and {more} more</p>");
+    }
 }
 
 fn class(entry: &Entry<'_>) -> &'static str {

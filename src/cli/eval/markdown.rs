@@ -16,7 +16,7 @@ pub(super) fn report(score: &Score<'_>) -> String {
         }
         text.push('\n');
     }
-    text += "| sample | title | status | tests passed | seconds |\n|---|---|---|---|---|\n";
+    text += "| sample | title | status | passed/reported | seconds |\n|---|---|---|---|---|\n";
     for entry in &score.entries {
         let seconds = entry.row.and_then(|row| row.seconds).map_or_else(String::new, |seconds| format!("{seconds:.1}"));
         text += &format!(
@@ -34,6 +34,14 @@ pub(super) fn report(score: &Score<'_>) -> String {
         }
         let message: String = row.message.chars().take(MOST_MESSAGE).collect();
         text += &format!("- {}: {}: {}\n", plain(&row.sample_id), plain(&row.reason), plain(&message));
+    }
+    let (strangers, more) = score.strangers();
+    if !strangers.is_empty() {
+        text += "\n## Predictions without a sample\n\n";
+        text.extend(strangers.iter().map(|id| format!("- {}\n", plain(id))));
+    }
+    if more > 0 {
+        text += &format!("\nand {more} more\n");
     }
     text
 }

@@ -1,8 +1,14 @@
 //! What came of an evaluation in all.
 
 use super::results::{Row, Status};
-use crate::{api::v1::Sample, cli::table::Table};
+use crate::{
+    api::v1::Sample,
+    cli::{source_id, table::Table},
+};
 use std::collections::BTreeMap;
+
+/// Patches without a sample that a report names.
+const MOST_NAMED: usize = 1000;
 
 /// Everything that a report tells.
 pub(super) struct Score<'a> {
@@ -17,6 +23,8 @@ pub(super) struct Score<'a> {
     pub(super) without_patch: usize,
     /// Samples whose patch was not verified, because it was stopped.
     pub(super) not_yet: usize,
+    /// Ids of patches for which there is no sample.
+    pub(super) without_sample: Vec<String>,
 }
 
 /// A sample and what came of its patch.
@@ -39,7 +47,7 @@ impl Entry<'_> {
         }
     }
 
-    /// Passed tests of all.
+    /// Tests that passed, of those that were reported. Which ones have to pass is not ours to know.
     pub(super) fn tests(&self) -> String {
         let run = self.row.filter(|row| row.total > 0);
         run.map_or_else(String::new, |row| format!("{}/{}", row.passed, row.total))
@@ -53,6 +61,7 @@ impl<'a> Score<'a> {
         samples: &'a BTreeMap<String, Sample>,
         rows: &'a BTreeMap<String, Row>,
         has_patch: impl Fn(&str) -> bool,
+        without_sample: Vec<String>,
     ) -> Self {
         let entry =
             |(id, sample): (&'a String, &'a Sample)| Entry { sample, row: rows.get(id), has_patch: has_patch(id) };
@@ -60,7 +69,7 @@ impl<'a> Score<'a> {
         let count = |status: &str| entries.iter().filter(|entry| entry.status() == status).count();
         let [succeeded, failed, errors, without_patch, not_yet] =
             ["succeeded", "failed", "error", "no patch", "not yet"].map(count);
-        Self { dataset, entries, succeeded, failed, errors, without_patch, not_yet }
+        Self { dataset, entries, succeeded, failed, errors, without_patch, not_yet, without_sample }
     }
 
     /// Successes among all samples, in percent; a sample without a patch is none.
@@ -87,6 +96,7 @@ impl<'a> Score<'a> {
             (self.errors, "could not be verified", "could not be verified"),
             (self.without_patch, "has no patch", "have no patch"),
             (self.not_yet, "is not verified yet", "are not verified yet"),
+            (self.without_sample.len(), "prediction without a sample", "predictions without a sample"),
         ] {
             if count > 0 {
                 line += &format!(", {count} {}", if count == 1 { of_one } else { of_more });
@@ -95,9 +105,16 @@ impl<'a> Score<'a> {
         line
     }
 
+    /// The first ids of patches without a sample, for people, and how many more there are.
+    pub(super) fn strangers(&self) -> (Vec<String>, usize) {
+        let first: Vec<_> = self.without_sample.iter().take(MOST_NAMED).map(|id| source_id::shown(id)).collect();
+        let more = self.without_sample.len() - first.len();
+        (first, more)
+    }
+
     /// For a terminal.
     pub(super) fn table(&self) -> String {
-        let mut table = Table::new(["SAMPLE", "STATUS", "TESTS", "REASON"]);
+        let mut table = Table::new(["SAMPLE", "STATUS", "PASSED/REPORTED", "REASON"]);
         for entry in &self.entries {
             let reason = entry.row.map(|row| row.reason.clone()).unwrap_or_default();
             table.add([entry.sample.sample_id.clone(), entry.status().to_owned(), entry.tests(), reason]);

@@ -7,20 +7,22 @@ mod patch;
 mod record;
 mod words;
 
-use super::super::{error::CliError, table};
+use super::super::{
+    error::CliError,
+    progress::Paced,
+    records::{self, MOST_RECORD, Place},
+    source_id, table,
+};
 use crate::sample::Catalogue;
 use draft::Draft;
 use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,
     fs::{self, File},
-    io::{BufRead, BufReader, Read},
+    io::{BufRead, BufReader},
     path::{Path, PathBuf},
     process::ExitCode,
 };
-
-/// Bytes of one record. One has a task and two patches.
-const MOST_RECORD: u64 = 64 << 20;
 
 /// Options of `sample import`.
 #[derive(Debug, clap::Args)]
@@ -47,10 +49,10 @@ pub(super) struct Args {
     /// Directory in the dataset with the repositories: OWNER__NAME.git
     #[arg(long, value_name = "NAME", default_value = "repositories")]
     repositories: String,
-    /// Import only this id; may be repeated
+    /// Import only this id, as the source has it or as the sample is called; may be repeated
     #[arg(long, value_name = "ID")]
     only: Vec<String>,
-    /// Replace samples that are there
+    /// Replace samples that are there, if they were made of the same id
     #[arg(long)]
     overwrite: bool,
     /// Print JSON: one object
@@ -59,13 +61,17 @@ pub(super) struct Args {
 }
 
 /// What came of an import.
-#[derive(Debug, Default)]
 struct Outcome {
     imported: Vec<String>,
+    /// What the source calls otherwise than we do, with our id.
+    renamed: Vec<(String, String)>,
     /// What was not imported, with the reason.
     failed: Vec<(String, String)>,
     /// What has no counterpart, and in how many samples.
     notes: BTreeMap<String, usize>,
+    /// Records or folders that were looked at.
+    seen: u64,
+    progress: Paced,
 }
 
 /// Imports, says what came of it, and succeeds if nothing was left out.
@@ -79,12 +85,20 @@ pub(super) fn main(args: &Args) -> Result<ExitCode, CliError> {
     }
     let kind = fs::metadata(&args.source).map_err(|source| CliError::io("read the source", source))?;
     fs::create_dir_all(&args.into).map_err(|source| CliError::io("make the dataset", source))?;
-    let mut outcome = Outcome::default();
+    let mut outcome = Outcome {
+        imported: Vec::new(),
+        renamed: Vec::new(),
+        failed: Vec::new(),
+        notes: BTreeMap::new(),
+        seen: 0,
+        progress: Paced::new(),
+    };
     if kind.is_dir() {
         folders(args, &mut outcome)?;
     } else {
         records(args, &mut outcome)?;
     }
+    outcome.progress.clear();
     tell(args, &outcome)?;
     let is_good = outcome.failed.is_empty() && !outcome.imported.is_empty();
     Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -93,7 +107,7 @@ pub(super) fn main(args: &Args) -> Result<ExitCode, CliError> {
 /// One folder, or each of those in it.
 fn folders(args: &Args, outcome: &mut Outcome) -> Result<(), CliError> {
     let mut all = Vec::new();
-    if folder::is_task(&args.source) {
+    if folder::is_whole(&args.source) {
         all.push(args.source.clone());
     } else {
         let failed = |source| CliError::io("read the source", source);
@@ -105,6 +119,10 @@ fn folders(args: &Args, outcome: &mut Outcome) -> Result<(), CliError> {
         }
         all.sort();
     }
+    // It is one itself, and something is missing in it.
+    if all.is_empty() && folder::is_task(&args.source) {
+        all.push(args.source.clone());
+    }
     if all.is_empty() {
         return Err(CliError::option(format!(
             "{} has no task folder: one has task.toml and instruction.md, or task.yaml",
@@ -112,42 +130,23 @@ fn folders(args: &Args, outcome: &mut Outcome) -> Result<(), CliError> {
         )));
     }
     for path in all {
-        let id = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        take(args, outcome, &id, || folder::draft(&path, args));
+        let id = folder::id(&path);
+        take(args, outcome, &id, Some(&id), || folder::draft(&path, args));
     }
     Ok(())
 }
 
-/// Each line, or each entry of the one array that the file is.
+/// Each record of a file in one of its forms.
 fn records(args: &Args, outcome: &mut Outcome) -> Result<(), CliError> {
     let failed = |source| CliError::io("read the source", source);
     let mut reader = BufReader::new(File::open(&args.source).map_err(failed)?);
-    let first = reader.fill_buf().map_err(failed)?;
-    if parquet::is_one(first) {
+    if parquet::is_one(reader.fill_buf().map_err(failed)?) {
         rows(args, reader.into_inner(), outcome);
-        return Ok(());
+    } else {
+        records::each(&args.source, reader, |place, record| one(args, outcome, place, record))?;
     }
-    if first.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[') {
-        let all: Vec<Value> = serde_json::from_reader(reader.take(16 * MOST_RECORD))
-            .map_err(|error| CliError::option(format!("{}: {error}", args.source.display())))?;
-        for (number, record) in all.into_iter().enumerate() {
-            one(args, outcome, &format!("entry {}", number + 1), Ok(record));
-        }
-        return Ok(());
-    }
-    for number in 1_u64.. {
-        let mut line = Vec::new();
-        reader.by_ref().take(MOST_RECORD + 1).read_until(b'\n', &mut line).map_err(failed)?;
-        if line.is_empty() {
-            break;
-        }
-        if line.len() as u64 > MOST_RECORD {
-            return Err(CliError::option(format!("line {number} has more than {MOST_RECORD} bytes")));
-        }
-        if !line.trim_ascii().is_empty() {
-            let record = serde_json::from_slice(&line).map_err(|error| format!("is not JSON: {error}"));
-            one(args, outcome, &format!("line {number}"), record);
-        }
+    if outcome.seen == 0 && outcome.failed.is_empty() {
+        return Err(CliError::option(format!("{} has no record", args.source.display())));
     }
     Ok(())
 }
@@ -157,32 +156,52 @@ fn rows(args: &Args, file: File, outcome: &mut Outcome) {
     let mut number = 0_u64;
     let read = parquet::each_row(file, |record| {
         number += 1;
-        one(args, outcome, &format!("row {number}"), Ok(record));
+        one(args, outcome, Place::Row(number), Ok(record));
     });
     if let Err(why) = read {
         outcome.failed.push((args.source.display().to_string(), why));
     }
 }
 
-fn one(args: &Args, outcome: &mut Outcome, at: &str, record: Result<Value, String>) {
-    let id = record.as_ref().ok().and_then(record::id).unwrap_or_else(|| at.to_owned());
-    take(args, outcome, &id, || record.and_then(|record| record::draft(record, args)));
+fn one(args: &Args, outcome: &mut Outcome, at: Place, record: Result<Value, String>) {
+    let record = record.and_then(|record| match record {
+        Value::Object(record) => Ok(record),
+        other => Err(format!("is {}, and must be a JSON object", source_id::kind(&other))),
+    });
+    let id = record.as_ref().ok().and_then(|record| source_id::of(record).ok());
+    // What makes no id of ours may be hard to find by what it is.
+    let label = id.clone().filter(|id| source_id::ours(id).is_some()).unwrap_or_else(|| at.to_string());
+    take(args, outcome, &label, id.as_deref(), || record.and_then(|record| record::draft(record, args)));
 }
 
-fn take(args: &Args, outcome: &mut Outcome, id: &str, draft: impl FnOnce() -> Result<Draft, String>) {
-    if !args.only.is_empty() && !args.only.iter().any(|only| only == id) {
-        return;
-    }
-    let written = draft().and_then(|draft| draft.write(&args.into, args.overwrite).map(|()| draft));
-    match written {
-        Ok(draft) => {
-            outcome.imported.push(draft.id);
-            for note in draft.notes {
-                *outcome.notes.entry(note).or_default() += 1;
+/// Imports one, unless others are wanted. `label` is how people find it in the source.
+fn take(
+    args: &Args,
+    outcome: &mut Outcome,
+    label: &str,
+    source_id: Option<&str>,
+    draft: impl FnOnce() -> Result<Draft, String>,
+) {
+    outcome.seen += 1;
+    let is_wanted = |only: &String| {
+        only == label || source_id.is_some_and(|id| only == id || source_id::ours(id).as_ref() == Some(only))
+    };
+    if args.only.is_empty() || args.only.iter().any(is_wanted) {
+        match draft().and_then(|draft| draft.write(&args.into, args.overwrite).map(|()| draft)) {
+            Ok(draft) => {
+                if draft.source_id != draft.id {
+                    outcome.renamed.push((draft.source_id, draft.id.clone()));
+                }
+                outcome.imported.push(draft.id);
+                for note in draft.notes {
+                    *outcome.notes.entry(note).or_default() += 1;
+                }
             }
+            Err(why) => outcome.failed.push((label.to_owned(), why)),
         }
-        Err(why) => outcome.failed.push((id.to_owned(), why)),
     }
+    let (seen, imported) = (outcome.seen, outcome.imported.len());
+    outcome.progress.show(|| format!("{seen} read, {imported} imported"));
 }
 
 /// The mistakes of what was imported are told too: a repository that is not there yet is one.
@@ -200,13 +219,20 @@ fn tell(args: &Args, outcome: &Outcome) -> Result<(), CliError> {
             .iter()
             .map(|problem| json!({ "file": problem.file, "line": problem.line, "message": problem.message }))
             .collect();
-        let all = json!({ "imported": outcome.imported, "failed": failed, "notes": notes, "problems": problems });
+        let renamed: Vec<Value> =
+            outcome.renamed.iter().map(|(from, id)| json!({ "source_id": from, "id": id })).collect();
+        let all = json!({
+            "imported": outcome.imported, "renamed": renamed, "failed": failed, "notes": notes, "problems": problems,
+        });
         return table::print(&format!("{all}\n"));
     }
     for (id, why) in &outcome.failed {
-        eprintln!("{}", format!("not imported: {id}: {why}").escape_debug());
+        eprintln!("not imported: {}: {}", source_id::shown(id), why.escape_debug());
     }
     let mut text = format!("{} samples imported into {}\n", outcome.imported.len(), args.into.display());
+    for (from, id) in &outcome.renamed {
+        text += &format!("renamed: {} is imported as {id}\n", source_id::shown(from));
+    }
     for (note, samples) in &outcome.notes {
         text += &format!("note, for {samples} of them: {note}\n");
     }

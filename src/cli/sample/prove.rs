@@ -1,7 +1,12 @@
 //! `sandshell sample check --prove`: each sample is verified as it is, which must not succeed, and with its reference patch, which must.
 
 use super::{
-    super::{client::Client, eval, table::Table, verify::name_of_reason},
+    super::{
+        client::Client,
+        eval,
+        table::{Table, is_obeyed},
+        verify::name_of_reason,
+    },
     CliError,
 };
 use crate::{
@@ -16,6 +21,10 @@ use uuid::Uuid;
 /// Samples that are proved at one time. The server has a limit of its own.
 const AT_ONCE: usize = 8;
 
+/// Lines of each output of a command, and characters of a line.
+const MOST_LINES: usize = 10;
+const MOST_CHARACTERS: usize = 500;
+
 /// Bytes of a patch that a server takes.
 const MOST_PATCH: u64 = 16 << 20;
 
@@ -27,6 +36,8 @@ pub(super) struct Proof {
     with_patch: String,
     /// Why the sample is not good.
     problem: Option<String>,
+    /// The last lines of what the command printed, where no test came of it.
+    printed: Vec<String>,
 }
 
 /// Proves all of them.
@@ -41,7 +52,7 @@ async fn one(client: &Client, sample: Arc<Sample>) -> Result<Proof, CliError> {
     let name = sample.name();
     let before = verify(client, &sample, String::new()).await?;
     let as_it_is = word(&before);
-    let mut proof = Proof { name, as_it_is, with_patch: "-".to_owned(), problem: None };
+    let mut proof = Proof { name, as_it_is, with_patch: "-".to_owned(), problem: None, printed: last_lines(&before) };
     if let Some(problem) = not_carried_out(&before) {
         return Ok(Proof { problem: Some(problem), ..proof });
     }
@@ -62,6 +73,7 @@ async fn one(client: &Client, sample: Arc<Sample>) -> Result<Proof, CliError> {
     };
     let after = verify(client, &sample, patch).await?;
     proof.with_patch = word(&after);
+    proof.printed = last_lines(&after);
     if !is_success(&after) && proof.problem.is_none() {
         let said = after.result.as_ref().map(|result| result.message.clone());
         let said = said.or_else(|| not_carried_out(&after)).unwrap_or_default();
@@ -79,6 +91,20 @@ async fn verify(client: &Client, sample: &Sample, patch: String) -> Result<Verif
         ..Default::default()
     };
     eval::carry_out(client.verifications.clone(), request).await
+}
+
+/// The end of what the command printed, if it was no success and reported no test: there is why.
+fn last_lines(ended: &Verification) -> Vec<String> {
+    let Some(result) = ended.result.as_ref().filter(|result| result.total == 0 && !result.is_success) else {
+        return Vec::new();
+    };
+    let mut all = Vec::new();
+    for printed in [&result.stdout, &result.stderr] {
+        let lines: Vec<_> = printed.trim_end().lines().collect();
+        let last = lines.iter().skip(lines.len().saturating_sub(MOST_LINES));
+        all.extend(last.map(|line| line.chars().take(MOST_CHARACTERS).collect()));
+    }
+    all
 }
 
 fn is_success(ended: &Verification) -> bool {
@@ -108,7 +134,7 @@ impl Proof {
     }
 
     pub(super) fn as_json(&self) -> Value {
-        json!({ "sample": self.name, "as_it_is": self.as_it_is, "with_patch": self.with_patch, "problem": self.problem })
+        json!({ "sample": self.name, "as_it_is": self.as_it_is, "with_patch": self.with_patch, "problem": self.problem, "printed": self.printed })
     }
 }
 
@@ -121,8 +147,9 @@ pub(super) fn table(proofs: &[Proof]) -> String {
     }
     let problems = proofs.iter().filter_map(|proof| {
         let problem = proof.problem.as_ref()?;
-        let plain: String = problem.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-        Some(format!("{}: {plain}\n", proof.name))
+        let plain = |text: &str| text.chars().map(|c| if is_obeyed(c) { ' ' } else { c }).collect::<String>();
+        let printed = proof.printed.iter().map(|line| format!("    {}\n", plain(line)));
+        Some(format!("{}: {}\n{}", proof.name, plain(problem), printed.collect::<String>()))
     });
     format!("{table}{}", problems.collect::<String>())
 }

@@ -128,6 +128,20 @@ async def test_limits_are_numbers_or_sizes_with_a_unit(server: str) -> None:
 
 
 @scenario
+async def test_a_command_that_has_ended_takes_no_input(server: str) -> None:
+    async with await AsyncSandbox.create(server=server) as sandbox:
+        session = await sandbox.session()
+        command = await session.start("true", stdin=True)
+        assert (await command.wait(60)).ok
+        with pytest.raises(FailedPrecondition, match="has ended") as failed:
+            await command.send("more")
+        assert failed.value.reason == "COMMAND_EXITED"
+        with pytest.raises(FailedPrecondition, match="has ended") as failed:
+            await command.close_stdin()
+        assert failed.value.reason == "COMMAND_EXITED"
+
+
+@scenario
 async def test_input_without_a_way_to_the_command_is_refused(server: str) -> None:
     async with await AsyncSandbox.create(server=server) as sandbox:
         session = await sandbox.session()

@@ -1,6 +1,9 @@
 //! A sample that is about to be written: all of it or nothing.
 
-use super::words::{string, strings};
+use super::{
+    super::super::source_id::shown,
+    words::{string, strings},
+};
 use std::{
     fmt::Write,
     fs, io,
@@ -11,6 +14,9 @@ use std::{
 /// What a dataset has beside its samples.
 const NO_IDS: [&str; 2] = ["dataset.toml", "sample.toml"];
 
+/// Bytes of a `sample.toml` that is read for whose it is: as many as one may have.
+const MOST_TOML: u64 = 1 << 20;
+
 /// Files and directories of a tree that is copied.
 const MOST_COPIED: usize = 100_000;
 
@@ -18,6 +24,8 @@ const MOST_COPIED: usize = 100_000;
 #[derive(Debug, Default)]
 pub(super) struct Draft {
     pub(super) id: String,
+    /// What it is called where it is from.
+    pub(super) source_id: String,
     /// Lines of `sample.toml`.
     pub(super) toml: String,
     /// Small files, by their paths in the directory.
@@ -63,6 +71,17 @@ impl Draft {
         if NO_IDS.contains(&self.id.as_str()) || (is_there && !target.join("sample.toml").is_file()) {
             return Err("is the name of something in the dataset that is no sample".to_owned());
         }
+        if is_there {
+            // Two ids of others may become the same one of ours.
+            let other = made_of(&target)?;
+            if other != self.source_id {
+                return Err(format!(
+                    "would be imported as {}, where the sample made of {:?} is already: neither is the other one, and nothing is replaced",
+                    self.id,
+                    shown(&other)
+                ));
+            }
+        }
         if is_there && !overwrite {
             return Err("is there already; --overwrite replaces it".to_owned());
         }
@@ -94,6 +113,32 @@ impl Draft {
         }
         fs::write(directory.join("sample.toml"), &self.toml)
     }
+}
+
+/// What the sample in this directory was called where it is from. One that does not say so has always been called as it is now.
+fn made_of(directory: &Path) -> Result<String, String> {
+    let path = directory.join("sample.toml");
+    let unknown = |why: String| {
+        format!("what is there already was made of another id or not, nobody knows: {}: {why}", path.display())
+    };
+    let about = fs::metadata(&path).map_err(|error| unknown(error.to_string()))?;
+    if about.len() > MOST_TOML {
+        return Err(unknown(format!("has more than {MOST_TOML} bytes")));
+    }
+    let text = fs::read_to_string(&path).map_err(|error| unknown(error.to_string()))?;
+    let toml: toml::Table = text.parse().map_err(|error: toml::de::Error| unknown(mistake(&text, &error)))?;
+    let from = toml.get("source").and_then(|source| source.get("id")).and_then(toml::Value::as_str);
+    let folder = || directory.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    Ok(from.map_or_else(folder, str::to_owned))
+}
+
+/// Where a text is no TOML, and why, in one line.
+pub(super) fn mistake(text: &str, error: &toml::de::Error) -> String {
+    let at = error.span().map_or(0, |span| span.start);
+    let before = &text[..text.floor_char_boundary(at)];
+    let (line, column) =
+        (before.matches('\n').count() + 1, before.chars().rev().take_while(|c| *c != '\n').count() + 1);
+    format!("line {line}, column {column}: {}", error.message().trim_end().replace('\n', ", "))
 }
 
 /// Copies what is in a directory. Links are copied as links, but those that lead out of the tree are refused: whoever made the task is a
@@ -148,14 +193,6 @@ fn stays(link: &Path, depth: usize) -> bool {
     })
 }
 
-/// An id of ours that is as near as possible to that of others.
-pub(super) fn id(text: &str) -> Option<String> {
-    let fits = |c: char| if c.is_ascii_alphanumeric() || "._+-".contains(c) { c } else { '-' };
-    let id: String = text.trim().chars().map(fits).take(200).collect();
-    let id = id.trim_start_matches(|c: char| !c.is_ascii_alphanumeric()).to_owned();
-    (!id.is_empty()).then_some(id)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -170,9 +207,10 @@ mod tests {
     }
 
     #[test]
-    fn ids_are_made_to_fit() {
-        assert_eq!(id("owner/name#5").as_deref(), Some("owner-name-5"));
-        assert_eq!(id("../../x").as_deref(), Some("x"));
-        assert_eq!(id(" / "), None);
+    fn a_mistake_is_one_line_with_its_place() {
+        let text = "a = 1\n[é\nb = ";
+        let error = text.parse::<toml::Table>().unwrap_err();
+        let told = mistake(text, &error);
+        assert!(told.starts_with("line 2, column 3: ") && !told.contains('\n'), "{told}");
     }
 }

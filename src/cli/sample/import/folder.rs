@@ -2,6 +2,7 @@
 //! (`task.yaml`, `Dockerfile`, `run-tests.sh`, `tests/`).
 
 use super::{
+    super::super::source_id,
     Args,
     draft::{self, Draft},
     words::{quoted, string},
@@ -21,27 +22,44 @@ const DOCKER_FILES: [&str; 4] = ["Dockerfile", "docker-compose.yaml", "docker-co
 
 const MOST_TEXT: u64 = 1 << 20;
 
-/// Whether it looks like one.
+/// Whether it is one, as far as its names say.
+pub(super) fn is_whole(directory: &Path) -> bool {
+    let has = |name: &str| directory.join(name).is_file();
+    has("task.yaml") || (has("task.toml") && has("instruction.md"))
+}
+
+/// Whether it is meant to be one: something may be missing in it.
 pub(super) fn is_task(directory: &Path) -> bool {
-    directory.join("task.yaml").is_file()
-        || (directory.join("task.toml").is_file() && directory.join("instruction.md").is_file())
+    ["task.yaml", "task.toml", "instruction.md"].iter().any(|name| directory.join(name).is_file())
+}
+
+/// What a task is called: as its folder, also where that is named by way of another one.
+pub(super) fn id(directory: &Path) -> String {
+    let whole = directory.canonicalize().unwrap_or_else(|_| directory.to_owned());
+    whole.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
 /// The sample that a task becomes.
 pub(super) fn draft(directory: &Path, args: &Args) -> Result<Draft, String> {
-    if !directory.join("task.toml").is_file() {
+    let has = |name: &str| directory.join(name).is_file();
+    if has("task.yaml") && !has("task.toml") {
         return Err(
             "task.yaml is of an earlier form; `harbor task migrate` makes a folder with task.toml of it".to_owned()
         );
     }
-    let name = directory.canonicalize().map_err(|error| error.to_string())?;
-    let name = name.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let id = draft::id(&name).ok_or("its name has no letter or digit")?;
-    let mut task: Table = text(directory, "task.toml")?.parse().map_err(|error| format!("task.toml: {error}"))?;
+    for name in ["task.toml", "instruction.md"] {
+        if !has(name) {
+            return Err(format!("has no {name}, which a task folder needs"));
+        }
+    }
+    let source_id = id(directory);
+    let id = source_id::ours(&source_id).ok_or("its name has no letter or digit")?;
+    let about = text(directory, "task.toml")?;
+    let mut task: Table = about.parse().map_err(|error| format!("task.toml: {}", draft::mistake(&about, &error)))?;
     let instruction = text(directory, "instruction.md")?;
     let (mut metadata, mut verifier) = (section(&mut task, "metadata"), section(&mut task, "verifier"));
     let mut environment = section(&mut task, "environment");
-    let mut draft = Draft { id, ..Draft::default() };
+    let mut draft = Draft { id, source_id: source_id.clone(), ..Draft::default() };
     let docker = Dockerfile::read(directory);
 
     let first_line = instruction.lines().map(|line| line.trim_start_matches('#').trim()).find(|line| !line.is_empty());
@@ -75,6 +93,7 @@ pub(super) fn draft(directory: &Path, args: &Args) -> Result<Draft, String> {
     }
     draft.line("report = { format = \"exit_code\" }");
     draft.line("\n[source]\nformat = \"harbor\"");
+    draft.text("id", &source_id);
     for key in ["author_name", "author_email"] {
         draft.text(key, &take(&mut metadata, key).unwrap_or_default());
     }

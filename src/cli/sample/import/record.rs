@@ -1,15 +1,15 @@
 //! A record of a benchmark of SWE-bench's kind: one JSON object for each sample. Codeset calls some of its fields otherwise.
 
 use super::{
+    super::super::source_id,
     Args,
-    draft::{self, Draft},
+    draft::Draft,
     patch,
     words::{quoted, string},
 };
 use serde_json::{Map, Value};
 
 /// Names that a field has, the usual one first.
-const ID: [&str; 3] = ["instance_id", "sample_id", "id"];
 const REPOSITORY: [&str; 3] = ["repo", "repository", "repo_name"];
 const COMMIT: [&str; 2] = ["base_commit", "base_sha"];
 const TASK: [&str; 3] = ["problem_statement", "description", "instruction"];
@@ -30,26 +30,25 @@ const DEFAULT_COMMAND: &str = "python3 -m pytest -rA -p no:cacheprovider {tests}
 /// Where the patch of the tests is while they run: beside the code base, which it is applied to.
 const TEST_PATCH: &str = ".sandshell-tests.patch";
 
-/// The id of a record, as we write it.
-pub(super) fn id(record: &Value) -> Option<String> {
-    let record = record.as_object()?;
-    draft::id(ID.iter().find_map(|name| record.get(*name)?.as_str())?)
-}
-
 /// What no record with these columns has, in words. `None`: all that a sample needs is there.
 pub(super) fn missing(columns: &[&str]) -> Option<String> {
-    let needed = [&ID[..], &REPOSITORY, &COMMIT, &TASK];
+    let needed = [source_id::fields(), &REPOSITORY, &COMMIT, &TASK];
     let missing = needed.into_iter().filter(|names| !names.iter().any(|name| columns.contains(name)));
     let missing: Vec<_> = missing.map(|names| names.join(" or ")).collect();
     (!missing.is_empty()).then(|| format!("no column {}", missing.join(", and no column ")))
 }
 
 /// The sample that a record becomes.
-pub(super) fn draft(record: Value, args: &Args) -> Result<Draft, String> {
-    let id = id(&record).ok_or("has no instance_id, sample_id or id")?;
-    let Value::Object(mut record) = record else { return Err("is not a JSON object".to_owned()) };
-    for name in ID {
-        record.remove(name);
+pub(super) fn draft(mut record: Map<String, Value>, args: &Args) -> Result<Draft, String> {
+    let source_id = source_id::of(&record)?;
+    let id = source_id::ours(&source_id).ok_or_else(|| {
+        format!(
+            "its id {:?} has no letter a to z and no digit, and so makes no folder's name",
+            source_id::shown(&source_id)
+        )
+    })?;
+    for name in source_id::fields() {
+        record.remove(*name);
     }
     let repository = text(&mut record, &REPOSITORY)?;
     let commit = text(&mut record, &COMMIT)?;
@@ -64,7 +63,7 @@ pub(super) fn draft(record: Value, args: &Args) -> Result<Draft, String> {
     let version = text(&mut record, &VERSION)?;
     let mirror = format!("../{}/{}.git", args.repositories, mirror_name(&repository));
 
-    let mut draft = Draft { id, ..Draft::default() };
+    let mut draft = Draft { id, source_id: source_id.clone(), ..Draft::default() };
     draft.text("title", title(&task));
     draft.text("language", if language.is_empty() { "python" } else { &language });
     draft.text("image", first(&[&image, args.image.as_deref().unwrap_or_default()]));
@@ -100,6 +99,7 @@ pub(super) fn draft(record: Value, args: &Args) -> Result<Draft, String> {
         draft.files.push(("reference.patch", solution));
     }
     draft.line("\n[source]");
+    draft.text("id", &source_id);
     draft.text("repository", &repository);
     for name in SOURCE {
         match record.remove(name) {
@@ -205,7 +205,7 @@ fn title(task: &str) -> &str {
 /// `owner/name` or a URL, as the name of a mirror.
 fn mirror_name(repository: &str) -> String {
     let path = repository.trim_end_matches('/').trim_end_matches(".git");
-    let mut parts: Vec<_> = path.rsplit('/').take(2).filter_map(draft::id).collect();
+    let mut parts: Vec<_> = path.rsplit('/').take(2).filter_map(source_id::ours).collect();
     parts.reverse();
     parts.join("__")
 }

@@ -57,6 +57,9 @@ class AsyncCommand:
         self._is_closed = False
         self._is_ending = False
         self._is_over = False
+        # Why it is over: its end has come, or it can be followed no further.
+        self._has_exited = False
+        self._broke: Exception | None = None
         self._failure: Exception | None = None
         self._offsets = {"stdout": 0, "stderr": 0, "terminal": 0}
         self._cut: set[str] = set()
@@ -158,6 +161,7 @@ class AsyncCommand:
         try:
             await self._follow()
         except Exception as error:
+            self._broke = error
             await self._give("failed", error)
         finally:
             self._is_over = True
@@ -210,6 +214,7 @@ class AsyncCommand:
             self._offsets[stream] = message.gap.to
             self._cut.add(stream)
         elif which == "exited":
+            self._has_exited = True
             await self._give("exited", message.exited)
             return True
         return False
@@ -307,8 +312,16 @@ class AsyncCommand:
     async def _say(self, request: Any) -> None:
         if self._attaches:
             raise input_lost("this sandbox cannot take it up again")
-        if not await self._sending.give(request, lambda: not (self._is_over or self._is_closed)):
-            raise SandshellError("the command takes no input any more", reason="INPUT_LOST")
+        if not await self._sending.give(request, self._takes_more):
+            raise self._takes_no_input()
+
+    def _takes_more(self) -> bool:
+        return not (self._has_exited or self._is_over or self._is_closed)
+
+    def _takes_no_input(self) -> Exception:
+        if self._has_exited:
+            return FailedPrecondition("the command has ended, and takes no input any more", reason="COMMAND_EXITED")
+        return self._broke if self._broke is not None else self._unwatched()
 
     def _has_input(self) -> None:
         if not (self._takes_input or self._attaches):

@@ -1,7 +1,7 @@
 //! Which columns of a Parquet file are read, and what their values are in JSON.
 
 use parquet::{
-    basic::{ConvertedType, Repetition, Type as Physical},
+    basic::{Compression, ConvertedType, LogicalType, Repetition, Type as Physical},
     record::Field,
     schema::types::Type,
 };
@@ -20,7 +20,18 @@ pub(super) fn is_read(field: &Type) -> bool {
     }
     // By these names older writers said that a group is an entry itself, and not what stands around one.
     let is_old = entries.name() == "array" || entries.name() == format!("{}_tuple", field.name());
-    !is_old && matches!(entries.get_fields(), [entry] if entry.is_primitive() && !is_repeated(entry) && is_text(entry))
+    let is_entry = |entry: &Type| entry.is_primitive() && !is_repeated(entry) && (is_text(entry) || is_nothing(entry));
+    !is_old && matches!(entries.get_fields(), [entry] if is_entry(entry))
+}
+
+/// What writers say of entries where each list is empty, because nothing has told them what an entry is.
+fn is_nothing(field: &Type) -> bool {
+    matches!(field.get_basic_info().logical_type_ref(), Some(LogicalType::Unknown))
+}
+
+/// Whether what is packed so can be read.
+pub(super) fn is_unpacked(compression: Compression) -> bool {
+    matches!(compression, Compression::UNCOMPRESSED | Compression::SNAPPY | Compression::GZIP(_) | Compression::ZSTD(_))
 }
 
 fn is_repeated(field: &Type) -> bool {

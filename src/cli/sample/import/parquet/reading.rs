@@ -3,7 +3,7 @@
 use super::{
     super::{MOST_RECORD, record},
     Line,
-    columns::{is_read, value},
+    columns::{is_read, is_unpacked, value},
 };
 use parquet::{
     file::reader::{FileReader, SerializedFileReader},
@@ -94,6 +94,19 @@ fn rows(file: File, out: &mut impl Write, bounds: &Bounds) -> Result<(), Ended> 
         return Err(format!("it has {missing}; its columns are {}", told(&names)).into());
     }
     let (read, left): (Vec<_>, Vec<_>) = root.get_fields().iter().partition(|field| is_read(field));
+    let count = about.num_rows().max(0).unsigned_abs();
+    if count > bounds.rows {
+        return Err(format!("it has {count} rows, and at most {} are read", bounds.rows).into());
+    }
+    let is_wanted = |name: Option<&String>| read.iter().any(|field| Some(field.name()) == name.map(String::as_str));
+    let columns = reader.metadata().row_groups().iter().flat_map(|group| group.columns());
+    let packed = columns.filter(|column| is_wanted(column.column_path().parts().first()));
+    if let Some(compression) = packed.map(|column| column.compression()).find(|used| !is_unpacked(*used)) {
+        return Err(format!(
+            "it is compressed by {compression}, and what is read is Snappy, gzip, zstd or not compressed"
+        )
+        .into());
+    }
     let read = Type::group_type_builder(root.name()).with_fields(read.into_iter().map(Arc::clone).collect()).build()?;
     let rows = reader.get_row_iter(Some(read))?.with_batch_size(AT_ONCE);
     let (mut count, mut bytes) = (0, 0);
@@ -189,7 +202,8 @@ mod tests {
         let said = |bounds: Bounds| read(file(&COLUMNS, &text, 10), &bounds);
         assert_eq!(said(BOUNDS), (10, String::new()));
         assert_eq!(said(Bounds { rows: 10, ..BOUNDS }), (10, String::new()));
-        assert_eq!(said(Bounds { rows: 9, ..BOUNDS }), (9, "it has more than 9 rows".to_owned()));
+        let many = "it has 10 rows, and at most 9 are read".to_owned();
+        assert_eq!(said(Bounds { rows: 9, ..BOUNDS }), (0, many), "its footer says so before any is read");
         assert_eq!(said(Bounds { row: 400, ..BOUNDS }), (0, "row 1 has more than 400 bytes".to_owned()));
         assert_eq!(said(Bounds { all: 1000, ..BOUNDS }), (2, "its rows have more than 1000 bytes".to_owned()));
     }
