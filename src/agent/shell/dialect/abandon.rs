@@ -35,13 +35,13 @@ impl Dialect {
     pub(super) fn abort_script(self, directory: &str) -> String {
         format!(
             "\\command printf '\\000{ABORTED} 130 \\000' >|{directory}/{STATUS}\n{RUNNING}=2\n{}\n",
-            Self::failure(directory)
+            Self::failure(directory, libc::SIGINT)
         )
     }
 
     /// The script that it runs when the command is already aborted and goes on, [`super::call::ABORT_AGAIN`].
     pub(super) fn abort_again_script(self, directory: &str) -> String {
-        format!("{}\n", Self::failure(directory))
+        format!("{}\n", Self::failure(directory, libc::SIGINT))
     }
 
     /// Succeeds when no command runs: standard output is the shell's own then. What aborts a command would end the shell there.
@@ -50,10 +50,10 @@ impl Dialect {
     }
 
     /// Fails in a way that aborts what runs, up to the next built-in that survives it (`command eval`, `command .`, our `source`). So
-    /// our own signal comes once more, and is taken as soon as that one is over: until no command runs. (It is sent within the failing
-    /// line, because the shell would take it before the next one.)
-    fn failure(directory: &str) -> String {
-        format!("\\. {directory}/SANDSHELL_NOTHING$(\\command \\kill -{ABANDON} $$) 2>/dev/null")
+    /// the signal whose trap this is comes once more, and is taken as soon as that one is over: until no command runs. (It is sent within
+    /// the failing line, because the shell would take it before the next one.)
+    fn failure(directory: &str, signal: i32) -> String {
+        format!("\\. {directory}/SANDSHELL_NOTHING$(\\command \\kill -{signal} $$) 2>/dev/null")
     }
 
     /// The script of our own signal: says with which status the command is abandoned, then abandons it. Outside of a
@@ -61,7 +61,7 @@ impl Dialect {
     pub(super) fn abandon_script(self, directory: &str) -> String {
         let builtin = self.builtin();
         let report = format!("{builtin} printf '\\000{ABORTED} %s \\000' \"$?\" >|{directory}/{STATUS}");
-        let fail = Self::failure(directory);
+        let fail = Self::failure(directory, ABANDON);
         match self {
             // The command's status is told once.
             Self::Posix => format!(
