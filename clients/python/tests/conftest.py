@@ -205,21 +205,23 @@ class Proxy:
             threading.Thread(target=self._back, args=(far, near), daemon=True).start()
 
     def _there(self, near: socket.socket, far: socket.socket) -> None:
-        if self._passes(near, far, lambda: self.gone):
+        if self._passes(near, far, lambda: self.gone, loses=True):
             self._end(near, far)
 
     def _back(self, far: socket.socket, near: socket.socket) -> None:
-        self._passes(far, near, lambda: self.after)
+        self._passes(far, near, lambda: self.after, loses=False)
         self._end(near, far)
 
-    def _passes(self, one: socket.socket, other: socket.socket, most: Callable[[], int]) -> bool:
-        """Passes on what comes until it ends, or until the connection is to break."""
+    def _passes(self, one: socket.socket, other: socket.socket, most: Callable[[], int], loses: bool) -> bool:
+        """Passes on what comes until it ends, or until the connection is to break: if it `loses`, before what comes then."""
         passed = 0
         try:
             while data := one.recv(1 << 16):
-                other.sendall(data)
                 passed += len(data)
-                if passed > most() and self.left > 0:
+                breaks = passed > most() and self.left > 0
+                if not (breaks and loses):
+                    other.sendall(data)
+                if breaks:
                     self.left -= 1
                     self.cuts += 1
                     return True
