@@ -17,6 +17,7 @@ mod cgroup;
 mod failure;
 mod inside;
 mod layout;
+mod pool_place;
 mod process;
 mod record;
 mod rootfs;

@@ -2,7 +2,7 @@
 
 use crate::runtime::{
     Limits, Network, VolumeMount,
-    linux::{cgroup::Cgroups, failure::Failure, storage::pool::Place},
+    linux::{cgroup::Cgroups, failure::Failure, pool_place::Place},
 };
 use serde::{Deserialize, Serialize};
 use std::{io, os::fd::AsFd, path::PathBuf};

@@ -9,11 +9,8 @@ use crate::{
         failure::{Failure, Step},
         inside::seccomp::Filter,
         layout::Layout,
-        storage::{
-            delete,
-            pool::{Place, Root},
-            sweep::sweep,
-        },
+        pool_place::Place,
+        storage::{delete, pool::Root, sweep::sweep},
         sys,
         wire::{Answer, Hello, Welcome},
     },

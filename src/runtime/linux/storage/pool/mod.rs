@@ -22,7 +22,7 @@ mod room;
 
 pub(in crate::runtime::linux) use choice::{note, noted, which};
 pub(in crate::runtime::linux) use pending::pending;
-pub(in crate::runtime::linux) use place::{Place, Root};
+pub(in crate::runtime::linux) use place::Root;
 
 use crate::{
     runtime::{
@@ -30,13 +30,14 @@ use crate::{
         linux::{
             failure::{Failure, Step},
             layout::Layout,
+            pool_place::{At, Place},
         },
     },
     sync::lock,
 };
 use btrfs::Subvolume;
 use choice::Way;
-use place::{At, open_directory};
+use place::open_directory;
 use std::{
     fs, io,
     path::{Path, PathBuf},

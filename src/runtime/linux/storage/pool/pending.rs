@@ -4,13 +4,14 @@
 use super::{
     btrfs::{self, Subvolume},
     choice, count, file, loops,
-    place::{At, GONE, Place, Root, names_in, open_directory},
+    place::{GONE, Root, names_in, open_directory},
 };
 use crate::runtime::{
     Pending,
     linux::{
         failure::{Failure, Step},
         layout::Layout,
+        pool_place::{At, Place},
     },
 };
 use std::{

@@ -2,11 +2,11 @@
 //! program sees no difference.
 
 use super::btrfs;
+use crate::runtime::linux::pool_place::{At, Place};
 use rustix::{
     fs::{CWD, Mode, OFlags, mkdirat, openat},
     io::Errno,
 };
-use serde::{Deserialize, Serialize};
 use std::{
     fs, io,
     os::fd::{AsRawFd, OwnedFd},
@@ -20,22 +20,6 @@ const RELEASE: Duration = Duration::from_secs(10);
 const AGAIN: Duration = Duration::from_millis(20);
 /// The directory of subvolumes that were given up.
 pub(super) const GONE: &str = "gone";
-
-/// Where the subvolumes are, for every process that uses them.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(in crate::runtime::linux) struct Place {
-    pub(super) at: At,
-    /// The quota group that all of them belong to.
-    pub(super) group: u64,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum At {
-    /// The root of the file system on this block device.
-    Device(PathBuf),
-    /// A directory of the data directory's own file system.
-    Directory(PathBuf),
-}
 
 /// The directory of all subvolumes, which stays where it is as long as this lives.
 pub(in crate::runtime::linux) struct Root {
