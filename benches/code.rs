@@ -22,7 +22,7 @@ pub(crate) async fn measure(server: &Server, options: &Options, table: &mut Tabl
         let start = Instant::now();
         run(&mut client, &sandbox, "kept").await;
         kept.push(start.elapsed());
-        alone.push(time_of(&["python3", "-c", "pass"]));
+        alone.push(time_of(&["/usr/bin/python3", "-c", "pass"]));
     }
     client.delete_sandbox(sandbox).await;
     table.times("`RunCode` in a fresh Python", &fresh, Some(("python3 -c pass", &alone)));
