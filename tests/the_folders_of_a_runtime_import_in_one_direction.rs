@@ -4,9 +4,12 @@
 use crate::the_rooms_import_in_one_direction::{code, files, is_test_file, source};
 use std::{collections::BTreeSet, fs, path::Path};
 
+/// A folder, and those that it may use.
+type Folder = (&'static str, &'static [&'static str]);
+
 /// For each runtime its folders, from those that use others down to those that use none, each with those that it may use. The files beside
 /// them, which all folders may use, are the last row.
-const FOLDERS: &[(&str, &[(&str, &[&str])])] = &[
+const FOLDERS: &[(&str, &[Folder])] = &[
     (
         "linux",
         &[
