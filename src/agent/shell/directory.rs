@@ -82,6 +82,17 @@ impl Directory {
         made.and_then(|()| self.private.give_named(&self.fd, name))
     }
 
+    /// Makes a FIFO and opens both ends: the one to read, and the one to write. Neither blocks.
+    pub(super) fn make_pipe(&self, name: &str) -> io::Result<(OwnedFd, OwnedFd, Nature)> {
+        self.make_fifo(name)?;
+        let (reader, nature) = self.open_fifo(name, OFlags::RDONLY)?;
+        let (writer, writers) = self.open_fifo(name, OFlags::WRONLY)?;
+        if writers != nature {
+            return Err(io::Error::other(format!("{name} was replaced while it was made")));
+        }
+        Ok((reader, writer, nature))
+    }
+
     /// Opens a FIFO at one end.
     pub(super) fn open_fifo(&self, name: &str, access: OFlags) -> io::Result<(OwnedFd, Nature)> {
         let (opened, stat) = directories::open_as(self.fd.as_fd(), name, access, FileType::Fifo)?;

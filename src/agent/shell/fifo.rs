@@ -227,12 +227,7 @@ impl From<rustix::fs::Stat> for Nature {
 impl Fifo {
     /// Makes one.
     pub(super) fn create(directory: &Arc<Directory>, name: &'static str) -> io::Result<Self> {
-        directory.make_fifo(name)?;
-        let (reader, nature) = directory.open_fifo(name, OFlags::RDONLY)?;
-        let (placeholder, writers) = directory.open_fifo(name, OFlags::WRONLY)?;
-        if writers != nature {
-            return Err(io::Error::other(format!("{name} was replaced while it was made")));
-        }
+        let (reader, placeholder, nature) = directory.make_pipe(name)?;
         Ok(Self {
             directory: Arc::clone(directory),
             name,

@@ -11,7 +11,6 @@ use super::{
     text::TextFile,
 };
 use crate::agent::{environment::Variables, output::Budget, users::User};
-use rustix::fs::OFlags;
 use std::{
     ffi::CString,
     fs, io,
@@ -264,12 +263,7 @@ impl Launch {
         if self.dialect != Dialect::Posix {
             return Ok(rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?);
         }
-        directory.make_fifo(dialect::OWN)?;
-        let (reader, nature) = directory.open_fifo(dialect::OWN, OFlags::RDONLY)?;
-        let (writer, writers) = directory.open_fifo(dialect::OWN, OFlags::WRONLY)?;
-        if writers != nature {
-            return Err(io::Error::other("a FIFO of a session was replaced while it was made"));
-        }
+        let (reader, writer, _) = directory.make_pipe(dialect::OWN)?;
         rustix::io::ioctl_fionbio(&writer, false)?;
         Ok((reader, writer))
     }

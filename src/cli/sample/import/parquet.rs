@@ -21,9 +21,6 @@ use std::{
 /// What a Parquet file begins with: as it is, and where its schema is encrypted, which the reader refuses in words.
 const BEGINNINGS: [&[u8]; 2] = [b"PAR1", b"PARE"];
 
-/// How much longer a line is than the row in it.
-const AROUND_ROW: u64 = 64;
-
 /// What the reading process says in a line.
 #[derive(Debug, Serialize, Deserialize)]
 enum Line {
@@ -62,7 +59,7 @@ pub(super) fn each_row(file: File, mut take: impl FnMut(Value)) -> Result<(), St
     let mut lines = BufReader::new(output);
     loop {
         let mut line = Vec::new();
-        lines.by_ref().take(MOST_RECORD + AROUND_ROW).read_until(b'\n', &mut line).map_err(failed)?;
+        lines.by_ref().take(MOST_RECORD).read_until(b'\n', &mut line).map_err(failed)?;
         if line.is_empty() {
             return ended(reading.0.wait().map_err(failed)?);
         }

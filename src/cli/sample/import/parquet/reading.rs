@@ -25,7 +25,7 @@ pub(super) const MOST_SECONDS: u64 = 600;
 /// How much is given of a file. A few bytes of it can be a great many rows, and a short row a great many bytes.
 struct Bounds {
     rows: u64,
-    /// Bytes of one row, and of all of them.
+    /// Bytes of one row as JSON, and of all of them.
     row: u64,
     all: u64,
 }
@@ -51,7 +51,10 @@ pub(in super::super::super) fn main() -> ExitCode {
     let file = rustix::io::dup(rustix::stdio::stdin()).map(File::from);
     let told = match file.map_err(Ended::from).and_then(|file| rows(file, &mut out, &BOUNDS)) {
         Ok(()) => Ok(()),
-        Err(Ended::Wrong(why)) => write(&mut out, &Line::Wrong(why.chars().take(MOST_WORDS).collect())).map(|_| ()),
+        Err(Ended::Wrong(why)) => {
+            let line = line(&Line::Wrong(why.chars().take(MOST_WORDS).collect()));
+            line.map_err(io::Error::from).and_then(|line| out.write_all(&line))
+        }
         Err(Ended::Alone(error)) => Err(error),
     };
     // Whoever does not take it needs no word about it.
@@ -116,9 +119,9 @@ fn rows(file: File, out: &mut impl Write, bounds: &Bounds) -> Result<(), Ended> 
         // What is not read is there all the same, and the record's reader says what becomes of it.
         let mut record: Map<_, _> = left.iter().map(|field| (field.name().to_owned(), Value::Bool(true))).collect();
         record.extend(row.get_column_iter().map(|(name, field)| (name.clone(), value(field))));
-        let size = size(&record);
-        bytes += size;
-        if size > bounds.row {
+        let line = line(&Line::Row(record))?;
+        bytes += line.len() as u64;
+        if line.len() as u64 > bounds.row {
             return Err(format!("row {count} has more than {} bytes", bounds.row).into());
         }
         if count > bounds.rows {
@@ -127,24 +130,15 @@ fn rows(file: File, out: &mut impl Write, bounds: &Bounds) -> Result<(), Ended> 
         if bytes > bounds.all {
             return Err(format!("its rows have more than {} bytes", bounds.all).into());
         }
-        write(out, &Line::Row(record)).map_err(Ended::Alone)?;
+        out.write_all(&line).map_err(Ended::Alone)?;
     }
     Ok(())
 }
 
-fn write(out: &mut impl Write, line: &Line) -> io::Result<()> {
-    serde_json::to_writer(&mut *out, line)?;
-    out.write_all(b"\n")
-}
-
-/// About how many bytes the values have.
-fn size(record: &Map<String, Value>) -> u64 {
-    let of = |value: &Value| match value {
-        Value::String(text) => text.len() as u64,
-        Value::Array(all) => all.iter().map(|value| value.as_str().map_or(8, str::len) as u64 + 3).sum(),
-        _ => 8,
-    };
-    record.iter().map(|(name, value)| name.len() as u64 + of(value) + 6).sum()
+fn line(line: &Line) -> serde_json::Result<Vec<u8>> {
+    let mut text = serde_json::to_vec(line)?;
+    text.push(b'\n');
+    Ok(text)
 }
 
 /// Names, for people.
