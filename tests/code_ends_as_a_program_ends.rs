@@ -1,9 +1,12 @@
 //! Code runs and ends as a program in a file does, whatever it changes.
 
-use crate::kit::{Runtime, Sandbox, token, v1, within};
+use crate::kit::{
+    self, Runtime, Sandbox,
+    code::{Outcome, client, code, has_node, in_context as run},
+    token, v1, within,
+};
 use prost_types::Duration;
-use v1::{CodeDone, CodeError, CodeResult, CodeStarted, RunCodeRequest, code_service_client::CodeServiceClient};
-use v1::{Stream, run_code_response::Response};
+use v1::RunCodeRequest;
 
 crate::in_every_runtime!(
     a_fresh_process_does_what_it_does_at_its_end,
@@ -15,74 +18,9 @@ crate::in_every_runtime!(
     code_may_look_like_an_option
 );
 
-/// What came of a piece of code.
-#[derive(Debug, Default)]
-struct Outcome {
-    started: CodeStarted,
-    stdout: String,
-    stderr: String,
-    results: Vec<CodeResult>,
-    errors: Vec<CodeError>,
-    done: CodeDone,
-}
-
-impl Outcome {
-    /// The value of the last expression of code without errors.
-    fn value(&self) -> &str {
-        assert!(self.errors.is_empty(), "{self:?}");
-        self.results.iter().find(|result| result.is_main).map_or("", |result| result.text.as_str())
-    }
-
-    /// Name and message of the only error.
-    fn error(&self) -> (&str, &str) {
-        assert_eq!(self.errors.len(), 1, "{self:?}");
-        (&self.errors[0].name, &self.errors[0].message)
-    }
-}
-
-fn client(sandbox: &Sandbox) -> CodeServiceClient<tonic::transport::Channel> {
-    CodeServiceClient::new(sandbox.clients.channel.clone()).max_decoding_message_size(32 << 20)
-}
-
-async fn run(sandbox: &Sandbox, context: &str, language: &str, text: &str) -> Outcome {
-    run_for(sandbox, context, language, text, None).await
-}
-
 async fn run_for(sandbox: &Sandbox, context: &str, language: &str, text: &str, timeout: Option<Duration>) -> Outcome {
-    let request = RunCodeRequest {
-        sandbox_id: sandbox.id.clone(),
-        language: language.into(),
-        code: text.into(),
-        context_id: context.into(),
-        timeout,
-        ..RunCodeRequest::default()
-    };
-    within("the end of code", async {
-        let mut stream = client(sandbox).run_code(request).await.expect("it runs").into_inner();
-        let mut outcome = Outcome::default();
-        while let Some(message) = stream.message().await.expect("a message") {
-            match message.response.expect("something") {
-                Response::Started(started) => outcome.started = started,
-                Response::Output(output) => {
-                    let text = String::from_utf8_lossy(&output.data).into_owned();
-                    let is_error = output.stream() == Stream::Stderr;
-                    if is_error { &mut outcome.stderr } else { &mut outcome.stdout }.push_str(&text);
-                }
-                Response::Result(result) => outcome.results.push(result),
-                Response::Error(error) => outcome.errors.push(error),
-                Response::Gap(gap) => panic!("nothing is lost: {gap:?}"),
-                Response::KeepAlive(_) => {}
-                Response::Done(done) => outcome.done = done,
-            }
-        }
-        outcome
-    })
-    .await
-}
-
-/// The image of the Docker daemon has no Node and no Go.
-fn is_host(on: Runtime) -> bool {
-    on == Runtime::Linux
+    let request = RunCodeRequest { context_id: context.into(), timeout, ..code(sandbox, language, text) };
+    kit::code::run(sandbox, request).await
 }
 
 async fn a_fresh_process_does_what_it_does_at_its_end(on: Runtime) {
@@ -95,14 +33,14 @@ threading.Thread(target=lambda: (time.sleep(0.3), print('late'))).start()
 print('first')
 7";
     let outcome = run(&sandbox, "", "python", text).await;
-    assert_eq!((outcome.value(), outcome.stdout.as_str(), outcome.done.exit_code), ("7", "first\nlate\nlast\n", 0));
+    assert_eq!((outcome.value(), outcome.out().as_str(), outcome.done.exit_code), ("7", "first\nlate\nlast\n", 0));
     assert_eq!(run(&sandbox, "", "python", "open('unclosed').read()").await.value(), "'data'");
     // Its end is within its time too.
     let endless = "import threading, time\nthreading.Thread(target=lambda: time.sleep(1000)).start()\n8";
     let timeout = Some(Duration { seconds: 1, nanos: 0 });
     let outcome = run_for(&sandbox, "", "python", endless, timeout).await;
     assert!(outcome.done.timed_out && outcome.done.exit_code != 0, "{outcome:?}");
-    if !is_host(on) {
+    if !has_node(on) {
         return;
     }
     let text = "setTimeout(() => console.log('late'), 300);
@@ -110,12 +48,12 @@ require('fs').readFile('unclosed', 'utf8', (_, text) => console.log(text));
 process.on('exit', () => console.log('last'));
 9";
     let outcome = run(&sandbox, "", "javascript", text).await;
-    assert_eq!((outcome.value(), outcome.stdout.as_str(), outcome.done.exit_code), ("9", "data\nlate\nlast\n", 0));
+    assert_eq!((outcome.value(), outcome.out().as_str(), outcome.done.exit_code), ("9", "data\nlate\nlast\n", 0));
     let outcome = run_for(&sandbox, "", "javascript", "setInterval(() => {}, 1000); 10", timeout).await;
     assert!(outcome.done.timed_out && outcome.done.exit_code != 0, "{outcome:?}");
     // What is waited for in vain ends as in Node itself.
     let outcome = run(&sandbox, "", "javascript", "await new Promise(() => {})").await;
-    assert_eq!((outcome.error().0, outcome.done.exit_code), ("UnsettledAwait", 13));
+    assert_eq!((outcome.named_error().0, outcome.done.exit_code), ("UnsettledAwait", 13));
 }
 
 async fn a_fresh_process_has_its_own_exit_code(on: Runtime) {
@@ -134,13 +72,13 @@ async fn a_fresh_process_has_its_own_exit_code(on: Runtime) {
         assert_eq!((outcome.value(), outcome.done.exit_code), ("", code), "{text}: {outcome:?}");
     }
     let outcome = run(&sandbox, "", "python", "import sys; sys.exit('in words')").await;
-    assert_eq!((outcome.value(), outcome.stderr.as_str(), outcome.done.exit_code), ("", "in words\n", 1));
+    assert_eq!((outcome.value(), outcome.err().as_str(), outcome.done.exit_code), ("", "in words\n", 1));
     let outcome = run(&sandbox, "", "python", "1/0").await;
-    assert_eq!((outcome.error().0, outcome.done.exit_code), ("ZeroDivisionError", 1));
+    assert_eq!((outcome.named_error().0, outcome.done.exit_code), ("ZeroDivisionError", 1));
     let outcome = run(&sandbox, "", "python", "display(1)\nimport os; os.kill(os.getpid(), 9)").await;
-    assert_eq!(outcome.error(), ("InterpreterEnded", "the interpreter has ended (signal 9)"));
+    assert_eq!(outcome.named_error(), ("InterpreterEnded", "the interpreter has ended (signal 9)"));
     assert_eq!((outcome.results.len(), outcome.done.exit_code), (1, 137), "{outcome:?}");
-    if !is_host(on) {
+    if !has_node(on) {
         return;
     }
     for (text, code) in [("process.exit(3)", 3), ("process.exitCode = 4; undefined", 4)] {
@@ -149,7 +87,7 @@ async fn a_fresh_process_has_its_own_exit_code(on: Runtime) {
     }
     let late = "setTimeout(() => { throw new RangeError('late') }, 10); 1";
     let outcome = run(&sandbox, "", "javascript", late).await;
-    assert_eq!((outcome.error(), outcome.done.exit_code), (("RangeError", "late"), 1));
+    assert_eq!((outcome.named_error(), outcome.done.exit_code), (("RangeError", "late"), 1));
     assert_eq!(outcome.results.len(), 1, "{outcome:?}");
 }
 
@@ -167,7 +105,7 @@ async fn python_may_change_every_module(on: Runtime) {
     for text in breaks {
         assert_eq!(run(&sandbox, "p", "python", text).await.value(), "", "{text}");
         assert_eq!(run(&sandbox, "p", "python", "6 * 7").await.value(), "42", "after {text}");
-        assert_eq!(run(&sandbox, "p", "python", "1/0").await.error(), ("ZeroDivisionError", "division by zero"));
+        assert_eq!(run(&sandbox, "p", "python", "1/0").await.named_error(), ("ZeroDivisionError", "division by zero"));
     }
     assert_eq!(run(&sandbox, "p", "python", "seen").await.value(), "1");
     // Modules of the code's own, with names that the driver uses.
@@ -193,7 +131,7 @@ async fn all_statements_of_a_piece_share_a_loop(on: Runtime) {
     // What was interrupted does not go on in the next piece.
     let text = "n = 0\nwhile True:\n    await asyncio.sleep(0.001)\n    n += 1";
     let outcome = run_for(&sandbox, "p", "python", text, Some(Duration { seconds: 1, nanos: 0 })).await;
-    assert_eq!(outcome.error().0, "KeyboardInterrupt", "{outcome:?}");
+    assert_eq!(outcome.named_error().0, "KeyboardInterrupt", "{outcome:?}");
     let text = "before = n\nawait asyncio.sleep(0.05)\nn - before";
     assert_eq!(run(&sandbox, "p", "python", text).await.value(), "0");
     let outcome = run(&sandbox, "p", "python", "async def f():\n    1/0\nawait f()").await;
@@ -217,10 +155,10 @@ async fn an_interpreter_that_ends_unseen_is_told_of(on: Runtime) {
     let ended = next.started.interpreter_ended.clone().expect("it is told");
     assert_eq!((ended.name.as_str(), next.started.generation), ("InterpreterEnded", 2));
     assert!(ended.message.contains("(signal 9) while no code ran"), "{ended:?}");
-    assert_eq!(next.error().0, "NameError");
+    assert_eq!(next.named_error().0, "NameError");
     assert_eq!(run(&sandbox, "p", "python", "1").await.started.interpreter_ended, None, "it is told once");
     // What a call was told of is not told again.
-    assert_eq!(run(&sandbox, "p", "python", "import os\nos._exit(3)").await.error().0, "InterpreterEnded");
+    assert_eq!(run(&sandbox, "p", "python", "import os\nos._exit(3)").await.named_error().0, "InterpreterEnded");
     let next = run(&sandbox, "p", "python", "1").await;
     assert_eq!((next.started.interpreter_ended, next.started.generation), (None, 3));
 }
@@ -229,7 +167,7 @@ async fn a_deleted_context_ends_in_order(on: Runtime) {
     let sandbox = on.sandbox().await;
     let delete = async |id: &str| {
         let request = v1::DeleteContextRequest { sandbox_id: sandbox.id.clone(), context_id: id.into() };
-        within("a deletion", client(&sandbox).delete_context(request)).await.expect("it was there");
+        within("a deletion", client(&sandbox.clients).delete_context(request)).await.expect("it was there");
     };
     let leaves = |name: &str| format!("import atexit\natexit.register(lambda: open('{name}', 'w').write('last'))\n");
     let read = async |name: &str| {
@@ -239,7 +177,7 @@ async fn a_deleted_context_ends_in_order(on: Runtime) {
     run(&sandbox, "idle", "python", &leaves("idle")).await;
     delete("idle").await;
     read("idle").await;
-    if is_host(on) {
+    if has_node(on) {
         let text = "process.on('exit', () => require('fs').writeFileSync('node', 'last'))";
         run(&sandbox, "node", "javascript", text).await;
         delete("node").await;
@@ -256,8 +194,8 @@ async fn a_deleted_context_ends_in_order(on: Runtime) {
             delete(id).await;
         };
         let (outcome, ()) = tokio::join!(running, deleting);
-        assert_eq!((outcome.error().0, outcome.done.exit_code), ("InterpreterEnded", 1), "{outcome:?}");
-        assert!(outcome.error().1.contains("its context was deleted") && !outcome.done.timed_out, "{outcome:?}");
+        assert_eq!((outcome.named_error().0, outcome.done.exit_code), ("InterpreterEnded", 1), "{outcome:?}");
+        assert!(outcome.named_error().1.contains("its context was deleted") && !outcome.done.timed_out, "{outcome:?}");
         let request = v1::GetCommandRequest { command_id: outcome.started.command_id };
         let known = sandbox.clients.sessions.clone().get_command(request).await.expect("known").into_inner();
         assert!(known.exited.is_some(), "it has ended when the deletion returns: {known:?}");
@@ -271,7 +209,7 @@ async fn code_may_look_like_an_option(on: Runtime) {
         for text in ["-x 2>/dev/null; echo ran", "+x 2>/dev/null; echo ran", "--help 2>/dev/null; echo ran"] {
             let outcome = run(&sandbox, "", language, text).await;
             assert_eq!(
-                (outcome.stdout.as_str(), outcome.done.exit_code),
+                (outcome.out().as_str(), outcome.done.exit_code),
                 ("ran\n", 0),
                 "{language}: {text}: {outcome:?}"
             );
@@ -301,7 +239,7 @@ async fn javascript_may_change_every_name() {
         assert_eq!(outcome.value(), "", "{text}");
         assert_eq!(run(&sandbox, &context, "javascript", "6 * 7").await.value(), "42", "after {text}");
         let thrown = run(&sandbox, &context, "javascript", "throw new TypeError('no')").await;
-        assert_eq!(thrown.error(), ("TypeError", "no"), "after {text}");
+        assert_eq!(thrown.named_error(), ("TypeError", "no"), "after {text}");
         if !text.contains("toJSON") {
             assert_eq!(run(&sandbox, &context, "javascript", "await 43").await.value(), "43", "after {text}");
         }
@@ -325,12 +263,12 @@ async fn javascript_declares_again_and_shows_what_is_its_own() {
     ] {
         assert_eq!(run(&sandbox, "j", "javascript", text).await.value(), value, "{text}");
     }
-    assert_eq!(run(&sandbox, "j", "javascript", "throw 's'").await.error(), ("Error", "s"));
+    assert_eq!(run(&sandbox, "j", "javascript", "throw 's'").await.named_error(), ("Error", "s"));
     // Endless code with declarations is interrupted too, and so is what waits; the next piece runs as ever.
     let timeout = Some(Duration { seconds: 1, nanos: 0 });
     for text in ["let z = 1; while (true);", "let z = 2; await new Promise(() => {})"] {
         let outcome = run_for(&sandbox, "j", "javascript", text, timeout).await;
-        assert!(outcome.done.timed_out && outcome.error().0 == "Interrupted", "{outcome:?}");
+        assert!(outcome.done.timed_out && outcome.named_error().0 == "Interrupted", "{outcome:?}");
         assert_eq!(run(&sandbox, "j", "javascript", "let w = await 5; w").await.value(), "5", "after {text}");
     }
     let text = "let q = 1;\nfunction g() { throw new TypeError('no') }\ng()";
@@ -339,7 +277,7 @@ async fn javascript_declares_again_and_shows_what_is_its_own() {
     let text = "Promise.reject(new RangeError('lost')); await new Promise((done) => setTimeout(done, 50))";
     let outcome = run(&sandbox, "j", "javascript", text).await;
     let own = |line: &str| line.contains("[eval]") || line.contains("node:");
-    assert!(outcome.stderr.starts_with("RangeError: lost\n") && !outcome.stderr.lines().any(own), "{outcome:?}");
+    assert!(outcome.err().starts_with("RangeError: lost\n") && !outcome.err().lines().any(own), "{outcome:?}");
 }
 
 /// Compiled in a directory of its own, of which nothing is left.
@@ -348,8 +286,8 @@ async fn go_is_compiled_and_run() {
     let sandbox = Runtime::Linux.sandbox().await;
     let text = "package main\nimport (\"fmt\"; \"os\")\nfunc main() { fmt.Println(\"hello\"); os.Exit(3) }";
     let outcome = run(&sandbox, "", "go", text).await;
-    assert_eq!((outcome.stdout.as_str(), outcome.done.exit_code), ("hello\n", 3), "{outcome:?}");
+    assert_eq!((outcome.out().as_str(), outcome.done.exit_code), ("hello\n", 3), "{outcome:?}");
     let outcome = run(&sandbox, "", "go", "package main\nfunc main() { x }").await;
-    assert!(outcome.done.exit_code == 1 && outcome.stderr.contains("main.go:2:"), "{outcome:?}");
-    assert_eq!(run(&sandbox, "", "sh", "ls -d ${TMPDIR:-/tmp}/tmp.* 2>/dev/null").await.stdout, "");
+    assert!(outcome.done.exit_code == 1 && outcome.err().contains("main.go:2:"), "{outcome:?}");
+    assert_eq!(run(&sandbox, "", "sh", "ls -d ${TMPDIR:-/tmp}/tmp.* 2>/dev/null").await.out(), "");
 }

@@ -11,6 +11,7 @@ mod a_command_always_ends;
 mod a_command_may_have_its_own_variables_and_directory;
 mod a_command_may_run_as_another_user;
 mod a_container_can_be_lost;
+mod a_context_of_code_keeps_its_variables;
 mod a_cut_stream_continues;
 mod a_daemon_is_found_as_docker_finds_it;
 mod a_daemon_may_be_set_up_otherwise;

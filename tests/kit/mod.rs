@@ -4,6 +4,7 @@ pub mod archives;
 pub mod breaking;
 pub mod certificates;
 pub mod cli;
+pub mod code;
 pub mod datasets;
 pub mod disk;
 pub mod docker;
