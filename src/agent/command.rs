@@ -1,9 +1,12 @@
 //! One command: what was asked, what it printed, how it ended, and the way to reach it while it runs.
 
 mod arrived;
+mod escalation;
+mod follower;
 pub(super) mod input;
-pub(super) mod leftovers;
+mod leftovers;
 pub(super) mod running;
+mod signals;
 mod spec;
 
 use super::{
@@ -18,6 +21,7 @@ use crate::{
 use arrived::Arrived;
 pub(super) use arrived::Missing;
 use bytes::{Buf, Bytes};
+pub(super) use follower::Follower;
 pub(super) use spec::{Answers, DEFAULT_SIZE, Input, KILL_GRACE, Pty, Spec, no_room};
 use std::{
     sync::{

@@ -7,19 +7,15 @@ mod calls;
 mod code;
 mod command;
 pub mod config;
-mod connections;
-mod environment;
-mod escalation;
 pub mod file;
-mod file_process;
 mod host;
 mod line;
 mod output;
 mod peers;
 mod program;
+mod resources;
 mod session;
 mod shell;
-mod signals;
 mod users;
 
 use config::AgentConfig;
@@ -89,14 +85,14 @@ fn serve(handed: Handed) -> Result<(), Failure> {
             }
         });
         let listener = tokio::net::UnixListener::from_std(handed.listener)?;
-        let files = file_process::FileProcess::new(&config);
+        let files = calls::file_process::FileProcess::new(&config);
         let sessions =
             Arc::new(session::sessions::Sessions::new(config, directories, host::oom::OomCounter::new(handed.oom)));
         tokio::spawn(host::memory::trim_when_quiet(sessions.activity().clone()));
         if sessions.config.background_is_activity {
             tokio::spawn(session::programs::count_background(Arc::clone(&sessions)));
         }
-        let incoming = connections::take(listener, handed.peers, files);
+        let incoming = calls::connections::take(listener, handed.peers, files);
         calls::service::Service { sessions }.serve(incoming).await.map_err(Failure::Serve)
     })
 }

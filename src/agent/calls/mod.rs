@@ -1,5 +1,7 @@
-//! Calls of the server: what comes in, what it is worth to the sessions, and the answers on their way out.
+//! Calls of the server: connections and what comes on them, what it is worth to the sessions, and the answers on their way out.
 
 pub(super) mod answer;
 pub(super) mod arrival;
+pub(super) mod connections;
+pub(super) mod file_process;
 pub(super) mod service;

@@ -5,10 +5,10 @@ use crate::{
     agent::{
         asked,
         code::{self, Contexts},
-        command::{Command, Control, InputPiece, Missing, no_room},
+        command::{Command, Control, Follower, InputPiece, Missing, no_room},
         host::prepare,
         line::{Connection, Line},
-        output::{Collected, Follower},
+        output::Collected,
         session::{programs, sessions::Sessions, starts::Started},
     },
     api::{

@@ -3,10 +3,9 @@
 use super::{Order, channel::Channel};
 use crate::{
     agent::{
-        command::{Command, Control, Spec},
-        environment,
-        output::Follower,
+        command::{Command, Control, Follower, Spec},
         session::sessions::Sessions,
+        shell::environment,
     },
     api::v1::{CodeError, ExecStart, Exited, exec_start::Target, exited::Reason as ExitReason},
     error::{Error, Reason, Result, Violation},

@@ -1,6 +1,6 @@
 //! The languages that are known, and what runs them.
 
-use crate::{agent::environment::Variables, agent::shell};
+use crate::agent::shell::{self, environment::Variables};
 use std::path::PathBuf;
 
 /// A language.

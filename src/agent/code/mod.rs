@@ -15,9 +15,9 @@ mod service;
 
 use super::{
     command::{Command, no_room},
-    environment::Variables,
     output::{Budget, Charge},
     session::{sessions::Sessions, starts::not_known},
+    shell::environment::Variables,
 };
 use crate::{
     api::v1::{self, CodeStarted, RunCodeRequest, RunCodeResponse},

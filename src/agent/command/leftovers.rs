@@ -2,10 +2,8 @@
 //! interactive starts its background processes so), or a program that the shell was just starting when the INT came, and
 //! knows nothing of any more.
 
-use crate::agent::{
-    shell::{self, Processes, Shell},
-    signals::Signals,
-};
+use super::signals::Signals;
+use crate::agent::shell::{self, Processes, Shell};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
@@ -21,7 +19,7 @@ const KILLED_WITHIN: Duration = Duration::from_secs(1);
 
 /// Ends them: TERM, and KILL after the grace. `ended` tells whether it was us who ended the command, and not a program.
 /// Waits no longer than they live.
-pub(in crate::agent) async fn end(signals: &Signals, ended: bool, shell: &Shell, grace: Duration) {
+pub(super) async fn end(signals: &Signals, ended: bool, shell: &Shell, grace: Duration) {
     if signals.shell_had()
         && let Some(group) = forgotten(shell).await
         && !signals.groups().contains(&group)

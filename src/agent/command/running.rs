@@ -6,15 +6,15 @@ mod verdict;
 
 use super::{
     Command, Control, InputPiece, Job, Pty,
+    escalation::Escalation,
     input::{Feed, Taken},
     leftovers,
+    signals::Signals,
 };
 use crate::{
     agent::{
-        escalation::Escalation,
         output::Log,
         shell::{self, Event, Fifo, Holder, Moment, ReadEnd, Report, Saved, Shell, Streams, Term},
-        signals::Signals,
     },
     api::v1::{Exited, Stream, exited::Reason},
 };
@@ -100,9 +100,10 @@ impl Running {
                 output: &place(&output),
                 error: &place(if spec.merge { &output } else { &error }),
                 last_status,
-                term: spec.pty.as_ref().map(|pty| {
-                    pty.term.as_deref().map_or(Term::Usual(crate::agent::environment::TERMINAL), Term::Asked)
-                }),
+                term: spec
+                    .pty
+                    .as_ref()
+                    .map(|pty| pty.term.as_deref().map_or(Term::Usual(shell::environment::TERMINAL), Term::Asked)),
                 leave: direct,
             };
             shell.run(&spec.text, &streams)?

@@ -2,7 +2,7 @@
 //!
 //! It is a process of its own, because the agent forks shells, for which it may have one thread only, and because bulk work
 //! must never delay a session. The agent starts it when the first connection that is for files arrives, and hands it that
-//! connection and all later ones ([`super::file_process`]). It ends with the agent. Nothing is lost when a program of the
+//! connection and all later ones ([`super::calls::file_process`]). It ends with the agent. Nothing is lost when a program of the
 //! sandbox kills it: the calls under way fail, and the next connection starts another.
 
 mod change;

@@ -1,7 +1,7 @@
 //! Work on files, which blocks, on threads of its own; bounded, and given up when the call is.
 
 use super::{
-    super::file_process::{is_of_resources, out_of_resources},
+    super::resources::{is_of_resources, out_of_resources},
     error::Result,
     identity::Identity,
     threads::Threads,

@@ -45,15 +45,15 @@ impl Chunk {
 
 /// A place in a log.
 #[derive(Debug, Clone)]
-pub(super) struct Cursor {
+pub(in crate::agent) struct Cursor {
     /// Next wanted byte of each stream.
-    pub(super) want: Offsets,
+    pub(in crate::agent) want: Offsets,
     sequence: u64,
 }
 
 impl Cursor {
     /// A place by offsets.
-    pub(super) fn at(want: Offsets) -> Self {
+    pub(in crate::agent) fn at(want: Offsets) -> Self {
         Self { want, sequence: 0 }
     }
 

@@ -6,6 +6,7 @@
 //! the [`Budget`], its oldest bytes go, and a watcher that wanted them gets a gap.
 
 use super::{
+    LARGE_READ,
     budget::Budget,
     chunks::{Chunks, Cursor, Offsets},
     ledger::Share,
@@ -25,9 +26,6 @@ const STARTER_LAG: usize = 4 << 20;
 
 /// What may come on top at a command's end: what its pipes can still have in them.
 const AT_END: usize = 4 << 20;
-
-/// What is read from a pipe at once.
-const LARGE_READ: usize = crate::agent::shell::LARGE_READ;
 
 /// As [`LARGE_READ`], when the budget is nearly used up.
 const SMALL_READ: usize = 16 << 10;
@@ -72,7 +70,7 @@ struct Inner {
 }
 
 /// What follows a place.
-pub(super) enum Next {
+pub(in crate::agent) enum Next {
     /// Bytes.
     Output { stream: Stream, offset: u64, data: Bytes },
     /// Bytes that are gone.
@@ -170,7 +168,7 @@ impl Log {
     }
 
     /// What follows `cursor`, which moves on; at most `most` bytes of it.
-    pub(super) fn next(&self, cursor: &mut Cursor, starter: bool, most: usize) -> Next {
+    pub(in crate::agent) fn next(&self, cursor: &mut Cursor, starter: bool, most: usize) -> Next {
         if !starter {
             return lock(&self.inner).next(cursor, most);
         }
@@ -191,7 +189,7 @@ impl Log {
     }
 
     /// The starting stream is gone: from now on the program does not wait for anybody.
-    pub(super) fn starter_left(&self) {
+    pub(in crate::agent) fn starter_left(&self) {
         self.change(|inner| inner.starter = None);
         self.budget.make_room();
         self.taken.notify_waiters();
@@ -199,7 +197,7 @@ impl Log {
 
     /// Makes a returning client the starting stream, unless there is one. It is owed as much as it may lag; what is older
     /// gives way when others need room.
-    pub(super) fn starter_returned(&self) -> bool {
+    pub(in crate::agent) fn starter_returned(&self) -> bool {
         let owed = (self.budget.free_for_much() / 4).min(STARTER_LAG);
         self.change(|inner| {
             let free = inner.starter.is_none();
@@ -247,7 +245,7 @@ impl Log {
     }
 
     /// Where the streams were when the command was over.
-    pub(super) fn over_at(&self) -> Option<Offsets> {
+    pub(in crate::agent) fn over_at(&self) -> Option<Offsets> {
         lock(&self.inner).over_at
     }
 

@@ -4,12 +4,11 @@ use super::Execution;
 use crate::{
     agent::{
         command::{Command, Input, Spec},
-        environment,
-        file_process::{is_of_resources, out_of_resources},
+        resources::{is_of_resources, out_of_resources},
         session::{
             About, Session, opening::DEFAULT_SHELL, request_ids::Claimed, sessions::Sessions, starts::under_start,
         },
-        shell::{Program, Wiring},
+        shell::{Program, Wiring, environment},
     },
     api::v1::{ExecStart, IfBusy, OnShellExit},
     error::{Error, Reason, Result},

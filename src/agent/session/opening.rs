@@ -14,8 +14,10 @@ use super::{
 };
 use crate::{
     agent::{
-        environment::{self, Variables},
-        shell::{Launch, LaunchError},
+        shell::{
+            Launch, LaunchError,
+            environment::{self, Variables},
+        },
         users::User,
     },
     api::v1::{CreateSessionRequest, OnShellExit, exited::Reason as ExitReason},

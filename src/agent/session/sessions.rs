@@ -6,13 +6,15 @@ use crate::{
     agent::{
         command::Command,
         config::AgentConfig,
-        environment::{self, Variables},
         host::{
             activity::{Activity, OpenSession},
             oom::OomCounter,
         },
         output::Budget,
-        shell::Directories,
+        shell::{
+            Directories,
+            environment::{self, Variables},
+        },
     },
     api::v1::exited::Reason as ExitReason,
     error::{Error, Kind, Reason, Result},

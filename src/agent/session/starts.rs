@@ -8,9 +8,9 @@ use super::{
 };
 use crate::{
     agent::{
-        command::{Command, DEFAULT_SIZE, KILL_GRACE, Spec, no_room},
+        command::{Command, DEFAULT_SIZE, Follower, KILL_GRACE, Spec, no_room},
         line::Line,
-        output::{Budget, Charge, Follower},
+        output::{Budget, Charge},
         shell::Loan,
     },
     api::v1::{ExecStart, IfBusy, OnShellExit, OutputOffsets, exec_start::Target},

@@ -3,6 +3,7 @@
 mod input;
 
 use super::{directory::Directory, sys};
+use crate::agent::output::LARGE_READ;
 use bytes::Bytes;
 use rustix::{fs::OFlags, io::Errno};
 use std::{
@@ -17,10 +18,6 @@ use std::{
 use tokio::io::unix::AsyncFd;
 
 pub(crate) use input::InputFifo;
-
-/// What is read at once when a program prints a lot: whole pages, and with all that is put around it not more than one
-/// HTTP/2 frame.
-pub(crate) const LARGE_READ: usize = 252 << 10;
 
 /// Size of a pipe whose program prints a lot.
 const LARGE_PIPE: usize = 1 << 20;

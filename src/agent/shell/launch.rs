@@ -4,13 +4,14 @@ use super::{
     Holder, Keeper, NotRestored, Private, Reports, Saved, Shell, Terminal,
     dialect::{self, Dialect},
     directory::Directory,
+    environment::Variables,
     fifo::{Fifo, ReadEnd},
     holder, missing,
     saved::Kind,
     sys::{Descriptors, Fourth, Identity, Image},
     text::TextFile,
 };
-use crate::agent::{environment::Variables, output::Budget, users::User};
+use crate::agent::{output::Budget, users::User};
 use std::{
     ffi::CString,
     fs, io,

@@ -3,8 +3,8 @@
 use super::{
     Fifo, Shell,
     dialect::{Errand, WAS, Was},
+    environment::Variables,
 };
-use crate::agent::environment::Variables;
 use std::{
     io,
     path::{Path, PathBuf},

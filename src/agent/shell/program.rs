@@ -2,14 +2,12 @@
 
 use super::{
     Holder, Terminal,
+    environment::Variables,
     fifo::ReadEnd,
     holder, missing,
     sys::{self, Descriptors, Fourth, Identity, Image},
 };
-use crate::{
-    agent::{environment::Variables, users::User},
-    api::v1::TerminalSize,
-};
+use crate::{agent::users::User, api::v1::TerminalSize};
 use std::{
     ffi::CString,
     fs, io,

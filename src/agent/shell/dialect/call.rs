@@ -8,7 +8,7 @@ use super::{
     quoting::{escaped, quoted},
     taken::Taken,
 };
-use crate::agent::environment::TERM as DUMB;
+use crate::agent::shell::environment::TERM as DUMB;
 use std::borrow::Cow;
 
 impl Dialect {

@@ -4,11 +4,11 @@
 //! command, because how a program ended may let the list go on. In the end the shell itself is killed, wherever it is, and
 //! then its holder, so that every command that is to end comes to its end.
 
-use super::{
-    shell::{self, Holder, Moment, Shell},
-    signals::Signals,
+use super::signals::Signals;
+use crate::{
+    agent::shell::{self, Holder, Moment, Shell},
+    api::v1::exited::Reason,
 };
-use crate::api::v1::exited::Reason;
 use std::time::Duration;
 use tokio::time::Instant;
 

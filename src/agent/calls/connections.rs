@@ -1,11 +1,10 @@
 //! Connections from the server: each says with its first byte what it is for.
 
-use super::{
-    Peers,
-    file_process::{FileProcess, NotGiven},
-    line::Connection,
+use super::file_process::{FileProcess, NotGiven};
+use crate::{
+    agent::{line::Connection, peers::Peers},
+    rpc::{refusing::refuse, transport::FOR_FILES},
 };
-use crate::rpc::{refusing::refuse, transport::FOR_FILES};
 use futures_util::Stream;
 use rustix::net::{RecvFlags, recv};
 use std::{io, os::fd::AsFd, time::Duration};
@@ -27,7 +26,7 @@ const SAYS_WITHIN: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// Takes connections: those for files are handed to the program for files, the others are returned.
-pub(super) fn take(
+pub(in crate::agent) fn take(
     listener: UnixListener,
     peers: Peers,
     files: FileProcess,

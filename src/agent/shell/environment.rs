@@ -4,25 +4,25 @@ use std::{collections::BTreeMap, ffi::OsString};
 
 /// `TERM` of every session whose user has not set it. Commands have no terminal, and with this even those programs say so
 /// that look at nothing else: git does not open an editor that nobody could use.
-pub(super) const TERM: &str = "dumb";
+pub(crate) const TERM: &str = "dumb";
 
 /// `TERM` of a command on a terminal, where the session has no other: what most terminals and all our clients speak.
-pub(super) const TERMINAL: &str = "xterm-256color";
+pub(crate) const TERMINAL: &str = "xterm-256color";
 
 /// What is read of the list of users, in bytes.
 const MOST_USERS: u64 = 16 << 20;
 
 /// Environment variables by name.
-pub(super) type Variables = BTreeMap<String, String>;
+pub(crate) type Variables = BTreeMap<String, String>;
 
 /// What the agent itself was started with: what the image says.
-pub(super) fn inherited() -> Variables {
+pub(crate) fn inherited() -> Variables {
     let text = |text: OsString| text.into_string().ok();
     std::env::vars_os().filter_map(|(name, value)| Some((text(name)?, text(value)?))).collect()
 }
 
 /// A plain environment of the agent's user with `sets` on top, later ones first.
-pub(super) fn compose(shell: &str, sets: &[&Variables]) -> Variables {
+pub(crate) fn compose(shell: &str, sets: &[&Variables]) -> Variables {
     let (user, home) = account();
     let plain = [
         ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
@@ -47,7 +47,7 @@ fn account() -> (String, String) {
         return ("root".to_owned(), "/root".to_owned());
     }
     // Whoever may write there could have put a pipe in its place, which nobody ever writes to.
-    let users = super::shell::read_file("/etc/passwd", MOST_USERS).unwrap_or_default();
+    let users = super::read_file("/etc/passwd", MOST_USERS).unwrap_or_default();
     named(&String::from_utf8_lossy(&users), uid.as_raw()).unwrap_or_else(|| (uid.to_string(), "/".to_owned()))
 }
 

@@ -2,16 +2,35 @@
 //! into another one.
 
 use crate::the_rooms_import_in_one_direction::{code, files, is_test_file, source};
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
 
 /// A folder, and those that it may use.
 type Folder = (&'static str, &'static [&'static str]);
 
-/// For each runtime its folders, from those that use others down to those that use none, each with those that it may use. The files beside
-/// them, which all folders may use, are the last row.
+/// For each runtime and for the agent its folders, from those that use others down to those that use none, each with those that it may use. The
+/// files beside them, which all folders may use, are the last row.
 const FOLDERS: &[(&str, &[Folder])] = &[
     (
-        "linux",
+        "agent",
+        &[
+            ("calls", &["code", "session", "command", "host", "shell", "output"]),
+            ("code", &["session", "command", "shell", "output"]),
+            ("program", &["session", "command", "host", "shell"]),
+            ("session", &["command", "host", "shell", "output"]),
+            ("command", &["host", "shell", "output"]),
+            ("host", &["file"]),
+            ("file", &["shell"]),
+            ("shell", &["output"]),
+            ("output", &[]),
+            ("", &[]),
+        ],
+    ),
+    (
+        "runtime/linux",
         &[
             ("server", &["rootfs", "storage", "cgroup"]),
             ("zygote", &["inside", "rootfs", "storage", "cgroup"]),
@@ -22,7 +41,7 @@ const FOLDERS: &[(&str, &[Folder])] = &[
             ("", &["cgroup"]),
         ],
     ),
-    ("docker", &[("server", &["daemon"]), ("inside", &[]), ("daemon", &[]), ("", &[])]),
+    ("runtime/docker", &[("server", &["daemon"]), ("inside", &[]), ("daemon", &[]), ("", &[])]),
 ];
 
 /// All paths in a text that begin with `crate::` or `super::`, those of grouped imports one by one.
@@ -80,8 +99,9 @@ fn absolute(path: &[&str], module: &[String]) -> Vec<String> {
 #[test]
 fn no_process_imports_the_code_of_another_one() {
     let mut wrong = Vec::new();
-    for (runtime, folders) in FOLDERS {
-        let top = source().join("runtime").join(runtime);
+    for (house, folders) in FOLDERS {
+        let top = source().join(house);
+        let above: Vec<_> = house.split('/').map(str::to_owned).collect();
         let there: BTreeSet<_> = fs::read_dir(&top).unwrap().map(|entry| entry.unwrap().path()).collect();
         let is_folder = |name: &str| there.contains(&top.join(name)) && top.join(name).is_dir();
         let named: BTreeSet<_> = folders.iter().map(|(name, _)| *name).filter(|name| !name.is_empty()).collect();
@@ -91,18 +111,20 @@ fn no_process_imports_the_code_of_another_one() {
         for (at, (folder, may_use)) in folders.iter().enumerate() {
             let below: Vec<_> = folders[at + 1..].iter().map(|(name, _)| *name).collect();
             assert!(folder.is_empty() || may_use.iter().all(|name| below.contains(name)), "{folder} uses one above it");
-            let own = if folder.is_empty() {
-                there.iter().filter(|path| path.is_file() && !path.ends_with("mod.rs")).cloned().collect()
+            // A file named as a folder is what that folder is entered by, and belongs to it.
+            let own: Vec<_> = if folder.is_empty() {
+                let beside = |path: &&PathBuf| path.is_file() && !path.with_extension("").is_dir();
+                there.iter().filter(|path| beside(path) && !path.ends_with("mod.rs")).cloned().collect()
             } else {
-                files(&top.join(folder))
+                files(&top.join(folder)).into_iter().chain(files(&top.join(folder).with_extension("rs"))).collect()
             };
             for file in own.iter().filter(|file| !is_test_file(file)) {
                 let text = fs::read_to_string(file).unwrap();
                 let lines: Vec<_> = code(&text).into_iter().map(|(_, line)| line).collect();
                 for path in paths(&lines.join("\n")) {
                     let path = absolute(&path, &module(file));
-                    let [room, of, name, ..] = path.as_slice() else { continue };
-                    if room != "runtime" || of != runtime || name == folder || may_use.contains(&name.as_str()) {
+                    let Some([name, ..]) = path.strip_prefix(above.as_slice()) else { continue };
+                    if name == folder || may_use.contains(&name.as_str()) {
                         continue;
                     }
                     // What is neither would come by way of `mod.rs`, and hide where it is.

@@ -1,12 +1,8 @@
 //! A watcher of one command: turns its log into the messages of `Exec` and `Attach`.
 
-use super::{
-    budget::Charge,
-    chunks::{Cursor, Offsets},
-    log::Next,
-};
+use super::Command;
 use crate::{
-    agent::command::Command,
+    agent::output::{Charge, Cursor, Next, Offsets},
     api::v1::{ExecResponse, Exited, Gap, KeepAlive, Output, Started, exec_response::Response},
     rpc::transport,
 };

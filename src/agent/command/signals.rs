@@ -6,7 +6,7 @@
 //! forgets the signal with them: the signal waits a little for the program. Waiting has an end, and there is always a
 //! moment between a look and a signal; so who has had one is remembered, as what it had it, and looked at again.
 
-use super::shell::{self, Image, Processes, Shell};
+use crate::agent::shell::{self, Image, Processes, Shell};
 use std::{collections::VecDeque, time::Duration};
 use tokio::time::Instant;
 

@@ -1,8 +1,12 @@
 //! The agent's side of the program for files: starts it when it is needed, and hands it connections.
 
-use super::{config::AgentConfig, shell::own_started};
 use crate::{
-    error::{Error, Reason},
+    agent::{
+        config::AgentConfig,
+        resources::{is_of_resources, out_of_resources},
+        shell::own_started,
+    },
+    error::Error,
     packet,
     sync::lock,
 };
@@ -31,7 +35,7 @@ pub(super) enum NotGiven {
 
 /// The program for files, whether it runs or not.
 #[derive(Clone)]
-pub(super) struct FileProcess(Arc<Inner>);
+pub(in crate::agent) struct FileProcess(Arc<Inner>);
 
 struct Inner {
     arguments: Vec<OsString>,
@@ -41,7 +45,7 @@ struct Inner {
 
 impl FileProcess {
     /// A program that is started with these settings when it is needed.
-    pub(super) fn new(config: &AgentConfig) -> Self {
+    pub(in crate::agent) fn new(config: &AgentConfig) -> Self {
         let AgentConfig { working_directory, memory_bytes, user, .. } = config;
         let mut arguments: Vec<OsString> = vec!["files".into()];
         if !working_directory.is_empty() {
@@ -101,23 +105,6 @@ fn not_started(error: io::Error) -> Error {
     } else {
         Error::internal("start the program that works on files", error)
     }
-}
-
-/// Whether something cannot be started because a limit of the sandbox is reached.
-pub(super) fn is_of_resources(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::ENOMEM | libc::ENOSPC | libc::EMFILE | libc::ENFILE))
-}
-
-/// The error that says which limit it is, and what helps.
-pub(super) fn out_of_resources(what: &str, error: &io::Error) -> Error {
-    let limit = match error.raw_os_error() {
-        Some(libc::EAGAIN) => "as many processes and threads run in the sandbox as may (max_processes)",
-        Some(libc::ENOMEM) => "the sandbox's memory is full (memory_bytes)",
-        Some(libc::EMFILE | libc::ENFILE) => "too many files are open in the sandbox",
-        _ => "the sandbox is out of resources",
-    };
-    let message = format!("{what}: {limit}; end something in the sandbox, or give it more resources ({error})");
-    Error::exhausted(Reason::SandboxOutOfResources, message)
 }
 
 fn send(socket: &OwnedFd, connection: BorrowedFd<'_>) -> io::Result<()> {
