@@ -14,11 +14,12 @@ use crate::{
         session_service_client::SessionServiceClient, verification_service_client::VerificationServiceClient,
         volume_service_client::VolumeServiceClient,
     },
+    data_dir::DataDir,
     rpc::transport::{CONNECTION_WINDOW, MAX_FRAME_BYTES, MAX_MESSAGE_BYTES, STREAM_WINDOW},
     runtime::{ImageNames, Runtime},
     sample::Samples,
     sandbox::{Lifetimes, Policy, Sandboxes},
-    server::{AtStop, DataDir, Server, ServerError},
+    server::{AtStop, Server, ServerError},
     store::{Durability, Store},
     verification::{AtOnce, Verifications},
 };

@@ -1,7 +1,7 @@
 //! Who a client says it is, and whom it believes: its API key, and the certificates of both sides.
 
 use super::error::CliError;
-use crate::rpc::pem::{self, PemError, PemFile};
+use crate::pem::{self, PemError, PemFile};
 use std::{
     ffi::OsString,
     fmt,
@@ -12,7 +12,7 @@ use tonic::{
     Request, Status,
     metadata::{Ascii, MetadataValue},
     service::{Interceptor, interceptor::InterceptedService},
-    transport::{self, ClientTlsConfig},
+    transport::{self, Certificate, ClientTlsConfig, Identity},
 };
 
 /// A connection on which every call carries the key.
@@ -49,12 +49,16 @@ impl Credentials {
     /// How to encrypt.
     pub(super) fn tls(&self) -> Result<ClientTlsConfig, CliError> {
         let mut config = match self.ca.as_ref().filter(|ca| !ca.is_empty()).map(Path::new) {
-            Some(path) => ClientTlsConfig::new().ca_certificate(pem::authorities(PemFile { option: "--ca", path })?),
+            Some(path) => {
+                let authorities = pem::authorities(PemFile::of("--ca", path))?;
+                ClientTlsConfig::new().ca_certificate(Certificate::from_pem(authorities))
+            }
             None => ClientTlsConfig::new().with_native_roots(),
         };
         if let (Some(certificate), Some(key)) = (&self.cert, &self.cert_key) {
-            let certificate = PemFile { option: "--cert", path: certificate };
-            config = config.identity(pem::identity(certificate, PemFile { option: "--cert-key", path: key })?);
+            let pair = pem::identity(PemFile::of("--cert", certificate), PemFile::of("--cert-key", key));
+            let [certificate, key] = pair?;
+            config = config.identity(Identity::from_pem(certificate, key));
         }
         Ok(config)
     }

@@ -3,8 +3,9 @@
 use super::sending::InputLost;
 use crate::{
     archive,
+    data_dir::DataDirError,
     error::Error,
-    server::{DataDirError, DoesNotFit, ServerError},
+    server::{DoesNotFit, ServerError},
     store::StoreError,
 };
 use rustls::CertificateError;

@@ -6,8 +6,8 @@ use super::{
     launch::{self, RuntimeKind, RuntimeOption},
 };
 use crate::{
+    data_dir::DataDir,
     runtime::{Runtime, RuntimeError},
-    server::DataDir,
 };
 use std::{
     fs,

@@ -10,11 +10,12 @@ use super::{
     named_image,
 };
 use crate::{
+    data_dir::DataDir,
     descriptors,
     runtime::Runtime,
     sample::Samples,
     sandbox::{Recovered, Sandboxes},
-    server::{Budget, DataDir, Most, Server},
+    server::{Budget, Most, Server},
     store::{Durability, Store},
     tenant::{self, Tenants},
     verification::Verifications,

@@ -2,7 +2,6 @@
 
 pub mod codec;
 pub mod paging;
-pub mod pem;
 pub(crate) mod refusing;
 pub mod status;
 pub mod transport;

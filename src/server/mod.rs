@@ -11,7 +11,6 @@ mod changes;
 mod code_service;
 mod connection;
 mod convert;
-mod data_dir;
 mod deadline;
 mod file_service;
 mod first_bytes;
@@ -48,7 +47,6 @@ mod web;
 mod wiring;
 
 pub use budget::{Budget, DoesNotFit};
-pub use data_dir::{DataDir, DataDirError};
 pub use places::Most;
 pub use tls::Tls;
 pub use transport::Transport;

@@ -1,6 +1,6 @@
 //! TLS: the server's own certificate, and whether clients must have one.
 
-use crate::rpc::pem::{self, PemError, PemFile};
+use crate::pem::{self, PemError, PemFile};
 use rustls::{
     ServerConfig,
     crypto::ring,
@@ -38,13 +38,12 @@ impl Tls {
     /// Reads the server's certificate and key. With `client_ca`, only clients with a certificate of that authority may
     /// connect.
     pub fn load(certificate: &Path, key: &Path, client_ca: Option<&Path>) -> Result<Self, TlsError> {
-        let pair =
-            pem::pair(PemFile { option: "--tls-cert", path: certificate }, PemFile { option: "--tls-key", path: key })?;
+        let pair = pem::pair(PemFile::of("--tls-cert", certificate), PemFile::of("--tls-key", key))?;
         let provider = Arc::new(ring::default_provider());
         let clients: Arc<dyn ClientCertVerifier> = match client_ca {
             None => Arc::new(NoClientAuth),
             Some(path) => {
-                let roots = Arc::new(pem::roots(PemFile { option: "--client-ca", path })?);
+                let roots = Arc::new(pem::roots(PemFile::of("--client-ca", path))?);
                 WebPkiClientVerifier::builder_with_provider(roots, provider.clone()).build()?
             }
         };

@@ -1,7 +1,7 @@
 //! Rows of tenants and their keys.
 
 use super::{Result, Store, begin, from_millis, to_millis};
-use crate::tenant::Limits;
+use crate::limits::Limits;
 use futures_util::FutureExt;
 use sqlx::{Row, any::AnyRow, query};
 use std::time::SystemTime;

@@ -11,6 +11,7 @@ mod tenants;
 #[cfg(test)]
 mod tests;
 
+pub use crate::limits::Limits;
 pub use tenants::Tenants;
 
 use std::sync::Arc;
@@ -29,21 +30,6 @@ pub struct Tenant {
     pub id: String,
     /// What it may have in all.
     pub limits: Limits,
-}
-
-/// What a tenant may have in all. `None` is unlimited.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Limits {
-    /// Active sandboxes.
-    pub sandboxes: Option<u64>,
-    /// Sessions in all of them.
-    pub sessions: Option<u64>,
-    /// Memory limits of active sandboxes together, in bytes.
-    pub memory_bytes: Option<u64>,
-    /// Calls in a second, over a second.
-    pub requests_per_second: Option<u64>,
-    /// Volumes.
-    pub volumes: Option<u64>,
 }
 
 impl Caller {

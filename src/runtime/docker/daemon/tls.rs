@@ -1,13 +1,17 @@
 //! TLS to a daemon, with the files that Docker's tools use: `ca.pem`, `cert.pem` and `key.pem` in one folder.
 
-use crate::runtime::RuntimeError;
+use crate::{
+    pem::{self, PemError, PemFile},
+    runtime::RuntimeError,
+};
 use rustls::{
     ClientConfig, DigitallySignedStruct, Error as TlsError, RootCertStore, SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
-    pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
+    pki_types::{CertificateDer, ServerName, UnixTime},
+    sign::SingleCertAndKey,
 };
-use std::{error::Error, fmt, fs, io, path::Path, sync::Arc};
+use std::{error::Error, fmt, io, path::Path, sync::Arc};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
@@ -28,7 +32,7 @@ impl fmt::Debug for Tls {
 impl Tls {
     /// From `DOCKER_CERT_PATH`. Only who verifies needs an authority.
     pub(super) fn load(folder: &Path, verify: bool) -> Result<Self, RuntimeError> {
-        let roots = if verify { Some(authorities(&folder.join("ca.pem"))?) } else { None };
+        let roots = if verify { Some(pem::roots(PemFile::at(&folder.join("ca.pem")))?) } else { None };
         Self::new(roots, Some(folder))
     }
 
@@ -36,7 +40,7 @@ impl Tls {
     pub(super) fn of_context(folder: &Path, verify: bool) -> Result<Self, RuntimeError> {
         let ca = folder.join("ca.pem");
         let roots = match verify {
-            true if ca.exists() => Some(authorities(&ca)?),
+            true if ca.exists() => Some(pem::roots(PemFile::at(&ca))?),
             true => Some(system_authorities()?),
             false => None,
         };
@@ -62,11 +66,8 @@ impl Tls {
             from = format!("the certificates in {}", folder.display());
             // One without the other is a mistake, which the daemon would only call a missing certificate.
             if certificate.exists() || key.exists() {
-                let chain = certificates(&certificate)?;
-                let private = PrivateKeyDer::from_pem_slice(&read(&key)?);
-                let private = private.map_err(|_| wrong(key.display(), "has no private key without a passphrase"))?;
-                let made = builder.clone().with_client_auth_cert(chain, private);
-                config = Some(made.map_err(|error| wrong(key.display(), error))?);
+                let pair = pem::pair(PemFile::at(&certificate), PemFile::at(&key))?;
+                config = Some(builder.clone().with_client_cert_resolver(Arc::new(SingleCertAndKey::from(pair))));
             } else {
                 from += ", where no cert.pem and key.pem are to be shown";
             }
@@ -90,22 +91,11 @@ fn wrong(what: impl fmt::Display, why: impl fmt::Display) -> RuntimeError {
     RuntimeError::Option(format!("{what}: {why}"))
 }
 
-fn read(file: &Path) -> Result<Vec<u8>, RuntimeError> {
-    fs::read(file).map_err(|error| wrong(file.display(), error))
-}
-
-fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, RuntimeError> {
-    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&read(file)?).collect();
-    let found = found.ok().filter(|found| !found.is_empty());
-    found.ok_or_else(|| wrong(file.display(), "has no certificate in PEM"))
-}
-
-fn authorities(file: &Path) -> Result<RootCertStore, RuntimeError> {
-    let mut roots = RootCertStore::empty();
-    for certificate in certificates(file)? {
-        roots.add(certificate).map_err(|error| wrong(file.display(), error))?;
+/// What is wrong with a file says all that there is to say.
+impl From<PemError> for RuntimeError {
+    fn from(error: PemError) -> Self {
+        Self::Option(error.to_string())
     }
-    Ok(roots)
 }
 
 fn system_authorities() -> Result<RootCertStore, RuntimeError> {

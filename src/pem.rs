@@ -8,15 +8,12 @@ use rustls::{
     sign::CertifiedKey,
 };
 use std::{fs, io, path::Path};
-use tonic::transport::{Certificate, Identity};
 
 /// A file, and the option that names it.
 #[derive(Debug, Clone, Copy)]
 pub struct PemFile<'a> {
-    /// As it is typed: `--tls-cert`.
-    pub option: &'static str,
-    /// Which file.
-    pub path: &'a Path,
+    option: Option<&'static str>,
+    path: &'a Path,
 }
 
 /// What is wrong with a file, and what would be right.
@@ -68,9 +65,20 @@ pub enum PemError {
     },
 }
 
-impl PemFile<'_> {
+impl<'a> PemFile<'a> {
+    /// One that an option names, as it is typed: `--tls-cert`.
+    pub fn of(option: &'static str, path: &'a Path) -> Self {
+        Self { option: Some(option), path }
+    }
+
+    /// One that is looked for where it belongs.
+    pub fn at(path: &'a Path) -> Self {
+        Self { option: None, path }
+    }
+
     fn name(&self) -> String {
-        format!("{} {}", self.option, self.path.display())
+        let path = self.path.display();
+        self.option.map_or_else(|| path.to_string(), |option| format!("{option} {path}"))
     }
 
     fn read(&self) -> Result<Vec<u8>, PemError> {
@@ -78,11 +86,11 @@ impl PemFile<'_> {
     }
 }
 
-/// The certificates of authorities, as tonic's client takes them.
-pub fn authorities(file: PemFile<'_>) -> Result<Certificate, PemError> {
+/// The certificates of authorities, as text.
+pub fn authorities(file: PemFile<'_>) -> Result<Vec<u8>, PemError> {
     let pem = file.read()?;
     roots_in(file, &pem)?;
-    Ok(Certificate::from_pem(pem))
+    Ok(pem)
 }
 
 /// The certificates of authorities, as rustls takes them.
@@ -98,11 +106,11 @@ fn roots_in(file: PemFile<'_>, pem: &[u8]) -> Result<RootCertStore, PemError> {
     Ok(roots)
 }
 
-/// A certificate, with those that lead to its authority after it, and its key, as tonic's client takes them.
-pub fn identity(certificate: PemFile<'_>, key: PemFile<'_>) -> Result<Identity, PemError> {
+/// A certificate, with those that lead to its authority after it, and its key, as text.
+pub fn identity(certificate: PemFile<'_>, key: PemFile<'_>) -> Result<[Vec<u8>; 2], PemError> {
     let (certificate_pem, key_pem) = (certificate.read()?, key.read()?);
     pair_in(certificate, &certificate_pem, key, &key_pem)?;
-    Ok(Identity::from_pem(certificate_pem, key_pem))
+    Ok([certificate_pem, key_pem])
 }
 
 /// A certificate, with those that lead to its authority after it, and its key, as rustls takes them.
