@@ -1,6 +1,6 @@
 //! What a sandbox may write is bounded, whatever it writes, and it can go on when it has made room. Its neighbours notice nothing.
 
-use crate::kit::{Options, Sandbox, Server, create_sandbox, errors::expect_error, shared, v1, within};
+use crate::kit::{Options, Sandbox, Server, cli::refuses, create_sandbox, errors::expect_error, shared, v1, within};
 use tonic::Code;
 use v1::{Resources, UpdateSandboxRequest};
 
@@ -58,6 +58,8 @@ async fn whatever_it_writes_is_bounded_and_can_be_removed() {
         session.alive().await;
         let got = other.run("head -c 1M /dev/zero >/workspace/f && rm /workspace/f").await;
         assert_eq!(got.exit_code(), 0, "the neighbour, while {what}: {got:?}");
+        // So does what the server writes to its database.
+        set_limit(&neighbour, 64 * MIB).await;
         let got = session
             .run("rm -rf /workspace/* /usr/local/f; head -c 20M /dev/zero >/workspace/g && rm /workspace/g")
             .await;
@@ -161,6 +163,20 @@ async fn together_they_are_bounded_and_a_full_pool_is_told() {
     })
     .await;
     session.alive().await;
+}
+
+/// In a pool that is too small there would be no room for any sandbox, ever; the least that is allowed has some.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pool_without_room_for_a_sandbox_is_refused_at_the_start() {
+    let dir = tempfile::tempdir().expect("a directory for data");
+    let data = dir.path().join("data").display().to_string();
+    for size in ["1", "64M", "134217727"] {
+        let serve = ["serve", "--listen", "127.0.0.1:0", "--data-dir", &data, "--max-pool-bytes", size];
+        refuses(&serve, &["max-pool-bytes", "128M", "or 0"]);
+    }
+    let args = ["--max-pool-bytes", "128M"].map(str::to_owned).to_vec();
+    let server = Server::start(Options { args, ..Default::default() });
+    create_sandbox(&server, v1::CreateSandboxRequest::default()).await.run("echo 1 >f").await.expect("", "", 0);
 }
 
 /// Without a pool there is no limit: it is told, and who asks for one is refused.

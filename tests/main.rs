@@ -107,6 +107,7 @@ mod many_sessions_mix_nothing;
 mod mistakes_keep_state;
 mod nasty_programs_end_in_time;
 mod nothing_in_a_shell_keeps_its_state_from_coming_back;
+mod nothing_leads_past_a_disk_limit;
 mod nothing_of_a_list_follows_its_time_out;
 mod one_sandbox_leaves_the_rest_to_others;
 mod our_lines_are_invisible;

@@ -4,7 +4,7 @@
 //! libc falls back to `clone`.
 
 use super::syscalls::{ALLOWED, ALLOWED_HERE};
-use crate::seccomp::{self, ALLOW, ARCHITECTURE, Answer, JUMP_IF_EQUAL, KILL, LOAD, NUMBER, REFUSE, RETURN, step};
+use crate::seccomp::{self, ALLOW, AND, ARCHITECTURE, Answer, JUMP_IF_EQUAL, KILL, LOAD, NUMBER, REFUSE, RETURN, step};
 use seccompiler::{
     BackendError, BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
     SeccompRule, TargetArch, sock_filter,
@@ -21,9 +21,18 @@ const NEW_NAMESPACES: u64 = (libc::CLONE_NEWNS
     | libc::CLONE_NEWNET) as u32 as u64;
 
 /// Puts characters into another program's terminal input.
-const TIOCSTI: u64 = 0x5412;
+const TIOCSTI: u32 = 0x5412;
 /// The console's selection, which can do the same.
-const TIOCLINUX: u64 = 0x541c;
+const TIOCLINUX: u32 = 0x541c;
+
+/// The part of a request that says whose it is, and what that is for requests to btrfs. A volume of the pool is a subvolume, and who may
+/// write there may make subvolumes and snapshots in it, which have no limit and nobody to remove them. It seems to know no requests.
+const WHOSE: u32 = 0xff00;
+const BTRFS: u32 = 0x9400;
+/// Three of those became requests to any file system: to share the content of files.
+const CLONES: [u32; 3] = [0x4004_9409, 0x4020_940d, 0xc018_9436];
+/// Where a filter finds the request: the lower half of the second argument, which is all that the kernel reads.
+const REQUEST: u32 = 24;
 
 /// Personalities that only change what `uname` and `mmap` say: Docker's list and "no address randomisation", for debuggers.
 const PERSONALITIES: [u64; 6] = [0x0, 0x8, 0x2_0000, 0x2_0008, 0xffff_ffff, 0x4_0000];
@@ -48,15 +57,25 @@ const HERE: u32 = if cfg!(target_arch = "x86_64") { 0xc000_003e } else { 0xc000_
 const NOT_PERMITTED: u32 = REFUSE | libc::EPERM as u32;
 const ABSENT: u32 = REFUSE | libc::ENOSYS as u32;
 
+/// What files may do with each other's content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::runtime::linux) enum Sharing {
+    /// They may share it, which saves room and time.
+    Allowed,
+    /// They may not. The kernel looks at no limit when a file of one volume comes to share what is in another one: a small volume could
+    /// be given what a large one holds, and keep it when the large one has been emptied for more.
+    Refused,
+}
+
 /// The compiled filter, for any number of processes.
 pub(in crate::runtime::linux) struct Filter(BpfProgram);
 
 impl Filter {
     /// Compiles it; once for a zygote.
-    pub(in crate::runtime::linux) fn compile() -> io::Result<Self> {
+    pub(in crate::runtime::linux) fn compile(sharing: Sharing) -> io::Result<Self> {
         let failed = |error: &dyn std::fmt::Display| io::Error::other(format!("the system call filter: {error}"));
-        let looked_at = looked_at().map_err(|error| failed(&error))?;
-        build(looked_at).map_err(|error| failed(&error))
+        let looked_at = looked_at(sharing).map_err(|error| failed(&error))?;
+        build(looked_at, sharing).map_err(|error| failed(&error))
     }
 
     /// Binds the calling process and all that it starts. It needs "no new privileges".
@@ -65,13 +84,17 @@ impl Filter {
     }
 }
 
-fn build(looked_at: Vec<(i64, BpfProgram)>) -> Result<Filter, seccomp::TooManyRanges> {
+fn build(looked_at: Vec<(i64, BpfProgram)>, sharing: Sharing) -> Result<Filter, seccomp::TooManyRanges> {
     let mut answers = BTreeMap::new();
     let mut say = |number: i64, answer: Answer| drop(answers.insert(number as u32, answer));
     UNKNOWN.for_each(|number| say(number, Answer::Return(ABSENT)));
     ALLOWED.iter().chain(ALLOWED_HERE).for_each(|number| say(*number, Answer::Return(ALLOW)));
     looked_at.into_iter().for_each(|(number, program)| say(number, Answer::Look(program)));
     HIDDEN.into_iter().for_each(|number| say(number, Answer::Return(ABSENT)));
+    if sharing == Sharing::Refused {
+        // It shares where it can. Whoever uses it falls back to reading and writing.
+        say(libc::SYS_copy_file_range, Answer::Return(ABSENT));
+    }
     let mut program = vec![
         step(LOAD, ARCHITECTURE),
         sock_filter { code: JUMP_IF_EQUAL, jt: 1, jf: 0, k: HERE },
@@ -83,10 +106,8 @@ fn build(looked_at: Vec<(i64, BpfProgram)>) -> Result<Filter, seccomp::TooManyRa
 }
 
 /// The calls that are allowed by their arguments, each with its program.
-fn looked_at() -> Result<Vec<(i64, BpfProgram)>, BackendError> {
+fn looked_at(sharing: Sharing) -> Result<Vec<(i64, BpfProgram)>, BackendError> {
     let new_namespaces = when(0, SeccompCmpArgLen::Qword, SeccompCmpOp::MaskedEq(NEW_NAMESPACES), 0)?;
-    // The kernel reads the lower half of the request only, and so do the rules.
-    let not = |request| SeccompCondition::new(1, SeccompCmpArgLen::Dword, SeccompCmpOp::Ne, request);
     // The limits of others can be read, not set: the agent has the same user as the shells, and without descriptors it
     // would be of no use.
     let own = when(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, 0)?;
@@ -97,12 +118,29 @@ fn looked_at() -> Result<Vec<(i64, BpfProgram)>, BackendError> {
         |family: libc::c_int| SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Ne, family as u64);
     let rules = [
         (libc::SYS_clone, vec![new_namespaces]),
-        (libc::SYS_ioctl, vec![SeccompRule::new(vec![not(TIOCSTI)?, not(TIOCLINUX)?])?]),
         (libc::SYS_prlimit64, vec![own, read]),
         (libc::SYS_personality, PERSONALITIES.into_iter().map(personality).collect::<Result<_, _>>()?),
         (libc::SYS_socket, vec![SeccompRule::new(vec![family(libc::AF_VSOCK)?, family(libc::AF_ALG)?])?]),
     ];
-    rules.into_iter().map(|(number, rules)| Ok((number, alone(number, rules)?))).collect()
+    let programs = rules.into_iter().map(|(number, rules)| Ok((number, alone(number, rules)?)));
+    programs.chain([Ok((libc::SYS_ioctl, requests(sharing)))]).collect()
+}
+
+/// The program that looks at the requests of `ioctl`.
+fn requests(sharing: Sharing) -> BpfProgram {
+    let clones = match sharing {
+        Sharing::Allowed => ALLOW,
+        Sharing::Refused => REFUSE | libc::EOPNOTSUPP as u32,
+    };
+    let answer =
+        |request, answer| [sock_filter { code: JUMP_IF_EQUAL, jt: 0, jf: 1, k: request }, step(RETURN, answer)];
+    let mut program = vec![step(LOAD, REQUEST)];
+    program.extend([TIOCSTI, TIOCLINUX].into_iter().flat_map(|request| answer(request, NOT_PERMITTED)));
+    program.extend(CLONES.into_iter().flat_map(|request| answer(request, clones)));
+    program.push(step(AND, WHOSE));
+    program.extend(answer(BTRFS, REFUSE | libc::ENOTTY as u32));
+    program.push(step(RETURN, ALLOW));
+    program
 }
 
 /// The program that allows one call by these rules.
@@ -128,7 +166,7 @@ mod tests {
 
     #[test]
     fn each_call_gets_its_answer() {
-        let Filter(program) = Filter::compile().unwrap();
+        let Filter(program) = Filter::compile(Sharing::Allowed).unwrap();
         let decide = |number: i64, arguments| seccomp::decide(&program, HERE, number as u32, arguments);
         for number in (0..600).chain([i64::from(u32::MAX), 0x4000_0000]) {
             let looked_at =
@@ -151,9 +189,9 @@ mod tests {
             (libc::SYS_clone, [0x0120_0011, 0, 0], true),
             (libc::SYS_clone, [libc::CLONE_NEWUSER as u64 | 17, 0, 0], false),
             (libc::SYS_ioctl, [0, 0x5401, 0], true),
-            (libc::SYS_ioctl, [0, TIOCSTI, 0], false),
-            (libc::SYS_ioctl, [0, TIOCSTI | 1 << 32, 0], false),
-            (libc::SYS_ioctl, [0, TIOCLINUX, 0], false),
+            (libc::SYS_ioctl, [0, TIOCSTI.into(), 0], false),
+            (libc::SYS_ioctl, [0, u64::from(TIOCSTI) | 1 << 32, 0], false),
+            (libc::SYS_ioctl, [0, TIOCLINUX.into(), 0], false),
             (libc::SYS_prlimit64, [0, 7, 0x7fff_0000], true),
             (libc::SYS_prlimit64, [1, 7, 0x7fff_0000], false),
             (libc::SYS_prlimit64, [1, 7, 0], true),
@@ -171,9 +209,33 @@ mod tests {
     }
 
     #[test]
+    fn btrfs_seems_to_know_no_requests_and_files_share_where_they_may() {
+        let ioctl = libc::SYS_ioctl as u32;
+        for (sharing, clone, copy) in
+            [(Sharing::Allowed, ALLOW, ALLOW), (Sharing::Refused, REFUSE | libc::EOPNOTSUPP as u32, ABSENT)]
+        {
+            let Filter(program) = Filter::compile(sharing).unwrap();
+            let ask = |request: u64| seccomp::decide(&program, HERE, ioctl, [0, request, 0, 0, 0, 0]);
+            // A subvolume, a snapshot, a subvolume with groups, a search, and one that no kernel knows yet.
+            for request in [0x5000_940e, 0x5000_9401, 0x5000_9418, 0xd000_9411, 0x94ff] {
+                assert_eq!(ask(request), REFUSE | libc::ENOTTY as u32, "{request:x}");
+                assert_eq!(ask(request | 7 << 32), REFUSE | libc::ENOTTY as u32, "{request:x}");
+            }
+            for request in CLONES {
+                assert_eq!(ask(request.into()), clone, "{request:x}");
+            }
+            // Flags of files, and a terminal's window.
+            for request in [0x8008_6601, 0x5413] {
+                assert_eq!(ask(request), ALLOW, "{request:x}");
+            }
+            assert_eq!(seccomp::decide(&program, HERE, libc::SYS_copy_file_range as u32, [0; 6]), copy);
+        }
+    }
+
+    #[test]
     fn the_filter_is_short() {
         // A sandbox waits while the kernel translates it.
-        let Filter(program) = Filter::compile().unwrap();
+        let Filter(program) = Filter::compile(Sharing::Refused).unwrap();
         assert!(program.len() < 400, "{} steps", program.len());
     }
 

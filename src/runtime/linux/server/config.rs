@@ -48,11 +48,19 @@ impl LinuxConfig {
                 "start-limit" => self.start_limit = Duration::from_secs(number()?.max(1).into()),
                 "max-pool-bytes" => {
                     let bytes = value.parse::<u64>();
-                    self.disk =
-                        match bytes.map_err(|_| RuntimeError::Option(format!("{name}={value}: must be a number")))? {
-                            0 => pool::Size::None,
-                            bytes => pool::Size::Bytes(bytes),
-                        };
+                    self.disk = match bytes
+                        .map_err(|_| RuntimeError::Option(format!("{name}={value}: must be a number")))?
+                    {
+                        0 => pool::Size::None,
+                        bytes @ pool::LEAST.. => pool::Size::Bytes(bytes),
+                        bytes => {
+                            let message = format!(
+                                "{name}={bytes}: must be {} (128M) or more, or 0 for sandboxes whose files nobody limits",
+                                pool::LEAST
+                            );
+                            return Err(RuntimeError::Option(message));
+                        }
+                    };
                 }
                 _ => {
                     let message = format!(

@@ -7,7 +7,7 @@ use crate::{
     packet,
     runtime::linux::{
         failure::{Failure, Step},
-        inside::seccomp::Filter,
+        inside::seccomp::{Filter, Sharing},
         layout::Layout,
         pool_place::Place,
         storage::{delete, pool::Root, sweep::sweep},
@@ -76,7 +76,8 @@ fn greet(bytes: &[u8]) -> Result<Shared, Failure> {
     Ok(Shared {
         layout: Layout::new(hello.data_dir.clone()),
         hello,
-        filter: Filter::compile().step("compile the system call filter")?,
+        filter: Filter::compile(Sharing::Allowed).step("compile the system call filter")?,
+        filter_beside: Filter::compile(Sharing::Refused).step("compile the system call filter")?,
         program: sealed_program()
             .step("copy the agent's program to memory (sysctl vm.memfd_noexec must be below 2)")?,
     })

@@ -49,6 +49,8 @@ pub(super) struct Shared {
     pub(super) hello: Hello,
     pub(super) layout: Layout,
     pub(super) filter: Filter,
+    /// For sandboxes with several volumes, or with one beside directories of the host.
+    pub(super) filter_beside: Filter,
     /// The agent's program, sealed.
     pub(super) program: OwnedFd,
 }
@@ -165,10 +167,12 @@ fn start(shared: &Shared, prepared: &Prepared, order: &Order, config: OwnedFd) -
     let (failures, failed) = io::pipe().step("make a pipe")?;
     let config = aside(config)?;
     let plan = Plan { hello, order, made: &prepared.made };
+    let beside = order.volumes.len() + prepared.read_only.len();
     let first = First {
         plan: &plan,
         tree: &tree,
-        filter: &shared.filter,
+        // A sandbox's own files lie behind an overlay, and so share nothing with what is mounted beside it.
+        filter: if beside > 1 { &shared.filter_beside } else { &shared.filter },
         program: shared.program.as_fd(),
         listener: aside(listener)?,
         config: config.as_fd(),

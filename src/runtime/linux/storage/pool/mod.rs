@@ -58,6 +58,9 @@ pub(in crate::runtime::linux) enum Size {
     Bytes(u64),
 }
 
+/// The least that the files of all sandboxes may be given: in less there is never room for one.
+pub(in crate::runtime::linux) const LEAST: u64 = 128 << 20;
+
 /// The pool of a data directory, as the server has it.
 pub(in crate::runtime::linux) struct Pool {
     root: Root,
@@ -264,9 +267,11 @@ impl Pool {
         }
     }
 
-    /// Sets a subvolume's limit.
+    /// Sets a subvolume's limit. The request is made on the root: for one that is made on the subvolume itself the kernel wants room there,
+    /// which one that is beyond its limit has not.
     pub(in crate::runtime::linux) fn limit(&self, name: &str, bytes: Option<u64>) -> io::Result<()> {
-        limit(&self.root.path().join(name), bytes)
+        let id = btrfs::subvolume_of(open_directory(&self.root.path().join(name))?)?;
+        btrfs::limit_group(&self.root.root, id, bytes)
     }
 
     /// What its sandboxes take together.
@@ -305,7 +310,7 @@ fn count(path: &Path) -> io::Result<u64> {
     fs::read_to_string(path)?.trim().parse().map_err(io::Error::other)
 }
 
-/// Limits a subvolume.
+/// Limits a subvolume in which there is hardly anything yet.
 pub(in crate::runtime::linux) fn limit(subvolume: &Path, bytes: Option<u64>) -> io::Result<()> {
     btrfs::limit_group(open_directory(subvolume)?, 0, bytes)
 }
