@@ -42,6 +42,7 @@ mod a_sandbox_begins_with_its_sample;
 mod a_sandbox_cannot_fill_the_disk;
 mod a_sandbox_ends_whatever_it_does;
 mod a_sandbox_may_be_another_users;
+mod a_sandbox_short_of_memory_goes_on;
 mod a_session_is_a_script_in_pieces;
 mod a_session_is_what_the_shell_alone_is;
 mod a_session_lasts;
