@@ -7,7 +7,10 @@ use crate::{
 };
 use sandshell::api::v1::{ExecRequest, ExecStart, exec_request::Request, exec_response::Response, exec_start::Target};
 use std::time::Instant;
-use tokio::task::JoinHandle;
+use tokio::{
+    runtime::{Builder, Handle},
+    task::JoinHandle,
+};
 
 /// Quiet and loud take turns, so that both see the same machine.
 const TURNS: usize = 5;
@@ -23,17 +26,20 @@ pub(crate) async fn measure(server: &Server, options: &Options, table: &mut Tabl
     let mut client = server.another_client().await;
     let sandbox = client.create_sandbox().await;
     let session = client.create_session(&sandbox).await.session_id;
+    // The neighbour's client is a program of its own: on the threads of this one it would hold up nobody but ourselves.
+    let neighbour = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     for (name, commands) in FLOODS {
         let [mut quiet, mut loud] = std::array::from_fn(|_| Samples::default());
         for _ in 0..TURNS {
             sample(&mut client, &session, options, &mut quiet).await;
-            let flood = Flood::begin(server.another_client().await, commands).await;
+            let flood = Flood::begin(server, neighbour.handle(), commands).await;
             sample(&mut client, &session, options, &mut loud).await;
             flood.end().await;
         }
         table.beside_a_flood(&format!("`Run(\"true\")` while a neighbour {name}"), &loud, &quiet);
     }
     client.delete_sandbox(sandbox).await;
+    neighbour.shutdown_background();
 }
 
 async fn sample(client: &mut Client, session: &str, options: &Options, samples: &mut Samples) {
@@ -52,7 +58,8 @@ struct Flood {
 }
 
 impl Flood {
-    async fn begin(mut client: Client, commands: &[&str]) -> Self {
+    async fn begin(server: &Server, neighbour: &Handle, commands: &[&str]) -> Self {
+        let mut client = server.another_client_on(neighbour).await;
         let sandbox = client.create_sandbox().await;
         let mut readers = Vec::new();
         for command in commands {
@@ -66,7 +73,7 @@ impl Flood {
             let mut stream = client.sessions.exec(requests).await.unwrap().into_inner();
             let first = stream.message().await.unwrap().unwrap().response;
             assert!(matches!(first, Some(Response::Started(_))), "{first:?}");
-            readers.push(tokio::spawn(async move { while let Ok(Some(_)) = stream.message().await {} }));
+            readers.push(neighbour.spawn(async move { while let Ok(Some(_)) = stream.message().await {} }));
         }
         Self { client, sandbox, readers }
     }

@@ -13,6 +13,7 @@ use std::{
     path::Path,
     process::{Child, Command, Stdio},
 };
+use tokio::runtime::Handle;
 use tonic::{
     Request, Status,
     metadata::AsciiMetadataValue,
@@ -88,6 +89,12 @@ impl Server {
         Client::connect(&self.access).await
     }
 
+    /// As [`Self::another_client`], with all that it does on other threads than the caller's.
+    pub(crate) async fn another_client_on(&self, threads: &Handle) -> Client {
+        let access = self.access.clone();
+        threads.spawn(async move { Client::connect(&access).await }).await.unwrap()
+    }
+
     pub(crate) fn url(&self) -> &str {
         &self.access.url
     }
@@ -104,6 +111,7 @@ impl Server {
 }
 
 /// How a server is reached.
+#[derive(Clone)]
 struct Access {
     url: String,
     tls: Option<ClientTlsConfig>,

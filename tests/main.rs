@@ -163,4 +163,5 @@ mod what_a_killed_shell_had_not_saved_is_told;
 mod what_a_setup_has_made_is_shared;
 mod what_differs_from_the_image_is_told;
 mod what_is_unfinished_is_bounded;
+mod what_moves_much_has_threads_of_its_own;
 mod what_never_ran_is_no_success;

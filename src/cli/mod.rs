@@ -228,11 +228,8 @@ impl Public {
 /// Runs a future on a new tokio runtime. Called only after the sandbox runtime's zygote was started, which must be forked
 /// from a single thread.
 fn block_on<T>(future: impl Future<Output = Result<T, CliError>>) -> Result<T, CliError> {
-    // Half of the processors: whoever is served needs the others for agents and commands, and a call that is handed from
-    // thread to thread costs more than it gains. Nothing blocks these threads, so one is enough.
-    let workers = std::thread::available_parallelism().map_or(1, |count| (count.get() / 2).max(1));
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(workers)
+        .worker_threads(workers())
         .enable_all()
         .build()
         .map_err(|source| CliError::io("start threads", source))?;
@@ -240,4 +237,10 @@ fn block_on<T>(future: impl Future<Output = Result<T, CliError>>) -> Result<T, C
     // Waits until all tasks are gone, and with them the sandbox runtime, but not for a pipe that nobody reads.
     runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
     outcome
+}
+
+/// How many threads wait for events. Half of the processors: whoever is served needs the others for agents and commands, and
+/// a call that is handed from thread to thread costs more than it gains. Nothing blocks these threads, so one is enough.
+fn workers() -> usize {
+    std::thread::available_parallelism().map_or(1, |count| (count.get() / 2).max(1))
 }

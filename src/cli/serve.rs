@@ -12,6 +12,7 @@ use super::{
 use crate::{
     data_dir::DataDir,
     descriptors,
+    rpc::lanes::Bulk,
     runtime::Runtime,
     sample::Samples,
     sandbox::{Recovered, Sandboxes},
@@ -155,7 +156,10 @@ pub(super) fn main(args: Args) -> Result<(), CliError> {
         eprintln!("files of sandboxes: {storage}");
     }
     let samples = Samples::open(config.catalog.clone());
-    super::block_on(serve(config, budget, &data_dir, runtime, samples))
+    let bulk = Bulk::start(super::workers()).map_err(|source| CliError::io("start threads", source))?;
+    let outcome = super::block_on(serve(config, budget, &data_dir, runtime, samples, &bulk));
+    bulk.stop(super::SHUTDOWN_TIMEOUT);
+    outcome
 }
 
 async fn serve(
@@ -164,6 +168,7 @@ async fn serve(
     data_dir: &DataDir,
     runtime: Arc<dyn Runtime>,
     samples: Samples,
+    bulk: &Bulk,
 ) -> Result<(), CliError> {
     // Before anything can be listened to, so that a signal is never missed.
     let shutdown = stop_signal()?;
@@ -176,7 +181,8 @@ async fn serve(
     store.ensure_tenant(tenant::DEFAULT, SystemTime::now()).await?;
     let server_id = data_dir.server_id()?;
     let sandboxes = Sandboxes::new(runtime, store.clone(), &server_id, config.policy)
-        .with_samples(samples.clone(), &data_dir.path().join("codebases"));
+        .with_samples(samples.clone(), &data_dir.path().join("codebases"))
+        .with_lanes(bulk.lanes());
     let recovered = sandboxes.recover().await?;
     if recovered != Recovered::default() {
         let Recovered { adopted, failed, removed } = recovered;
@@ -196,7 +202,8 @@ async fn serve(
         .with_tls(config.tls)
         .with_web(config.web)
         .with_most_connections(most)
-        .with_command_timeout(config.command_timeout);
+        .with_command_timeout(config.command_timeout)
+        .with_lanes(bulk.lanes());
     server.run(listener, shutdown).await?;
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! What server and agent share of gRPC: the one error table, checks of messages, and transport settings.
 
 pub mod codec;
+pub mod lanes;
 pub mod paging;
 pub(crate) mod refusing;
 pub mod status;

@@ -9,7 +9,6 @@ use super::{
     admission::Turn,
     entry::{About, Details},
     id, lifetime,
-    link::Link,
     place::Place,
     policy,
     preparing::{Prepared, WORKSPACE, used},
@@ -148,7 +147,7 @@ impl Sandboxes {
         let row = row::new(&about, &status, self.server())?;
         let mounted = about.details.volumes.clone();
         let uses: Vec<_> = mounted.iter().map(|volume| row::volume_use(&about.id, volume)).collect();
-        let entry = Arc::new(Entry::new(about, status, Link::new(self.runtime().clone(), &id)));
+        let entry = Arc::new(Entry::new(about, status, self.link(&id)));
         // Here before the row: who repeats the request while the sandbox is being made finds it.
         self.registry().insert(id, entry.clone(), Entry::counts)?;
         let place = Place::new(self, entry);

@@ -13,9 +13,12 @@ use crate::{
         v1::{ListSessionsRequest, code_service_client::CodeServiceClient, file_service_client::FileServiceClient},
     },
     error::{Error, Reason, Result},
-    rpc::transport::{
-        CONNECTION_WINDOW, FOR_FILES, MAX_FRAME_BYTES, MAX_MESSAGE_BYTES, PROTOCOL_VERSION, STREAM_WINDOW,
-        WATCHER_WINDOW,
+    rpc::{
+        lanes::{Carried, Lanes},
+        transport::{
+            CONNECTION_WINDOW, FOR_FILES, MAX_FRAME_BYTES, MAX_MESSAGE_BYTES, PROTOCOL_VERSION, STREAM_WINDOW,
+            WATCHER_WINDOW,
+        },
     },
     runtime::Runtime,
 };
@@ -90,15 +93,16 @@ pub struct Link {
 
 impl Link {
     /// A line to the agent of a sandbox, not yet connected.
-    pub fn new(runtime: Arc<dyn Runtime>, sandbox_id: &str) -> Self {
+    pub fn new(runtime: Arc<dyn Runtime>, sandbox_id: &str, lanes: &Lanes) -> Self {
         let connections = Arc::new(AtomicU64::new(0));
         let agent = |channel| AgentClient::new(channel).max_decoding_message_size(MAX_RESPONSE_BYTES);
-        let client = agent(channel(&runtime, sandbox_id, STREAM_WINDOW, None, connections.clone()));
-        let watching = channel(&runtime, sandbox_id, WATCHER_WINDOW, None, Arc::default());
+        let channel = |window, purpose, counted| channel(&runtime, sandbox_id, lanes, window, purpose, counted);
+        let client = agent(channel(STREAM_WINDOW, None, connections.clone()));
+        let watching = channel(WATCHER_WINDOW, None, Arc::default());
         let code = CodeClient::new(watching.clone()).max_decoding_message_size(MAX_RESPONSE_BYTES);
         let watchers = agent(watching);
         let files = |window| {
-            FileClient::new(channel(&runtime, sandbox_id, window, Some(FOR_FILES), Arc::default()))
+            FileClient::new(channel(window, Some(FOR_FILES), Arc::default()))
                 .max_decoding_message_size(MAX_MESSAGE_BYTES)
         };
         let (files, file_watchers) = (files(STREAM_WINDOW), files(WATCHER_WINDOW));
@@ -248,23 +252,26 @@ impl Link {
 fn channel(
     runtime: &Arc<dyn Runtime>,
     sandbox_id: &str,
+    lanes: &Lanes,
     window: u32,
     purpose: Option<u8>,
     connections: Arc<AtomicU64>,
 ) -> Channel {
-    let (runtime, id) = (runtime.clone(), Arc::<str>::from(sandbox_id));
+    let (runtime, id, flow) = (runtime.clone(), Arc::<str>::from(sandbox_id), lanes.flow());
+    let executor = flow.executor();
     let connector = service_fn(move |_| {
-        let (runtime, id, connections) = (runtime.clone(), id.clone(), connections.clone());
+        let (runtime, id, connections, flow) = (runtime.clone(), id.clone(), connections.clone(), flow.clone());
         async move {
             let mut stream = runtime.connect(&id).await?;
             if let Some(purpose) = purpose {
                 stream.write_all(&[purpose]).await?;
             }
             connections.fetch_add(1, Ordering::Relaxed);
-            Ok::<_, Box<dyn std::error::Error + Send + Sync>>(TokioIo::new(stream))
+            Ok::<_, Box<dyn std::error::Error + Send + Sync>>(TokioIo::new(Carried::new(stream, flow)))
         }
     });
     Endpoint::from_static("http://agent.sandshell")
+        .executor(executor)
         .initial_stream_window_size(window)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_frame_size(MAX_FRAME_BYTES)

@@ -16,7 +16,6 @@ use super::{
     delete::{DELETED_KEPT, PARALLEL_REMOVALS},
     keeper,
     life::Event,
-    link::Link,
     removal::NotRemoved,
     row,
 };
@@ -100,7 +99,7 @@ impl Sandboxes {
                 if let Err(error) = self.remove_from_runtime(&id).await {
                     tracing::warn!(sandbox = id, %error, "a deletion could not be finished; it is tried again");
                     let (about, status) = row::read(row)?;
-                    let entry = Arc::new(Entry::new(about, status, Link::new(self.runtime().clone(), &id)));
+                    let entry = Arc::new(Entry::new(about, status, self.link(&id)));
                     entry.was_not_removed(error);
                     self.registry().take_back(id, entry.clone());
                     self.keep(entry);
@@ -123,7 +122,7 @@ impl Sandboxes {
         if state == State::Failed {
             self.remove_left(&id).await;
         }
-        let entry = Arc::new(Entry::new(about, status, Link::new(self.runtime().clone(), &id)));
+        let entry = Arc::new(Entry::new(about, status, self.link(&id)));
         let asked = Instant::now();
         if state == State::Running
             && let Ok(Ok(activity)) = timeout(ANSWER_TIMEOUT, entry.link.activity()).await

@@ -1,11 +1,12 @@
 //! All sandboxes of a server: what they share, and how one is found.
 
 use super::{
-    Clock, Entry, Policy, Reached, Sandbox, State, admission::Admission, id, images::Looks, layers::Layers,
+    Clock, Entry, Policy, Reached, Sandbox, State, admission::Admission, id, images::Looks, layers::Layers, link::Link,
     preparing::Catalog, registry::Registry, removal::Removals,
 };
 use crate::{
     error::{Error, Kind, Reason, Result},
+    rpc::lanes::Lanes,
     runtime::{self, Inspection, Liveness, Runtime, RuntimeError},
     store::{SandboxState, Store},
     sync::lock,
@@ -46,6 +47,8 @@ struct Shared {
     volumes: Volumes,
     /// Samples that sandboxes can be made from.
     catalog: OnceLock<Catalog>,
+    /// Where the work of connections to agents runs.
+    lanes: OnceLock<Lanes>,
     /// Work that owns something and goes on when the call that began it is cancelled.
     work: TaskTracker,
 }
@@ -88,8 +91,22 @@ impl Sandboxes {
             layers: Layers::default(),
             volumes,
             catalog: OnceLock::new(),
+            lanes: OnceLock::new(),
             work,
         }))
+    }
+
+    /// Has the work of connections to agents in these lanes. To be said before there are sandboxes.
+    pub fn with_lanes(self, lanes: Lanes) -> Self {
+        // Said twice, the first stays.
+        let _ = self.0.lanes.set(lanes);
+        self
+    }
+
+    /// A line to the agent of a sandbox.
+    pub(super) fn link(&self, sandbox_id: &str) -> Link {
+        let lanes = self.0.lanes.get().cloned().unwrap_or_default();
+        Link::new(self.runtime().clone(), sandbox_id, &lanes)
     }
 
     /// The sandbox as it is now.

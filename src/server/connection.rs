@@ -12,9 +12,12 @@ use super::{
     traffic::Traffic,
     web::{self, Web},
 };
-use crate::rpc::transport::MAX_FRAME_BYTES;
+use crate::rpc::{
+    lanes::{Carried, Executor, Lanes},
+    transport::MAX_FRAME_BYTES,
+};
 use hyper::server::conn::{http1, http2};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use std::{
     pin::{Pin, pin},
     sync::Arc,
@@ -25,6 +28,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 use tokio_rustls::TlsAcceptor;
+use tokio_util::task::TaskTracker;
 
 /// Unread input that one call may have under way. Input is small; the output's window is the client's to choose.
 const INPUT_WINDOW: u32 = 1 << 20;
@@ -55,7 +59,7 @@ const FAREWELL: Duration = Duration::from_secs(1);
 /// What all connections of a server share.
 #[derive(Clone)]
 pub(super) struct Protocol<S> {
-    http: http2::Builder<TokioExecutor>,
+    lanes: Lanes,
     tls: Option<TlsAcceptor>,
     /// Spoken too, if there is one.
     web: Option<Web>,
@@ -67,7 +71,15 @@ pub(super) struct Protocol<S> {
 
 impl<S: CallService> Protocol<S> {
     pub(super) fn new(service: S, tls: Option<TlsAcceptor>, stopping: Stopping) -> Self {
-        Self { http: http(), tls, web: None, service, stopping, memory: Arc::default(), give_back: GiveBack::default() }
+        Self {
+            lanes: Lanes::default(),
+            tls,
+            web: None,
+            service,
+            stopping,
+            memory: Arc::default(),
+            give_back: GiveBack::default(),
+        }
     }
 
     /// Speaks gRPC-Web too, also over HTTP/1.1.
@@ -75,40 +87,50 @@ impl<S: CallService> Protocol<S> {
         Self { web, ..self }
     }
 
+    /// Has work in these lanes.
+    pub(super) fn with_lanes(self, lanes: Lanes) -> Self {
+        Self { lanes, ..self }
+    }
+
     /// What connections are encrypted with.
     pub(super) fn tls(&self) -> Option<TlsAcceptor> {
         self.tls.clone()
     }
 
-    /// Serves one connection until it ends.
-    pub(super) async fn serve<IO>(self, io: IO, place: Place)
+    /// Serves one connection until it ends. It is counted in `connections`.
+    pub(super) fn serve<IO>(self, io: IO, place: Place, connections: &TaskTracker)
     where
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let give_back = self.give_back.clone();
-        self.serve_until_it_ends(io, place).await;
-        give_back.soon();
+        let (flow, give_back) = (self.lanes.flow(), self.give_back.clone());
+        let io = Carried::new(io, flow.clone());
+        let executor = flow.executor();
+        flow.spawn(connections.track_future(async move {
+            self.serve_until_it_ends(io, place, executor).await;
+            give_back.soon();
+        }));
     }
 
-    async fn serve_until_it_ends<IO>(self, io: IO, place: Place)
+    async fn serve_until_it_ends<IO>(self, io: IO, place: Place, executor: Executor)
     where
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let traffic = place.traffic().clone();
-        let Some(tls) = self.tls.clone() else { return self.speak(io, traffic).await };
+        let http = http(executor);
+        let Some(tls) = self.tls.clone() else { return self.speak(io, traffic, &http).await };
         let encrypted = tokio::select! {
-            encrypted = agree(&tls, &self.http, io) => encrypted,
+            encrypted = agree(&tls, &http, io) => encrypted,
             () = traffic.ended() => return,
             () = self.stopping.begun() => return,
         };
         match encrypted {
-            Ok(Some(io)) => self.speak(io, traffic).await,
+            Ok(Some(io)) => self.speak(io, traffic, &http).await,
             Ok(None) => tracing::debug!("a client speaks no TLS"),
             Err(error) => tracing::debug!(%error, "a client did not agree on encryption"),
         }
     }
 
-    async fn speak<IO>(self, io: IO, traffic: Arc<Traffic>)
+    async fn speak<IO>(self, io: IO, traffic: Arc<Traffic>, http: &http2::Builder<Executor>)
     where
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -125,7 +147,7 @@ impl<S: CallService> Protocol<S> {
         let calls = Calls::new(self.service, traffic.clone(), self.memory, self.web);
         match spoken {
             Spoken::Http2 => {
-                let connection = self.http.serve_connection(TokioIo::new(io), calls);
+                let connection = http.serve_connection(TokioIo::new(io), calls);
                 serve(connection, |connection| connection.graceful_shutdown(), &traffic, &self.stopping).await;
             }
             Spoken::Http1 if is_web => {
@@ -212,8 +234,8 @@ fn http1() -> http1::Builder {
 }
 
 /// HTTP/2 settings that suit many long streams.
-pub(super) fn http() -> http2::Builder<TokioExecutor> {
-    let mut http = http2::Builder::new(TokioExecutor::new());
+pub(super) fn http(executor: Executor) -> http2::Builder<Executor> {
+    let mut http = http2::Builder::new(executor);
     http.timer(TokioTimer::new())
         .initial_stream_window_size(INPUT_WINDOW)
         .initial_connection_window_size(CONNECTION_INPUT_WINDOW)
@@ -256,8 +278,10 @@ mod tests {
         let traffic = place.traffic().clone();
         let (client, server) = duplex(1 << 16);
         let protocol = Protocol::new(service, None, stopping.clone()).with_web(Some(Web::default()));
-        let served = tokio::spawn(protocol.serve(server, place));
-        (client, traffic, served)
+        let connections = TaskTracker::new();
+        protocol.serve(server, place, &connections);
+        connections.close();
+        (client, traffic, tokio::spawn(async move { connections.wait().await }))
     }
 
     /// Reads until the end, and says how long that took.
@@ -317,7 +341,7 @@ mod tests {
         let protocol = Protocol::new(service, None, Stopping::default()).with_web(Some(Web::default()));
         place.traffic().now_known();
         let (mut client, server) = duplex(1 << 16);
-        tokio::spawn(protocol.serve(server, place));
+        protocol.serve(server, place, &TaskTracker::new());
         let head =
             "POST /a HTTP/1.1\r\ncontent-type: application/grpc-web\r\ncontent-length: 50\r\nconnection: close\r\n\r\n";
         client.write_all(head.as_bytes()).await.unwrap();

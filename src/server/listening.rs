@@ -7,6 +7,7 @@ use super::{
     refusal::Refusal,
     transport::Transport,
 };
+use crate::rpc::lanes::Lanes;
 use futures_util::{Stream, StreamExt};
 use std::{io, pin::pin, sync::Arc, time::Duration};
 use tokio::{net::TcpListener, time::sleep};
@@ -29,7 +30,7 @@ pub(super) async fn serve_all<I, IO, S>(
     IO: Transport,
     S: CallService,
 {
-    let refusal = Refusal::new(connection::http());
+    let refusal = Refusal::new(connection::http(Lanes::default().flow().executor()));
     let mut incoming = pin!(incoming);
     let mut pause = FIRST_PAUSE;
     while let Some(accepted) = incoming.next().await {
@@ -37,7 +38,7 @@ pub(super) async fn serve_all<I, IO, S>(
             Ok(io) => {
                 pause = FIRST_PAUSE;
                 match places.take(io.peer()) {
-                    Ok(place) => drop(connections.spawn(protocol.clone().serve(io, place))),
+                    Ok(place) => protocol.clone().serve(io, place, connections),
                     Err(full) => {
                         tracing::debug!(?full, "a connection was refused");
                         refusal.refuse(io, protocol.tls(), full);

@@ -2,9 +2,12 @@
 //! connection, or it speaks what is not spoken here.
 
 use super::places::Full;
-use crate::error::{Error, Reason};
+use crate::{
+    error::{Error, Reason},
+    rpc::lanes::Executor,
+};
 use hyper::{server::conn::http2, service::service_fn};
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::TokioIo;
 use std::{convert::Infallible, io, pin::pin, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
@@ -31,12 +34,12 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone)]
 pub(super) struct Refusal {
     turns: Arc<Semaphore>,
-    http: http2::Builder<TokioExecutor>,
+    http: http2::Builder<Executor>,
 }
 
 impl Refusal {
     /// Refuses in HTTP/2 of this kind.
-    pub(super) fn new(http: http2::Builder<TokioExecutor>) -> Self {
+    pub(super) fn new(http: http2::Builder<Executor>) -> Self {
         Self { turns: Arc::new(Semaphore::new(AT_ONCE)), http }
     }
 
@@ -63,7 +66,7 @@ impl Refusal {
 }
 
 /// Answers the first call with an error, and ends the connection.
-pub(super) async fn say<IO>(http: &http2::Builder<TokioExecutor>, io: IO, error: Error) -> io::Result<()>
+pub(super) async fn say<IO>(http: &http2::Builder<Executor>, io: IO, error: Error) -> io::Result<()>
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {

@@ -5,9 +5,11 @@ use super::{
     first_bytes::{Read, Spoken, recognize},
     refusal::{say, say_in_http1},
 };
-use crate::error::{Error, Reason};
+use crate::{
+    error::{Error, Reason},
+    rpc::lanes::Executor,
+};
 use hyper::server::conn::http2;
-use hyper_util::rt::TokioExecutor;
 use std::{io, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -28,7 +30,7 @@ const HEARD_WITHIN: Duration = Duration::from_secs(5);
 /// Agrees on encryption with a client. `None`: it speaks no TLS, and was told so.
 pub(super) async fn agree<IO>(
     tls: &TlsAcceptor,
-    http: &http2::Builder<TokioExecutor>,
+    http: &http2::Builder<Executor>,
     io: IO,
 ) -> io::Result<Option<TlsStream<Read<IO>>>>
 where

@@ -28,7 +28,7 @@ use crate::{
             verification_service_server::VerificationServiceServer, volume_service_server::VolumeServiceServer,
         },
     },
-    rpc::transport::MAX_MESSAGE_BYTES,
+    rpc::{lanes::Lanes, transport::MAX_MESSAGE_BYTES},
     sample::Samples,
     sandbox::Sandboxes,
     tenant::Tenants,
@@ -76,6 +76,7 @@ pub struct Server {
     web: Option<Web>,
     most: Most,
     command_timeout: Option<Duration>,
+    lanes: Lanes,
 }
 
 /// What becomes of the sandboxes when the server is told to stop.
@@ -116,6 +117,7 @@ impl Server {
             web: None,
             most: Most::default(),
             command_timeout: None,
+            lanes: Lanes::default(),
         }
     }
 
@@ -149,6 +151,11 @@ impl Server {
         Self { command_timeout, ..self }
     }
 
+    /// Has the work of connections in these lanes.
+    pub fn with_lanes(self, lanes: Lanes) -> Self {
+        Self { lanes, ..self }
+    }
+
     /// Listens on an address. Port 0 picks one.
     pub async fn bind(address: SocketAddr) -> Result<TcpListener, ServerError> {
         TcpListener::bind(address).await.map_err(|source| ServerError::Listen { address, source })
@@ -177,7 +184,8 @@ impl Server {
             .layer(AuthLayer(self.access.clone()))
             .service(self.routes(&health)?.prepare());
         let tls = self.tls.as_ref().map(|tls| tls.acceptor(self.web.is_some()));
-        let protocol = Protocol::new(service, tls, stopping.clone()).with_web(self.web.clone());
+        let protocol =
+            Protocol::new(service, tls, stopping.clone()).with_web(self.web.clone()).with_lanes(self.lanes.clone());
         let (places, connections) = (Places::new(self.most), TaskTracker::new());
         // Dropped when the server stops, and with it what listens: nobody new gets in.
         tokio::select! {
