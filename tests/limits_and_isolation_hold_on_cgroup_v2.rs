@@ -7,13 +7,16 @@ use std::{env, process::Command};
 /// What runs inside, but for what needs a Docker daemon: the modules whose names start so.
 const INSIDE: &[&str] = &[
     "a_directory_removed_by_hand",
+    "a_sandbox_cannot_fill_the_disk",
     "an_ordinary_user_can_serve",
     "files_may_have_any_owner",
     "files_move_as_on_one_disk",
     "isolation_holds",
     "limits_hold",
+    "nothing_leads_past_a_disk_limit",
     "programs_see_their_limits",
     "sandboxes_come_and_go",
+    "volumes_keep_to_their_bounds",
 ];
 
 #[test]
