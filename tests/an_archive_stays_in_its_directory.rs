@@ -19,6 +19,8 @@ crate::in_every_runtime!(
     a_huge_sparse_file_takes_no_room,
     a_bomb_is_bounded,
     too_many_entries_are_too_many,
+    a_full_disk_leaves_whole_files_only,
+    of_two_with_one_name_the_last_is_there,
     an_archive_cannot_take_more_memory_than_it_may,
 );
 
@@ -225,4 +227,34 @@ async fn an_archive_cannot_take_more_memory_than_it_may(on: Runtime) {
         let refused = s.import(s.open_import("/tmp/t"), &long).await.unwrap_err();
         expect_error(&refused, Code::InvalidArgument, "INVALID_ARGUMENT");
     }
+}
+
+/// Small files are written beside the making of the next ones.
+async fn a_full_disk_leaves_whole_files_only(on: Runtime) {
+    let s = on.sandbox().await;
+    // A memory file system with a limit is in every sandbox. Some room is left.
+    let fill = "dd if=/dev/zero of=/dev/shm/fill bs=64k 2>/dev/null; truncate -s -1M /dev/shm/fill";
+    s.run(fill).await.expect("", "", 0);
+    let text = "0123456789abcdef".repeat(512);
+    let archive = (0..1000).fold(Archive::default(), |archive, at| archive.file(&format!("d{}/f{at}", at % 7), &text));
+    let full = s.import(s.open_import("/dev/shm/t"), &archive.bytes()).await.unwrap_err();
+    expect_error(&full, Code::ResourceExhausted, "NO_SPACE");
+    s.write("/tmp/text", &text).await;
+    let look = "find /dev/shm/t -type f ! -exec cmp -s {} /tmp/text \\; -print; test $(find /dev/shm/t -type f | wc -l) -ge 50";
+    s.run(look).await.expect("", "", 0);
+    s.run("find /dev/shm/t -type f -exec stat -c '%Y %a' {} + | sort -u").await.expect("1234567890 644\n", "", 0);
+}
+
+async fn of_two_with_one_name_the_last_is_there(on: Runtime) {
+    let s = on.sandbox().await;
+    let both = |archive: Archive, at: i32| {
+        let name = format!("f{at}");
+        archive.file(&name, &format!("first {at}")).file(&name, &format!("last {at}"))
+    };
+    let archive = (0..300).fold(Archive::default(), both);
+    let answer = s.import(s.open_import("/tmp/t"), &archive.bytes()).await.unwrap();
+    assert_eq!(answer.files, 600);
+    s.run("cd /tmp/t; ls | wc -l; for f in f*; do [ \"$(cat $f)\" = \"last ${f#f}\" ] || echo $f; done")
+        .await
+        .expect("300\n", "", 0);
 }

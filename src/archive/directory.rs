@@ -5,7 +5,10 @@ use rustix::{
     fs::{Mode, OFlags, mkdirat, openat},
     io::Errno,
 };
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::{
+    os::fd::{AsFd, OwnedFd},
+    sync::Arc,
+};
 
 pub(super) const DIRECTORY: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
@@ -15,20 +18,20 @@ const UNMENTIONED: Mode = Mode::from_raw_mode(0o755);
 
 /// The top of a tree, and the directory in it that was used last.
 pub(super) struct Directories {
-    top: OwnedFd,
-    last: Option<(Vec<u8>, OwnedFd)>,
+    top: Arc<OwnedFd>,
+    last: Option<(Vec<u8>, Arc<OwnedFd>)>,
 }
 
 impl Directories {
     pub(super) fn new(top: OwnedFd) -> Self {
-        Self { top, last: None }
+        Self { top: Arc::new(top), last: None }
     }
 
     /// Opens the directory with these names from the top down. Those that are missing are made if `make` says so. `LOOP` or
     /// `NOTDIR` when there is something else on the way.
-    pub(super) fn open(&mut self, names: &[&[u8]], make: bool) -> Result<BorrowedFd<'_>, Errno> {
+    pub(super) fn open(&mut self, names: &[&[u8]], make: bool) -> Result<&Arc<OwnedFd>, Errno> {
         if names.is_empty() {
-            return Ok(self.top.as_fd());
+            return Ok(&self.top);
         }
         let wanted = names.join(&b'/');
         if self.last.as_ref().is_none_or(|(path, _)| *path != wanted) {
@@ -56,8 +59,8 @@ impl Directories {
                 }?;
                 here = Some(next);
             }
-            self.last = here.map(|here| (wanted, here));
+            self.last = here.map(|here| (wanted, Arc::new(here)));
         }
-        Ok(self.last.as_ref().map_or(self.top.as_fd(), |(_, here)| here.as_fd()))
+        Ok(self.last.as_ref().map_or(&self.top, |(_, here)| here))
     }
 }

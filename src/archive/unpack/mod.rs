@@ -1,7 +1,9 @@
 //! Unpacking an archive into a directory as its bytes arrive.
 
+mod beside;
 mod owners;
 mod place;
+mod writing;
 
 use super::{
     compression::{Compression, Decoder, ENOUGH_TO_TELL, Fed, KINDS, kind_of},
@@ -111,10 +113,10 @@ impl Import {
 
     fn write(&mut self, bytes: &[u8]) -> Result<()> {
         let State::Decoding(compression, decoder) = &mut self.0 else { return Err(Error::GivenUp) };
-        match decoder.write(bytes) {
-            Ok(()) => Ok(()),
-            Err(error) => Err(decoder.target().explain(*compression, &error)),
-        }
+        let written = decoder.write(bytes);
+        // What comes in the archive before a fault is unpacked.
+        decoder.target().placing.wait()?;
+        written.map_err(|error| decoder.target().explain(*compression, &error))
     }
 
     /// All bytes have come.
@@ -129,10 +131,12 @@ impl Import {
             State::Over => return Err(Error::GivenUp),
         };
         decoder.target().wanted = wanted;
-        if let Err(error) = decoder.finish() {
-            return Err(decoder.target().explain(compression, &error));
-        }
+        let finished = decoder.finish();
         let feed = decoder.target();
+        feed.placing.wait()?;
+        if let Err(error) = finished {
+            return Err(feed.explain(compression, &error));
+        }
         if feed.read == 0 {
             return Err(Error::damaged(b"", "it has not one byte"));
         }

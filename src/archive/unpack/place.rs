@@ -1,7 +1,12 @@
 //! Putting entries in their places. Each is reached by a step at a time from the directory that everything goes into, so none can
 //! lead elsewhere, whatever the archive says and whatever programs do to the directory meanwhile.
 
-use super::{Rules, Unpacked, owners::Owners};
+use super::{
+    Rules, Unpacked,
+    beside::Beside,
+    owners::Owners,
+    writing::{Writing, attributes, first_mode, owner, times},
+};
 use crate::archive::{
     directory::Directories,
     entry::{Entry, Kind},
@@ -9,18 +14,13 @@ use crate::archive::{
     format::Receive,
 };
 use rustix::{
-    fs::{
-        AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, Uid, chownat, fchmod, fchown, futimens,
-        linkat, mkdirat, openat, statat, symlinkat, unlinkat, utimensat,
-    },
+    fs::{AtFlags, FileType, Mode, OFlags, chownat, linkat, mkdirat, openat, statat, symlinkat, unlinkat, utimensat},
     io::Errno,
 };
 use std::{
     fs::File,
-    os::{
-        fd::{AsFd, BorrowedFd, OwnedFd},
-        unix::fs::FileExt,
-    },
+    os::fd::{AsFd, OwnedFd},
+    sync::Arc,
 };
 
 /// Entries that are remembered as refused.
@@ -28,9 +28,6 @@ const MOST_REFUSED: usize = 100;
 
 /// How often something that is in the way is removed before it counts as somebody else's.
 const TRIES: usize = 8;
-
-/// Set-user-id and set-group-id.
-const SET_ID: u32 = 0o6000;
 
 /// Puts entries in their places.
 pub(super) struct Placing {
@@ -43,27 +40,10 @@ pub(super) struct Placing {
     owners: Option<Owners>,
     /// The file under way.
     writing: Option<Writing>,
+    /// Where those go that have come whole.
+    beside: Beside,
     /// The directories above it that the archive has mentioned: they get their attributes when it is done with them.
     above: Vec<Entry>,
-}
-
-/// A file that is being written.
-struct Writing {
-    file: File,
-    parent: OwnedFd,
-    entry: Entry,
-    name: Vec<u8>,
-    /// Whether it came whole.
-    is_whole: bool,
-}
-
-impl Drop for Writing {
-    fn drop(&mut self) {
-        if !self.is_whole {
-            // Nothing more can be done about one that cannot be removed.
-            let _ = unlinkat(&self.parent, self.name.as_slice(), AtFlags::empty());
-        }
-    }
 }
 
 /// The names on the way to an entry. None of them leads up.
@@ -99,8 +79,14 @@ impl Placing {
             done: Unpacked::default(),
             owners: rules.owners.then(Owners::known),
             writing: None,
+            beside: Beside::new(rules.owners),
             above: Vec::new(),
         }
+    }
+
+    /// Returns when all files that have come whole are in their places.
+    pub(super) fn wait(&mut self) -> Result<()> {
+        self.beside.wait()
     }
 
     /// Gives the directories their attributes, and says what was done.
@@ -143,7 +129,7 @@ impl Placing {
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(()),
             Err(error) => return Err(Error::io(&entry.path, error)),
         };
-        attributes(directory, entry, self.rules.owners).map_err(|error| Error::io(&entry.path, error))
+        attributes(directory.as_fd(), entry, self.rules.owners).map_err(|error| Error::io(&entry.path, error))
     }
 
     fn place(&mut self, mut entry: Entry) -> Result<()> {
@@ -206,10 +192,9 @@ impl Placing {
             }
             _ => {
                 let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-                let create = || openat(parent, *name, flags, Mode::from_raw_mode(0o600));
+                let create = || openat(parent, *name, flags, first_mode(&entry, owners));
                 let file = File::from(instead(parent, name, create).map_err(failed)?);
-                let parent = parent.try_clone_to_owned().map_err(|error| Error::io(&path, error))?;
-                self.writing = Some(Writing { file, parent, entry, name: name.to_vec(), is_whole: false });
+                self.writing = Some(Writing::new(file, Arc::clone(parent), name, entry));
             }
         }
         Ok(())
@@ -225,7 +210,7 @@ impl Placing {
             return self.refuse(&entry, Refusal::HardLinkLeadsOut);
         };
         let from = match self.directories.open(target_parents, false) {
-            Ok(from) => from.try_clone_to_owned().map_err(|error| Error::io(&entry.link, error))?,
+            Ok(from) => Arc::clone(from),
             Err(Errno::NOTDIR | Errno::LOOP) => return self.refuse(&entry, Refusal::HardLinkLeadsOut),
             Err(Errno::NOENT) => return self.refuse(&entry, Refusal::HardLinkToNothing),
             Err(error) => return Err(Error::io(&entry.link, error)),
@@ -268,31 +253,22 @@ impl Receive for Placing {
 
     fn data(&mut self, at: u64, bytes: &[u8]) -> Result<()> {
         // What was refused has bytes that nobody wants.
-        let Some(writing) = &self.writing else { return Ok(()) };
-        writing.file.write_all_at(bytes, at).map_err(|error| Error::io(&writing.entry.path, error))
+        self.writing.as_mut().map_or(Ok(()), |writing| writing.data(at, bytes))
     }
 
     fn end(&mut self) -> Result<()> {
-        let Some(mut writing) = self.writing.take() else { return Ok(()) };
-        let entry = &writing.entry;
-        let failed = |error| Error::io(&entry.path, error);
-        // A hole at the end.
-        if entry.map.is_some() {
-            writing.file.set_len(entry.size).map_err(failed)?;
-        }
-        attributes(writing.file.as_fd(), entry, self.rules.owners).map_err(|error| failed(error.into()))?;
+        let Some(writing) = self.writing.take() else { return Ok(()) };
         self.done.files += 1;
-        self.done.bytes = self.done.bytes.saturating_add(entry.size);
-        writing.is_whole = true;
-        Ok(())
+        self.done.bytes = self.done.bytes.saturating_add(writing.entry().size);
+        self.beside.finish(writing)
     }
 }
 
 /// Makes something in the place of what is there, unless that is a directory.
-fn instead<T>(parent: BorrowedFd<'_>, name: &[u8], make: impl Fn() -> Result<T, Errno>) -> Result<T, Errno> {
+fn instead<T>(parent: impl AsFd, name: &[u8], make: impl Fn() -> Result<T, Errno>) -> Result<T, Errno> {
     for _ in 0..TRIES {
         match make() {
-            Err(Errno::EXIST) => match unlinkat(parent, name, AtFlags::empty()) {
+            Err(Errno::EXIST) => match unlinkat(&parent, name, AtFlags::empty()) {
                 Ok(()) | Err(Errno::NOENT) => {}
                 Err(error) => return Err(error),
             },
@@ -302,38 +278,12 @@ fn instead<T>(parent: BorrowedFd<'_>, name: &[u8], make: impl Fn() -> Result<T, 
     Err(Errno::EXIST)
 }
 
-fn is_directory(parent: BorrowedFd<'_>, name: &[u8]) -> Result<bool, Errno> {
+fn is_directory(parent: impl AsFd, name: &[u8]) -> Result<bool, Errno> {
     match statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(found) => Ok(FileType::from_raw_mode(found.st_mode) == FileType::Directory),
         Err(Errno::NOENT) => Ok(false),
         Err(error) => Err(error),
     }
-}
-
-fn owner(entry: &Entry) -> (Option<Uid>, Option<Gid>) {
-    (Some(Uid::from_raw(entry.uid)), Some(Gid::from_raw(entry.gid)))
-}
-
-fn times(entry: &Entry) -> Timestamps {
-    let (seconds, nanos) = entry.mtime;
-    Timestamps {
-        last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
-        last_modification: Timespec { tv_sec: seconds, tv_nsec: nanos.into() },
-    }
-}
-
-/// A new owner takes set-user-id away, so the mode comes after it, and the times last.
-fn attributes(file: BorrowedFd<'_>, entry: &Entry, owners: bool) -> Result<(), Errno> {
-    let mut mode = entry.mode;
-    if owners {
-        let (uid, gid) = owner(entry);
-        fchown(file, uid, gid)?;
-    } else if entry.kind == Kind::File {
-        // It was meant for another owner.
-        mode &= !SET_ID;
-    }
-    fchmod(file, Mode::from_raw_mode(mode))?;
-    futimens(file, &times(entry))
 }
 
 #[cfg(test)]
