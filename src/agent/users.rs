@@ -134,10 +134,12 @@ pub(in crate::agent) fn names() -> [Vec<(u32, String)>; 2] {
 }
 
 fn read(path: &str) -> io::Result<String> {
-    let mut bytes = Vec::new();
     // Whatever is there instead of a file, a FIFO for one, holds nobody up.
     let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::CLOEXEC;
     let file = fs::File::from(rustix::fs::open(path, flags, rustix::fs::Mode::empty())?);
+    // Room for one byte more than it has is read in one piece, and its end with it.
+    let length = file.metadata()?.len().min(MOST_BYTES);
+    let mut bytes = Vec::with_capacity(length as usize + 1);
     file.take(MOST_BYTES).read_to_end(&mut bytes)?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }

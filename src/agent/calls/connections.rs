@@ -51,8 +51,8 @@ pub(in crate::agent) fn take(
 
 async fn sort(connection: UnixStream, files: FileProcess, others: mpsc::Sender<io::Result<Connection>>) {
     let Ok(Ok(first)) = timeout(SAYS_WITHIN, first_byte(&connection)).await else { return };
+    enlarge(&connection);
     if first != FOR_FILES {
-        enlarge(&connection);
         // Only an agent that ends takes none.
         let _ = others.send(Ok(Connection::new(connection))).await;
         return;
@@ -80,8 +80,8 @@ async fn first_byte(connection: &UnixStream) -> io::Result<u8> {
     }
 }
 
-/// Gives a connection to the server room for a whole piece of output, or as much of that as the system allows: a program
-/// that prints a lot is read while the server still takes the last piece.
+/// Gives a connection to the server room for a whole piece of output or of a file, or as much of that as the system allows: the next
+/// one is read while the server still takes the last.
 fn enlarge(stream: &UnixStream) {
     // Refused, it costs speed only.
     let _ = rustix::net::sockopt::set_socket_send_buffer_size(stream, SEND_BUFFER);

@@ -15,7 +15,7 @@ use std::{
     fs::{self, File, Metadata, Permissions},
     io::{self, Write},
     os::{
-        fd::AsRawFd,
+        fd::{AsRawFd, OwnedFd},
         unix::fs::{MetadataExt, PermissionsExt, fchown},
     },
     path::{Path, PathBuf},
@@ -106,27 +106,33 @@ impl Draft {
         &self.file
     }
 
-    /// Puts the draft in its place, and says what the file is now.
-    pub(super) fn finish(mut self) -> Result<Metadata> {
+    /// Puts the draft in its place, and says what the file is now; and gives what was there before, held open. When the last who holds it
+    /// lets go, the kernel frees its pages one by one, for which a client need not wait.
+    pub(super) fn finish(mut self) -> Result<(Metadata, Option<OwnedFd>)> {
         if let Stage::InPlace = self.stage {
             if let Some(mode) = self.how.mode {
                 self.file.set_permissions(Permissions::from_mode(mode)).at(&self.target)?;
             }
-            return self.file.metadata().at(&self.target);
+            return Ok((self.file.metadata().at(&self.target)?, None));
         }
         let before = look(&self.target, &self.how)?;
         // A link that somebody has put there meanwhile is replaced, and has no mode or owner that a file could have.
         let before = before.filter(|before| !before.is_symlink());
         if let Some(before) = before.as_ref().filter(|_| self.how.keep_owner) {
             // Who may not give files away writes files of their own.
-            let _ = fchown(&self.file, Some(before.uid()), Some(before.gid()));
+            let own = self.file.metadata().at(&self.target)?;
+            if (own.uid(), own.gid()) != (before.uid(), before.gid()) {
+                let _ = fchown(&self.file, Some(before.uid()), Some(before.gid()));
+            }
         }
+        let path_only = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let replaced = before.as_ref().and_then(|_| openat(CWD, &self.target, path_only, Mode::empty()).ok());
         let there = before.as_ref().map(|before| before.mode() & 0o7777).or(self.mode);
         let mode = self.how.mode.or(there).unwrap_or(NEW_FILE);
         self.file.set_permissions(Permissions::from_mode(mode)).at(&self.target)?;
         self.place(before.is_none()).at(&self.target)?;
         self.stage = Stage::InPlace;
-        self.file.metadata().at(&self.target)
+        Ok((self.file.metadata().at(&self.target)?, replaced))
     }
 
     /// A new file gets its name as a further one, and so is told to those who watch as one that was made; a name for the draft is needed

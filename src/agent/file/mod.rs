@@ -5,6 +5,7 @@
 //! connection and all later ones ([`super::calls::file_process`]). It ends with the agent. Nothing is lost when a program of the
 //! sandbox kills it: the calls under way fail, and the next connection starts another.
 
+mod arriving;
 mod change;
 mod changes;
 mod copy;
@@ -33,6 +34,7 @@ mod watch;
 mod watch_tests;
 mod watched;
 mod work;
+mod write;
 
 pub(in crate::agent) use identity::Identity;
 
@@ -65,6 +67,7 @@ pub struct Settings {
 /// Serves the connections that come through this socket, until the agent is gone.
 pub fn main(agent: OwnedFd, settings: &Settings) -> ExitCode {
     super::shell::protect();
+    super::shell::keep_memory(kept(settings.memory_bytes));
     // The agent may go before its programs; bulk work may not. A priority that is lower than usual was somebody's wish.
     if rustix::process::getpriority_process(None).is_ok_and(|nice| nice < 0) {
         let _ = rustix::process::setpriority_process(None, 0);
@@ -76,6 +79,14 @@ pub fn main(agent: OwnedFd, settings: &Settings) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Bytes of free memory that are kept while there is work. Pieces of a file come and go, and the memory of each would go back to the
+/// system and come again page by page, which costs more than the bytes do.
+fn kept(memory_bytes: Option<u64>) -> usize {
+    const MOST: u64 = 4 << 20;
+    const LEAST: u64 = 1 << 20;
+    memory_bytes.map_or(MOST, |bytes| (bytes / 128).clamp(LEAST, MOST)) as usize
 }
 
 fn serve(agent: OwnedFd, settings: &Settings) -> io::Result<()> {

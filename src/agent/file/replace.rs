@@ -76,7 +76,7 @@ pub(super) fn replace(path: &Path, reading: Reading, request: &ReplaceRequest, k
     let if_etag = request.if_etag.clone();
     let mut draft = Draft::begin(path, How { keep_owner, if_etag, ..How::default() })?;
     draft.write(&after)?;
-    let file = Names::read().describe(path, &draft.finish()?);
+    let file = Names::read().describe(path, &draft.finish()?.0);
     let change = Change { before: &before, after: &after, old: old.len(), new: new.len() };
     let diff = diff(&path.to_string_lossy(), &change, places().take(times));
     Ok(Replaced { times: i64::try_from(times).unwrap_or(i64::MAX), diff, file })

@@ -1,12 +1,14 @@
 //! The gRPC side of the program for files: takes messages, has the work done, answers.
 
 use super::{
-    Settings, change,
+    Settings,
+    arriving::Arriving,
+    change,
     changes::Watches,
     copy,
     copy::Copying,
     describe::Names,
-    draft::{Draft, How},
+    draft::How,
     find::Finding,
     identity::Identity,
     list,
@@ -16,6 +18,7 @@ use super::{
     search::Searching,
     trees,
     work::{Wanted, Work},
+    write::Step,
 };
 use crate::{
     api::v1::{
@@ -146,6 +149,11 @@ impl Service {
     }
 }
 
+/// Without the server's word that this was all, a file stays as it was.
+fn cut_off() -> Status {
+    Status::cancelled("the client has not sent all of it")
+}
+
 fn described(path: &Path, follow: bool) -> Result<File, Error> {
     Names::read().look(path, follow)
 }
@@ -205,21 +213,17 @@ impl FileService for Service {
             if_etag: open.if_etag,
             keep_owner: !identity.is_named(),
         };
-        let (mut draft, path) = self.work.run(&identity, move |_| Ok((Draft::begin(&path, how)?, path))).await?;
+        let mut pieces = Arriving::new(pieces);
+        let (data, is_all) = pieces.next(false).await?.ok_or_else(cut_off)?;
+        let mut step = self.work.run_leaving(&identity, move |_| Step::begin(path, how, &data, is_all)).await?;
         loop {
-            match pieces.message().await? {
-                Some(WriteRequest { request: Some(write_request::Request::Data(data)) }) => {
-                    let write = self.work.run(&Identity::Own, move |_| draft.write(&data).map(|()| draft));
-                    draft = write.await?;
-                }
-                // The server says in this way that the client has sent all. Without it the file stays as it was.
-                Some(WriteRequest { request: None }) => break,
-                Some(_) => return Err(Error::invalid("open", "may only come first").into()),
-                None => return Err(Status::cancelled("the client has not sent all of the file")),
-            }
+            let (draft, path) = match step {
+                Step::Going(draft, path) => (draft, path),
+                Step::Done(file) => return Ok(Response::new(file)),
+            };
+            let (data, is_all) = pieces.next(true).await?.ok_or_else(cut_off)?;
+            step = self.work.run_leaving(&identity, move |_| Step::go_on(draft, path, &data, is_all)).await?;
         }
-        let finish = self.work.run(&identity, move |_| Ok(Names::read().describe(&path, &draft.finish()?)));
-        Ok(Response::new(finish.await?))
     }
 
     async fn remove(&self, request: Request<RemoveRequest>) -> Result<Response<RemoveResponse>, Status> {
@@ -305,18 +309,14 @@ impl FileService for Service {
         let path = self.place(&open.path, &open.raw_path);
         let identity = self.identity(&open.user)?;
         let mut import = self.work.run(&identity, move |_| trees::begin_import(&path, &open)).await?;
-        loop {
-            match pieces.message().await? {
-                Some(ImportRequest { request: Some(import_request::Request::Data(data)) }) => {
-                    // All of it is done as the user, because each piece may have many files.
-                    let take = move |wanted: &_| trees::take(&mut import, &data, wanted).map(|()| import);
-                    import = self.work.run(&identity, take).await?;
-                }
-                // The server says in this way that the client has sent all.
-                Some(ImportRequest { request: None }) => break,
-                Some(_) => return Err(Error::invalid("open", "may only come first").into()),
-                None => return Err(Status::cancelled("the client has not sent all of the archive")),
-            }
+        let mut pieces = Arriving::new(pieces);
+        let mut is_all = false;
+        while !is_all {
+            let (data, all) = pieces.next(true).await?.ok_or_else(cut_off)?;
+            is_all = all;
+            // All of it is done as the user, because each piece may have many files.
+            let take = move |wanted: &_| trees::take(&mut import, &data, wanted).map(|()| import);
+            import = self.work.run(&identity, take).await?;
         }
         let mut done = self.work.run(&identity, move |wanted| trees::finish_import(import, wanted)).await?;
         done.end_time = Some(trees::next_step_of_the_clock().await);

@@ -1,6 +1,7 @@
 //! Threads for work that blocks. They are started when there is work and none is free, and end when there is none for a while. That a sandbox
 //! has no process left for the first one is an error like any other, which the client hears.
 
+use super::super::shell::give_back_memory;
 use crate::sync::lock;
 use std::{
     collections::VecDeque,
@@ -45,6 +46,8 @@ impl Threads {
         state.waiting.push_back(job);
         // Those that were woken and have not taken their work yet count as idle, and their work as waiting.
         if state.idle >= state.waiting.len() {
+            // Or who is woken would wait for this lock at once.
+            drop(state);
             self.0.more.notify_one();
             return Ok(());
         }
@@ -78,6 +81,12 @@ impl Shared {
             state.idle -= 1;
             if waited.timed_out() && state.waiting.is_empty() {
                 state.all -= 1;
+                let is_last = state.all == 0;
+                drop(state);
+                if is_last {
+                    // It may be long until there is work again.
+                    give_back_memory();
+                }
                 return;
             }
         }

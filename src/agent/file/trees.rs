@@ -53,9 +53,12 @@ pub(super) fn begin_import(path: &Path, open: &ImportOpen) -> Result<Import> {
 }
 
 /// Unpacks what has come.
-pub(super) fn take(import: &mut Import, data: &[u8], wanted: &Wanted) -> Result<()> {
-    let wanted = wanted.clone();
-    import.take(data, Box::new(move || wanted.is_wanted())).map_err(of_archive)
+pub(super) fn take(import: &mut Import, data: &[Bytes], wanted: &Wanted) -> Result<()> {
+    for piece in data {
+        let wanted = wanted.clone();
+        import.take(piece, Box::new(move || wanted.is_wanted())).map_err(of_archive)?;
+    }
+    Ok(())
 }
 
 /// Ends an import.

@@ -62,6 +62,15 @@ impl Work {
         identity: &Identity,
         work: impl FnOnce(&Wanted) -> Result<T> + Send + 'static,
     ) -> Result<T> {
+        self.run_leaving(identity, move |wanted| work(wanted).map(|done| (done, ()))).await
+    }
+
+    /// As [`Self::run`], for work that leaves something whose end takes its time: nobody waits for that.
+    pub(super) async fn run_leaving<T: Send + 'static, L>(
+        &self,
+        identity: &Identity,
+        work: impl FnOnce(&Wanted) -> Result<(T, L)> + Send + 'static,
+    ) -> Result<T> {
         let turn = Arc::clone(&self.turns).acquire_owned().await.map_err(given_up)?;
         let wanted = Wanted::default();
         let _ends = EndsWithCall(wanted.clone());
@@ -70,8 +79,12 @@ impl Work {
         let job = move || {
             // Until the work has ended, and not only until its call has.
             let _turn = turn;
+            let (outcome, _left) = match identity.act(|| work(&wanted)) {
+                Ok((done, left)) => (Ok(done), Some(left)),
+                Err(error) => (Err(error), None),
+            };
             // Nobody may listen any more.
-            let _ = tell.send(identity.act(|| work(&wanted)));
+            let _ = tell.send(outcome);
         };
         self.threads.start(Box::new(job)).map_err(not_started)?;
         done.await.map_err(given_up)?

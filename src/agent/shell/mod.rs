@@ -50,7 +50,7 @@ pub(crate) use program::{Ends, Program, Wiring};
 pub(crate) use reports::{Report, Reports, Told};
 use saved::Kind;
 pub(crate) use saved::{Keeper, NotRestored, Saved};
-pub(crate) use sys::{group_lives, kill, kill_group, protect, watch};
+pub(crate) use sys::{give_back_memory, group_lives, keep_memory, kill, kill_group, protect, watch};
 pub(crate) use terminal::Terminal;
 
 use dialect::{Dialect, LEAVE, RESTORE, RETURN, SAVED, STATUS, Taken};

@@ -321,3 +321,19 @@ pub(crate) fn protect() {
         libc::mallopt(libc::M_TRIM_THRESHOLD, 1 << 20);
     }
 }
+
+/// Has the allocator keep as much as this of what is free at the end of each heap, and map alone only what is larger.
+pub(crate) fn keep_memory(bytes: usize) {
+    let bytes = i32::try_from(bytes).unwrap_or(i32::MAX);
+    // SAFETY: takes numbers only.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, bytes);
+        libc::mallopt(libc::M_TRIM_THRESHOLD, bytes);
+    }
+}
+
+/// Gives memory back to the system that is free, wherever in a heap it is.
+pub(crate) fn give_back_memory() {
+    // SAFETY: takes a number only.
+    unsafe { libc::malloc_trim(0) };
+}

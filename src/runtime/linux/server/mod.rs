@@ -31,11 +31,17 @@ use crate::runtime::{
 };
 use futures_util::FutureExt;
 use held::Found;
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::{
+    fs::{CWD, Mode, OFlags},
+    net::sockopt::set_socket_send_buffer_size,
+};
 use shared::Shared;
 use std::{collections::HashMap, io, os::fd::AsRawFd, path::PathBuf, sync::Arc};
 use tokio::sync::oneshot;
 use work::{blocking, failed, no_references, not_found_or};
+
+/// Bytes on their way to an agent that the kernel may hold for one connection.
+const SEND_BUFFER: usize = 1 << 20;
 
 /// Sandboxes on this host.
 pub struct LinuxRuntime {
@@ -151,8 +157,11 @@ impl Runtime for LinuxRuntime {
         let directory = open().map_err(|error| not_found_or("open the sandbox's directory", error.into()))?;
         // Through the descriptor: the path itself may be longer than a socket address.
         let path = format!("/proc/self/fd/{}/{AGENT_SOCKET}", directory.as_raw_fd());
-        let stream = tokio::net::UnixStream::connect(path).await;
-        stream.map(|stream| Box::pin(stream) as BoxedStream).map_err(|error| failed("connect to the agent", error))
+        let stream =
+            tokio::net::UnixStream::connect(path).await.map_err(|error| failed("connect to the agent", error))?;
+        // Room for some pieces of a file. Refused, it costs speed only.
+        let _ = set_socket_send_buffer_size(&stream, SEND_BUFFER);
+        Ok(Box::pin(stream))
     }
 
     async fn inspect(&self, sandbox_id: &str) -> Inspection {
