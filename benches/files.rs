@@ -109,7 +109,7 @@ fn rate(table: &mut Table, what: &str, bytes: usize, start: Instant) {
     table.number(what, &format!("{rate:.0} MB/s"), &format!("{} MiB", bytes >> 20));
 }
 
-async fn write(client: &mut Client, sandbox: &str, path: &str, bytes: usize) {
+pub(crate) async fn write(client: &mut Client, sandbox: &str, path: &str, bytes: usize) {
     let open = WriteOpen { sandbox_id: sandbox.to_owned(), path: path.to_owned(), ..WriteOpen::default() };
     let piece = Bytes::from(vec![b'x'; PIECE]);
     let pieces = (0..bytes).step_by(PIECE).map(move |at| Request::Data(piece.slice(..PIECE.min(bytes - at))));

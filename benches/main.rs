@@ -7,6 +7,7 @@
 //! it, so that a ratio compares what the same machine did in the same seconds.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
+mod bulk;
 mod changes;
 mod code;
 mod commands;
@@ -67,6 +68,7 @@ async fn main() {
     }
     if options.wants("neighbours") {
         neighbours::measure(&server, &options, &mut table).await;
+        bulk::measure(&server, &options, &mut table).await;
     }
     if options.wants("density") {
         density::measure(&server, &options, &mut table).await;

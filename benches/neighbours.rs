@@ -13,7 +13,7 @@ use tokio::{
 };
 
 /// Quiet and loud take turns, so that both see the same machine.
-const TURNS: usize = 5;
+pub(crate) const TURNS: usize = 5;
 
 /// Each of these is a flood: what it is called, and what is run, in a session each.
 const FLOODS: [(&str, &[&str]); 2] = [
@@ -42,7 +42,7 @@ pub(crate) async fn measure(server: &Server, options: &Options, table: &mut Tabl
     neighbour.shutdown_background();
 }
 
-async fn sample(client: &mut Client, session: &str, options: &Options, samples: &mut Samples) {
+pub(crate) async fn sample(client: &mut Client, session: &str, options: &Options, samples: &mut Samples) {
     for _ in 0..options.samples(1000) / TURNS {
         let start = Instant::now();
         client.run_in(session, "true").await;
