@@ -194,8 +194,12 @@ fn mask_proc() -> Result<(), Failure> {
     Ok(())
 }
 
-/// Mounts something over a path, if the path exists on this kernel.
+/// Mounts something over a path, if the path exists on this kernel. It is looked for first, because the kernel waits for all
+/// processors when a mount is dropped that was mounted nowhere.
 fn cover(path: &CStr, with: impl FnOnce() -> io::Result<OwnedFd>) -> Result<(), Failure> {
+    if matches!(rustix::fs::lstat(path), Err(Errno::NOENT)) {
+        return Ok(());
+    }
     let result =
         with().and_then(|mount| Ok(move_mount(&mount, c"", CWD, path, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?));
     match result {

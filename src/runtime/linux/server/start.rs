@@ -139,7 +139,8 @@ pub(super) async fn create(shared: &Arc<Shared>, order: Order, config: Vec<u8>) 
     if let Some(pool) = shared.pool() {
         blocking(move || pool.has_room()).await?;
     }
-    let config = Arc::new(blocking(move || configuration(&config)).await?);
+    // In memory, so that nothing can hold it up.
+    let config = configuration(&config)?;
     let mut tries = TRIES;
     loop {
         // Whoever else has this directory keeps it: only from here on is it ours to remove.

@@ -184,9 +184,6 @@ fn start(shared: &Shared, prepared: &Prepared, order: &Order, config: OwnedFd) -
     // The agent answers for all programs of its sandbox, so it gets the processor before them. They do not inherit this.
     // Only root may set it.
     let _ = setpriority_process(None, AGENT_NICE);
-    // It waits for its turn all the same: woken in the midst of a program that prints a lot, it would find little to read,
-    // and be woken again for the next few bytes.
-    let _ = sys::run_in_batches();
     let owner = tree.owner;
     if let Some(owner) = owner {
         privileges::act_as(owner).step("become the sandbox's user")?;
