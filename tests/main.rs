@@ -118,6 +118,7 @@ mod patches_are_scored;
 mod processes_of_a_session_are_known;
 mod programs_cannot_harm_the_agent;
 mod programs_see_their_limits;
+mod programs_that_follow_each_other_share_nothing;
 mod python_clients_work;
 mod questions_that_nobody_can_answer_end;
 mod rude_clients_harm_nobody;

@@ -22,9 +22,6 @@ use tokio::{sync::mpsc, time::Instant};
 /// How often the agent looks whether somebody inside has stopped the holder, which then reports nothing.
 const LOOK_EVERY: Duration = Duration::from_millis(300);
 
-/// What a program leaves behind is ended. Usually that is nothing, and its holder says so at once.
-const NOTHING_LEFT_WITHIN: Duration = Duration::from_millis(2);
-
 /// A direct execution of a program.
 pub(super) struct Execution {
     /// As others see it.
@@ -77,7 +74,7 @@ impl Execution {
         match job {
             Some(job) if job.command.set_running() => self.follow(job, ends, &mut inbox).await,
             // Nobody wants it any more.
-            _ => self.end_all().await,
+            _ => self.holder.end().await,
         }
         inbox.ended.send_replace(true);
     }
@@ -98,7 +95,7 @@ impl Execution {
         };
         let out_of_memory = end.code != 0 && self.oom.kills() > kills;
         // Nothing of a direct execution is kept: what it has left behind ends before its end is reported.
-        self.end_all().await;
+        self.holder.end_leftovers().await;
         running.drain();
         running.leave_background();
         self.session.update(|known| {
@@ -107,12 +104,6 @@ impl Execution {
             known.program = 0;
         });
         command.set_over(self.exited(&running, &end, out_of_memory));
-    }
-
-    async fn end_all(&mut self) {
-        if tokio::time::timeout(NOTHING_LEFT_WITHIN, self.holder.gone()).await.is_err() || !self.holder.is_alone() {
-            self.holder.end().await;
-        }
     }
 
     async fn drive(&mut self, running: &mut Running) -> End {

@@ -258,6 +258,9 @@ impl Driver {
         }
         if self.session.about.direct {
             // Nothing of a direct execution is kept: what it left behind ends before its end is reported.
+            if shell_ended {
+                self.holder.end_leftovers().await;
+            }
             self.end_processes().await;
             running.drain(&mut self.shell);
         }
@@ -305,6 +308,8 @@ impl Driver {
             job.command.cancel_queued(exited.clone());
         }
         self.end_processes().await;
+        // Who waits for the end of a direct execution is told of it before this is cleared up.
+        tokio::task::yield_now().await;
         drop(self.shell);
         self.launch.private.remove().await;
         inbox.ended.send_replace(true);

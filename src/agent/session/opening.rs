@@ -211,7 +211,7 @@ impl Sessions {
             Some(user) => launch.run_by(user),
             None => launch,
         };
-        launch.only_there = !wanted.directory.is_empty();
+        (launch.only_there, launch.is_last) = (!wanted.directory.is_empty(), wanted.direct);
         let directory = PathBuf::from(directory);
         let given_up = async {
             tokio::select! {

@@ -54,7 +54,7 @@ pub(crate) enum Looked {
 impl Member {
     /// Looks at one.
     pub(crate) fn look(pid: i32) -> io::Result<Looked> {
-        match fs::read_to_string(format!("/proc/{pid}/stat")) {
+        match super::processes::read(&format!("/proc/{pid}/stat")) {
             Ok(stat) => parse(pid, &stat).map(Looked::There).ok_or_else(|| io::ErrorKind::InvalidData.into()),
             Err(error) if super::processes::is_gone(&error) => Ok(Looked::Gone),
             Err(error) => Err(error),

@@ -1,18 +1,27 @@
 //! The holder of a shell: the process between the agent and a shell that adopts what the shell's descendants leave
-//! behind (`setsid`, `nohup`, double forks), so that everything that a session started stays known and can be ended.
+//! behind (`setsid`, `nohup`, double forks), so that everything that a session started stays known and can be ended. One that
+//! holds nothing any more waits for another shell.
 
 use super::{
+    hold,
+    order::{Descriptors, Image},
     processes,
     sweep::Sweep,
-    sys::{self, Descriptors, Image},
+    sys,
 };
+use crate::packet;
+use rustix::net::SendFlags;
 use std::{
+    cell::Cell,
     io,
     os::fd::{AsFd, OwnedFd},
     sync::Arc,
     time::Duration,
 };
-use tokio::{io::unix::AsyncFd, time::Instant};
+use tokio::{
+    io::unix::AsyncFd,
+    time::{Instant, timeout},
+};
 
 /// How long to wait for killed processes before looking again for ones that appeared meanwhile: at first, and at most.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
@@ -24,6 +33,15 @@ const GIVE_UP_AFTER: Duration = Duration::from_secs(20);
 /// How long a holder may take to notice that nothing is left. After that somebody keeps it from it.
 const NOTICES_WITHIN: Duration = Duration::from_millis(500);
 
+/// Usually a program leaves nothing behind, and its holder says so at once.
+const NOTHING_LEFT_WITHIN: Duration = Duration::from_millis(2);
+
+thread_local! {
+    /// A holder that waits for its next order. One is enough for programs that come one after another; where several run at
+    /// one time, those that are over first end.
+    static IDLE: Cell<Option<Idle>> = const { Cell::new(None) };
+}
+
 /// How often what forks is stopped, at most, before it is killed all the same.
 const MOST_STOPS: usize = 20;
 
@@ -31,10 +49,31 @@ const MOST_STOPS: usize = 20;
 pub(crate) struct Holder {
     pid: i32,
     number: u64,
-    events: Arc<AsyncFd<OwnedFd>>,
+    /// It reports there, and ends when this does.
+    line: Arc<AsyncFd<OwnedFd>>,
     ended: bool,
     /// Whether it has said itself that nothing is left: then nothing has been left to the agent either.
     alone: bool,
+}
+
+/// A holder that holds nothing.
+struct Idle {
+    pid: i32,
+    line: Arc<AsyncFd<OwnedFd>>,
+}
+
+impl Idle {
+    /// Gives it an order. False when it is gone, or the order is too long for it.
+    fn take(&self, image: &Image, descriptors: &Descriptors) -> bool {
+        // Somebody inside may have killed it meanwhile, or stopped it.
+        if !processes::is_own(self.pid) {
+            return false;
+        }
+        sys::kill(self.pid, libc::SIGCONT);
+        let line = self.line.get_ref().as_fd();
+        let order = image.to_bytes(descriptors.has_terminal());
+        order.is_some_and(|order| packet::send(line, &order, &descriptors.all(), SendFlags::DONTWAIT).is_ok())
+    }
 }
 
 /// Which holder, for as long as it lives.
@@ -68,12 +107,18 @@ pub(crate) enum Event {
 
 impl Holder {
     /// Starts a shell, or another program.
-    pub(super) fn start(image: &Image, descriptors: Descriptors, events: OwnedFd) -> io::Result<Self> {
+    pub(super) fn start(image: &Image, descriptors: &Descriptors) -> io::Result<Self> {
+        if let Some(Idle { pid, line }) = IDLE.take().filter(|idle| idle.take(image, descriptors)) {
+            // Another number, so that it is not taken for the holder of a session that has ended.
+            return Ok(Self { pid, number: processes::own_started(pid), line, ended: false, alone: false });
+        }
+        let (line, theirs) = packet::pair()?;
+        rustix::io::ioctl_fionbio(&line, true)?;
         // Nothing may fail once it runs, or nobody would know of it.
-        let events = Arc::new(sys::watch(events)?);
-        let pid = sys::fork_holder(image, &descriptors)?;
+        let line = Arc::new(sys::watch(line)?);
+        let pid = hold::fork_holder(image, descriptors, &theirs)?;
         let number = processes::own_started(pid);
-        Ok(Self { pid, number, events, ended: false, alone: false })
+        Ok(Self { pid, number, line, ended: false, alone: false })
     }
 
     /// Which one it is, for those who look at what descends from it.
@@ -87,22 +132,23 @@ impl Holder {
             std::future::pending::<()>().await;
         }
         loop {
-            let mut guard = self.events.readable().await?;
-            let mut record = [0; sys::REPORT_BYTES];
+            let mut guard = self.line.readable().await?;
+            let mut record = [0; hold::REPORT_BYTES];
             let Ok(read) = guard.try_io(|fd| Ok(rustix::io::read(fd.get_ref(), &mut record)?)) else { continue };
-            if read? < record.len() {
+            // What was killed before it has read its order resets the line.
+            if !read.is_ok_and(|read| read == record.len()) {
                 self.ended = true;
                 return Ok(Event::Gone);
             }
             let number = i32::from_le_bytes([record[1], record[2], record[3], record[4]]);
             return Ok(match record[0] {
-                sys::STARTED => Event::Started(number),
-                sys::UNPREPARED => Event::Unprepared(io::Error::from_raw_os_error(number)),
-                sys::ALONE => {
+                hold::STARTED => Event::Started(number),
+                hold::UNPREPARED => Event::Unprepared(io::Error::from_raw_os_error(number)),
+                hold::ALONE => {
                     (self.ended, self.alone) = (true, true);
                     Event::Gone
                 }
-                sys::FAILED => Event::Failed(io::Error::from_raw_os_error(number)),
+                hold::FAILED => Event::Failed(io::Error::from_raw_os_error(number)),
                 _ => Event::Ended(number),
             });
         }
@@ -129,12 +175,14 @@ impl Holder {
         while !self.ended && !matches!(self.event().await, Ok(Event::Gone) | Err(_)) {}
     }
 
-    /// Whether it has said that nothing is left of it.
-    pub(crate) fn is_alone(&self) -> bool {
-        self.alone
+    /// Ends what its program, which is over, has left behind.
+    pub(crate) async fn end_leftovers(&mut self) {
+        if timeout(NOTHING_LEFT_WITHIN, self.gone()).await.is_err() || !self.alone {
+            self.end().await;
+        }
     }
 
-    /// Ends everything that descends from it, and itself.
+    /// Ends everything that descends from it.
     pub(crate) async fn end(&mut self) {
         if !self.ended && !self.end_descendants().await {
             tracing::warn!(holder = self.pid, "processes of a closed session cannot be ended");
@@ -154,7 +202,7 @@ impl Holder {
         self.wake();
         let mut wait = LOOK_AGAIN;
         let mut empty_since = None;
-        while tokio::time::timeout(wait, self.gone()).await.is_err() {
+        while timeout(wait, self.gone()).await.is_err() {
             if began.elapsed() > GIVE_UP_AFTER {
                 return false;
             }
@@ -183,17 +231,16 @@ impl Holder {
 
 impl Drop for Holder {
     fn drop(&mut self) {
+        if self.alone {
+            let idle = Idle { pid: self.pid, line: Arc::clone(&self.line) };
+            IDLE.set(IDLE.take().or(Some(idle)));
+        }
         // Without a runtime the agent itself ends, and everything with it.
         if !self.ended
             && let Ok(runtime) = tokio::runtime::Handle::try_current()
         {
-            let mut rest = Self {
-                pid: self.pid,
-                number: self.number,
-                events: Arc::clone(&self.events),
-                ended: false,
-                alone: false,
-            };
+            let mut rest =
+                Self { pid: self.pid, number: self.number, line: Arc::clone(&self.line), ended: false, alone: false };
             runtime.spawn(async move { rest.end().await });
         }
     }
@@ -211,11 +258,4 @@ async fn end_strays() {
             }
         }
     }
-}
-
-/// A pipe for a holder's reports: the end to read, which does not block, and the end to write.
-pub(super) fn report_pipe() -> io::Result<(OwnedFd, OwnedFd)> {
-    let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
-    rustix::io::ioctl_fionbio(read.as_fd(), true)?;
-    Ok((read, write))
 }

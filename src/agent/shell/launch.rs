@@ -6,9 +6,9 @@ use super::{
     directory::Directory,
     environment::Variables,
     fifo::{Fifo, ReadEnd},
-    holder, missing,
+    missing,
+    order::{Descriptors, Fourth, Identity, Image},
     saved::Kind,
-    sys::{Descriptors, Fourth, Identity, Image},
     text::TextFile,
 };
 use crate::agent::{output::Budget, users::User};
@@ -41,6 +41,8 @@ pub(crate) struct Launch {
     pub(crate) user: Option<Arc<User>>,
     /// Whether it starts where it is told or not at all. Otherwise it starts in `/` when its user may not enter the directory.
     pub(crate) only_there: bool,
+    /// Whether no other shell comes after it, so that its state is not saved.
+    pub(crate) is_last: bool,
     /// What its saved state is charged to.
     budget: Arc<Budget>,
 }
@@ -153,8 +155,8 @@ impl Launch {
         let target = target.file_name().unwrap_or_default().to_string_lossy();
         let restricted = dialect.is_restricted_as(&name) || dialect.is_restricted_as(&target);
         let budget = Arc::clone(budget);
-        let launch =
-            Self { program, dialect, name, environment, login, private, user: None, only_there: false, budget };
+        let (user, only_there, is_last) = (None, false, false);
+        let launch = Self { program, dialect, name, environment, login, private, user, only_there, is_last, budget };
         if restricted { Err(launch.restricted()) } else { Ok(launch) }
     }
 
@@ -216,7 +218,7 @@ impl Launch {
 
     fn spawn(&self, start_in: &Path, terminal: Terminal) -> io::Result<(Shell, Holder)> {
         let directory = self.private.make()?;
-        self.dialect.write_scripts(&directory, dialect::Taken::default())?;
+        self.dialect.write_scripts(&directory, dialect::Taken::default(), self.is_last)?;
         // The FIFOs keep their names for the life of the shell, so their placeholders stay open with the reading ends.
         let status = Fifo::create(&directory, dialect::STATUS)?;
         let saved = Fifo::create(&directory, dialect::SAVED)?;
@@ -227,12 +229,10 @@ impl Launch {
         if let Some(user) = &self.user {
             terminal.give(user.uid)?;
         }
-        let (events, report) = holder::report_pipe()?;
         // Kept, so that the pipes never end while they are watched, whatever the user closes.
         let own_ends = [rustix::io::fcntl_dupfd_cloexec(&output, 0)?, rustix::io::fcntl_dupfd_cloexec(&error, 0)?];
-        let descriptors =
-            Descriptors { input, output, error, fourth: Some(Fourth::Terminal(terminal.device()?)), events: report };
-        let holder = Holder::start(&self.image(start_in)?, descriptors, events)?;
+        let fourth = Some(Fourth::Terminal(terminal.device()?));
+        let holder = Holder::start(&self.image(start_in)?, &Descriptors { input, output, error, fourth })?;
         let shell = Shell {
             dialect: self.dialect,
             directory,
@@ -251,6 +251,7 @@ impl Launch {
             // Random, so that nothing inside can guess a tag and end a command before its time.
             last_tag: uuid::Uuid::new_v4().as_u64_pair().0,
             taken: dialect::Taken::default(),
+            is_last: self.is_last,
             seen: dialect::Seen::default(),
             told: super::Told::default(),
             last_argument: None,

@@ -12,12 +12,14 @@ mod directory;
 pub(crate) mod environment;
 mod fifo;
 mod guard;
+mod hold;
 mod holder;
 mod inherited;
 mod launch;
 mod limits;
 mod loan;
 mod missing;
+mod order;
 mod processes;
 mod program;
 mod quoting;
@@ -116,6 +118,8 @@ pub(crate) struct Shell {
     last_tag: u64,
     /// Words of ours that functions may have as names.
     taken: Taken,
+    /// Whether no other shell comes after it, and so nothing of its state is saved.
+    is_last: bool,
     /// Other things of the user's that it may have.
     seen: Seen,
     /// What it told with the end of its last command.
@@ -208,7 +212,10 @@ impl Shell {
     fn note_taken(&mut self, text: &[u8]) -> io::Result<()> {
         let before = self.taken;
         self.taken.note(text);
-        if self.taken == before { Ok(()) } else { self.dialect.write_scripts(&self.directory, self.taken) }
+        if self.taken == before {
+            return Ok(());
+        }
+        self.dialect.write_scripts(&self.directory, self.taken, self.is_last)
     }
 
     /// A pipe for what a command prints, under a name.
@@ -268,7 +275,7 @@ impl Shell {
             return Ok(());
         }
         let directory = self.directory.private().make()?;
-        self.dialect.write_scripts(&directory, self.taken)?;
+        self.dialect.write_scripts(&directory, self.taken, self.is_last)?;
         let (status, saved) = (Fifo::create(&directory, STATUS)?, Fifo::create(&directory, SAVED)?);
         self.reports.reads_from(status);
         self.keeper.reads_from(saved);

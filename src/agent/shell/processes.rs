@@ -10,7 +10,8 @@ use super::sys;
 use crate::sync::lock;
 use std::{
     collections::{HashMap, HashSet},
-    fs, io,
+    fs,
+    io::{self, Read},
     path::Path,
     sync::{
         Mutex,
@@ -34,6 +35,9 @@ const STARTING_TICKS: u64 = 10;
 /// Most processes of a group that are looked at one by one. A group that is larger is signalled as a whole, without
 /// waiting until each of its members is ready for that.
 const MOST_LOOKED_AT: usize = 256;
+
+/// More than what `/proc` usually says of a process.
+const USUAL_LENGTH: usize = 2048;
 
 /// Flag of a process that is on its way out.
 const EXITING: u64 = 4;
@@ -263,7 +267,7 @@ fn group_of(pid: i32) -> Option<i32> {
 
 /// The children of a process that has one thread. `None` when this kernel does not list them.
 fn children(parent: i32) -> io::Result<Option<HashSet<i32>>> {
-    match fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")) {
+    match read(&format!("/proc/{parent}/task/{parent}/children")) {
         Ok(list) => Ok(Some(list.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect())),
         Err(error) if is_gone(&error) => Ok((!Path::new(&format!("/proc/{parent}/task")).exists()).then(HashSet::new)),
         Err(error) => Err(error),
@@ -275,9 +279,17 @@ pub(super) fn is_gone(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ESRCH)
 }
 
+/// Reads a file of `/proc`. Such a file does not say how long it is, and would be asked for in many small pieces.
+pub(super) fn read(path: &str) -> io::Result<String> {
+    let mut text = String::with_capacity(USUAL_LENGTH);
+    // Of a part of a file no length is asked.
+    fs::File::open(path)?.take(u64::MAX).read_to_string(&mut text)?;
+    Ok(text)
+}
+
 /// What there is to know of a process; `None` when there is none of this number.
 pub(super) fn process(pid: i32) -> io::Result<Option<Process>> {
-    match fs::read_to_string(format!("/proc/{pid}/stat")) {
+    match read(&format!("/proc/{pid}/stat")) {
         Ok(stat) => parse(&stat).map(Some).ok_or_else(|| io::ErrorKind::InvalidData.into()),
         Err(error) if is_gone(&error) => Ok(None),
         Err(error) => Err(error),

@@ -4,8 +4,9 @@ use super::{
     Holder, Terminal,
     environment::Variables,
     fifo::ReadEnd,
-    holder, missing,
-    sys::{self, Descriptors, Fourth, Identity, Image},
+    missing,
+    order::{Descriptors, Fourth, Identity, Image},
+    sys,
 };
 use crate::{agent::users::User, api::v1::TerminalSize};
 use std::{
@@ -87,7 +88,6 @@ impl Program {
 
     /// Starts it. Its holder tells how that goes.
     pub(crate) fn start(&self, wiring: Wiring) -> io::Result<(Holder, Ends)> {
-        let (events, report) = holder::report_pipe()?;
         let (descriptors, ends) = match wiring {
             Wiring::Terminal(size) => {
                 let terminal = Terminal::open()?;
@@ -98,8 +98,7 @@ impl Program {
                 terminal.resize(&size);
                 let device = || terminal.device();
                 let (input, output, error, own) = (device()?, device()?, device()?, Some(device()?));
-                let descriptors =
-                    Descriptors { input, output, error, fourth: own.map(Fourth::Terminal), events: report };
+                let descriptors = Descriptors { input, output, error, fourth: own.map(Fourth::Terminal) };
                 (descriptors, Ends::Terminal(terminal))
             }
             Wiring::Pipes { input, merge, channel } => {
@@ -111,17 +110,12 @@ impl Program {
                     let (error, stderr) = self.pipe()?;
                     (Some(ReadEnd::new(error)?), stderr)
                 };
-                let descriptors = Descriptors {
-                    input: stdin,
-                    output: stdout,
-                    error: stderr,
-                    fourth: channel.map(Fourth::Channel),
-                    events: report,
-                };
+                let fourth = channel.map(Fourth::Channel);
+                let descriptors = Descriptors { input: stdin, output: stdout, error: stderr, fourth };
                 (descriptors, Ends::Pipes { input, output: ReadEnd::new(output)?, error })
             }
         };
-        Ok((Holder::start(&self.image, descriptors, events)?, ends))
+        Ok((Holder::start(&self.image, &descriptors)?, ends))
     }
 
     /// A pipe that the program may also open by a name (`/dev/stdout`).

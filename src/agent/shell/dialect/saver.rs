@@ -12,7 +12,7 @@ impl Dialect {
     /// The script that an EXIT trap, or we while the shell is idle, source to save what a next shell should have.
     ///
     /// It has neither keywords nor unquoted command words, which an alias could take the place of.
-    fn save_script(self, directory: &str) -> String {
+    fn save_script(self, directory: &str, is_last: bool) -> String {
         let builtin = self.builtin();
         let listings: &[(u8, &str)] = match self {
             Self::Posix => &[
@@ -45,24 +45,34 @@ impl Dialect {
                 (sections::UMASK, "umask"),
             ],
         };
+        // Where no shell comes after this one, only where it was matters.
+        let listings = if is_last { &[][..] } else { listings };
         // In bash `command` would find functions of ours only; but the two words mean the same there.
         let list = if self == Self::Bash { "\\builtin" } else { builtin };
         let mut script = format!("{builtin} printf \"\\000{}%s\" \"${{PWD-}}\"", char::from(sections::DIRECTORY));
         for (letter, command) in listings {
             script += &format!("; {builtin} printf \"\\000{}\"; {list} {command}", char::from(*letter));
         }
-        script += &format!(
-            "; {builtin} printf \"\\000{}%s\" \"$#\"; {builtin} printf \"\\000{}%s\" \"$@\"; {builtin} printf \"\\000{}\\000\"",
-            char::from(sections::PARAMETERS),
-            char::from(sections::PARAMETER),
-            char::from(sections::END),
-        );
+        if !is_last {
+            script += &format!(
+                "; {builtin} printf \"\\000{}%s\" \"$#\"; {builtin} printf \"\\000{}%s\" \"$@\"",
+                char::from(sections::PARAMETERS),
+                char::from(sections::PARAMETER),
+            );
+        }
+        script += &format!("; {builtin} printf \"\\000{}\\000\"", char::from(sections::END));
         format!("{builtin} eval '{script}' >|{directory}/{SAVED} 2>&-\n")
     }
 
-    /// Writes the scripts of the traps, for a shell in which these words of ours are taken.
-    pub(in crate::agent::shell) fn write_scripts(self, directory: &Directory, taken: Taken) -> std::io::Result<()> {
-        let save = self.save_script(directory.path());
+    /// Writes the scripts of the traps, for a shell in which these words of ours are taken. After the last one of a session comes
+    /// no other.
+    pub(in crate::agent::shell) fn write_scripts(
+        self,
+        directory: &Directory,
+        taken: Taken,
+        is_last: bool,
+    ) -> std::io::Result<()> {
+        let save = self.save_script(directory.path(), is_last);
         directory.write(SAVE_FILE, self.reworded(&save, taken).as_bytes())?;
         if self == Self::Zsh {
             directory.write(REPORT, self.report_script(directory.path()).as_bytes())?;
