@@ -1,6 +1,12 @@
 //! What a sandbox's container is.
 
-use super::{Shared, home::SHOWN, image::Found, named_volume, relay, upload, volume};
+use super::{
+    Shared,
+    home::SHOWN,
+    image::Found,
+    labels, named_volume, relay, upload,
+    volume::{self, PRIVATE_BYTES},
+};
 use crate::runtime::{Network, SandboxSpec, docker::paths};
 use bollard::models::{
     ContainerCreateBody, HealthConfig, HostConfig, HostConfigCgroupnsModeEnum, HostConfigLogConfig, Mount,
@@ -8,17 +14,10 @@ use bollard::models::{
 };
 use std::collections::HashMap;
 
-/// The data directory's word.
-pub(super) const LABEL_INSTANCE: &str = "sandshell.instance";
-/// The sandbox's id.
-pub(super) const LABEL_SANDBOX: &str = "sandshell.sandbox";
-
 /// Where the container sees what the agent starts from.
 const START: &str = "/run/sandshell-start";
 /// The agent's own files, as programs see them.
 const PRIVATE: &str = "/run/sandshell";
-/// Bytes for them: commands of 4 MiB in many sessions.
-pub(super) const PRIVATE_BYTES: u64 = 64 << 20;
 /// Bytes of shared memory where memory is not limited.
 const SHARED_BYTES: u64 = 1 << 30;
 
@@ -72,14 +71,13 @@ pub(super) fn body(shared: &Shared, spec: &SandboxSpec, image: &Found) -> Contai
         let files = ["--start-config", upload::CONFIG, "--socket", relay::SOCKET].map(str::to_owned);
         (upload::PROGRAM.to_owned(), [vec!["agent".to_owned()], files.to_vec()].concat())
     };
-    let labels = [(LABEL_INSTANCE, shared.home.instance()), (LABEL_SANDBOX, &spec.sandbox_id)];
     ContainerCreateBody {
         // The very image that was looked at, whatever its name means by now.
         image: Some(image.id.clone()),
         hostname: Some("sandbox".to_owned()),
         entrypoint: Some(vec![program]),
         cmd: Some(arguments),
-        labels: Some(labels.map(|(name, value)| (name.to_owned(), value.to_owned())).into()),
+        labels: Some(labels::of(shared, labels::SANDBOX, &spec.sandbox_id)),
         // The image's would be run inside the user's sandbox, over and over.
         healthcheck: Some(HealthConfig { test: Some(vec!["NONE".to_owned()]), ..HealthConfig::default() }),
         host_config: Some(host(shared, spec, image)),

@@ -1,11 +1,6 @@
 //! Finding containers of ours, and ending them.
 
-use super::{
-    Shared,
-    container::{LABEL_INSTANCE, LABEL_SANDBOX},
-    home::is_safe_id,
-    volume,
-};
+use super::{Shared, home::is_safe_id, labels, volume};
 use crate::runtime::{
     Inspection, RuntimeError,
     docker::{
@@ -42,7 +37,7 @@ pub(super) async fn find(shared: &Shared, sandbox_id: &str) -> Result<Option<Con
     match shared.daemon.docker().inspect_container(&shared.home.name(sandbox_id), None).await {
         Ok(container) => {
             let labels = container.config.as_ref().and_then(|config| config.labels.as_ref());
-            let ours = is_ours(shared, labels) == Some(sandbox_id);
+            let ours = sandbox_of(shared, labels) == Some(sandbox_id);
             Ok(Some(container).filter(|_| ours))
         }
         Err(error) if is_missing(&error) => Ok(None),
@@ -51,10 +46,8 @@ pub(super) async fn find(shared: &Shared, sandbox_id: &str) -> Result<Option<Con
 }
 
 /// The sandbox that a container's labels speak of.
-pub(super) fn is_ours<'a>(shared: &Shared, labels: Option<&'a HashMap<String, String>>) -> Option<&'a str> {
-    let labels = labels?;
-    let ours = labels.get(LABEL_INSTANCE).is_some_and(|instance| instance == shared.home.instance());
-    labels.get(LABEL_SANDBOX).map(String::as_str).filter(|id| ours && is_safe_id(id))
+fn sandbox_of<'a>(shared: &Shared, labels: Option<&'a HashMap<String, String>>) -> Option<&'a str> {
+    labels::id(shared, labels?, labels::SANDBOX)
 }
 
 /// What a container's state says of its agent.
@@ -84,14 +77,12 @@ pub(super) fn removed() -> Inspection {
 
 /// All sandboxes: those with a container, and those of which only a directory or a volume is left.
 pub(super) async fn list(shared: &Shared) -> Result<Vec<String>, RuntimeError> {
-    let label = format!("{LABEL_INSTANCE}={}", shared.home.instance());
-    let filters = HashMap::from([("label", vec![label])]);
-    let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
+    let options = ListContainersOptionsBuilder::new().all(true).filters(&labels::filter(shared, &[])).build();
     let containers = shared.daemon.docker().list_containers(Some(options)).await;
     let containers = containers.map_err(|error| shared.daemon.explain("list containers", error))?;
     let mut ids: HashSet<String> = shared.home.ids().await?.into_iter().collect();
     ids.extend(containers.iter().filter_map(|container| {
-        let id = is_ours(shared, container.labels.as_ref())?;
+        let id = sandbox_of(shared, container.labels.as_ref())?;
         let name = format!("/{}", shared.home.name(id));
         container.names.iter().flatten().any(|given| *given == name).then(|| id.to_owned())
     }));

@@ -1,7 +1,7 @@
 //! Layers as images: what a container has changed, committed by the daemon. They have names of this data directory's own, and a label
 //! that says so.
 
-use super::{Shared, container::LABEL_INSTANCE, end, home::is_safe_id};
+use super::{Shared, end, home::is_safe_id, labels};
 use crate::runtime::{
     Layer, RuntimeError,
     docker::{daemon::is_missing, work::failed},
@@ -14,13 +14,9 @@ use bollard::{
     },
 };
 use std::{
-    collections::HashMap,
     io,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
-
-/// The layer's name.
-const LABEL_LAYER: &str = "sandshell.layer";
 
 /// What the names of all layers begin with.
 const PREFIX: &str = "sandshell-layer-";
@@ -60,7 +56,7 @@ pub(super) async fn freeze(shared: &Shared, sandbox_id: &str, layer: &str) -> Re
         .repo(&repository(shared))
         .tag(layer)
         .pause(false)
-        .changes(&format!("LABEL {LABEL_LAYER}={layer}"))
+        .changes(&format!("LABEL {}={layer}", labels::LAYER))
         .build();
     let committed = docker.commit_container(options, ContainerConfig::default()).await;
     committed.map_err(|error| daemon.explain("commit the container", error))?;
@@ -86,13 +82,12 @@ pub(super) async fn is_there(shared: &Shared, layer: &str) -> Result<bool, Runti
 /// All layers. The daemon does not know when they were used.
 pub(super) async fn list(shared: &Shared) -> Result<Vec<Layer>, RuntimeError> {
     let docker = shared.daemon.docker();
-    let labels = vec![format!("{LABEL_INSTANCE}={}", shared.home.instance()), LABEL_LAYER.to_owned()];
-    let options = ListImagesOptionsBuilder::new().filters(&HashMap::from([("label", labels)])).build();
+    let options = ListImagesOptionsBuilder::new().filters(&labels::filter(shared, &[labels::LAYER])).build();
     let images = docker.list_images(Some(options)).await;
     let images = images.map_err(|error| shared.daemon.explain("list images", error))?;
     let mut layers = Vec::new();
     for image in images {
-        let Some(name) = image.labels.get(LABEL_LAYER) else { continue };
+        let Some(name) = image.labels.get(labels::LAYER) else { continue };
         // An image that somebody has made of a layer has its labels too.
         if !image.repo_tags.contains(&reference(shared, name)) {
             continue;

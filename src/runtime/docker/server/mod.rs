@@ -6,6 +6,7 @@ mod end;
 mod handover;
 mod home;
 mod image;
+mod labels;
 mod layer;
 mod listed;
 mod named_volume;

@@ -1,6 +1,6 @@
 //! Volumes that outlive sandboxes: named volumes of the daemon, with names of this data directory's own, and labels that say so.
 
-use super::{Shared, container::LABEL_INSTANCE, home::is_safe_id};
+use super::{Shared, home::is_safe_id, labels};
 use crate::runtime::{
     RuntimeError, VolumeMount, VolumeSource,
     docker::{daemon::is_missing, work::failed},
@@ -16,9 +16,6 @@ use bollard::{
 use std::{collections::HashMap, fs, io, path::PathBuf, time::Duration};
 use tokio::{task::spawn_blocking, time::timeout};
 
-/// The volume's id.
-const LABEL_VOLUME: &str = "sandshell.volume";
-
 /// How long a look at a directory of the host may take, and how many threads look at one time.
 const LOOK: Duration = Duration::from_secs(10);
 pub(super) const LOOKS: usize = 8;
@@ -32,12 +29,11 @@ pub(super) async fn create(shared: &Shared, volume_id: &str, size_bytes: Option<
     if !is_safe_id(volume_id) {
         return Err(failed("check the volume's id", io::ErrorKind::InvalidInput));
     }
-    let labels = [(LABEL_INSTANCE, shared.home.instance()), (LABEL_VOLUME, volume_id)];
     let request = VolumeCreateRequest {
         name: Some(name(shared, volume_id)),
         driver: Some("local".to_owned()),
         driver_opts: size_bytes.map(|bytes| HashMap::from([("size".to_owned(), bytes.to_string())])),
-        labels: Some(labels.map(|(name, value)| (name.to_owned(), value.to_owned())).into()),
+        labels: Some(labels::of(shared, labels::VOLUME, volume_id)),
         ..VolumeCreateRequest::default()
     };
     match shared.daemon.docker().create_volume(request).await {
@@ -61,8 +57,7 @@ async fn find(shared: &Shared, volume_id: &str) -> Result<Option<Volume>, Runtim
 
 /// The id of a volume that is ours.
 fn of<'a>(shared: &Shared, volume: &'a Volume) -> Option<&'a str> {
-    let ours = volume.labels.get(LABEL_INSTANCE).is_some_and(|instance| instance == shared.home.instance());
-    let id = volume.labels.get(LABEL_VOLUME).map(String::as_str).filter(|id| ours && is_safe_id(id))?;
+    let id = labels::id(shared, &volume.labels, labels::VOLUME)?;
     (volume.name == name(shared, id)).then_some(id)
 }
 
@@ -81,8 +76,7 @@ pub(super) async fn remove(shared: &Shared, volume_id: &str) -> Result<(), Runti
 
 /// All of them.
 pub(super) async fn list(shared: &Shared) -> Result<Vec<String>, RuntimeError> {
-    let labels = vec![format!("{LABEL_INSTANCE}={}", shared.home.instance()), LABEL_VOLUME.to_owned()];
-    let options = ListVolumesOptionsBuilder::new().filters(&HashMap::from([("label", labels)])).build();
+    let options = ListVolumesOptionsBuilder::new().filters(&labels::filter(shared, &[labels::VOLUME])).build();
     let answer = shared.daemon.docker().list_volumes(Some(options)).await;
     let volumes = answer.map_err(|error| shared.daemon.explain("list volumes", error))?.volumes.unwrap_or_default();
     Ok(volumes.iter().filter_map(|volume| of(shared, volume)).map(str::to_owned).collect())

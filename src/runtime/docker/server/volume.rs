@@ -4,22 +4,19 @@
 //! directory that this one is on ([`super::handover`]). With that the kernel takes the mount away, and only the agent still
 //! has a way to it.
 
-use super::{
-    Shared,
-    container::{LABEL_INSTANCE, LABEL_SANDBOX, PRIVATE_BYTES},
-    end::is_ours,
-};
+use super::{Shared, labels};
 use crate::runtime::{RuntimeError, docker::daemon::is_missing};
 use bollard::{
     errors::Error as ApiError,
     models::{Mount, MountType, MountVolumeOptions, MountVolumeOptionsDriverConfig},
     query_parameters::{ListVolumesOptionsBuilder, RemoveVolumeOptionsBuilder},
 };
-use std::collections::HashMap;
+
+/// Bytes for them: commands of 4 MiB in many sessions.
+pub(super) const PRIVATE_BYTES: u64 = 64 << 20;
 
 /// One mount of a sandbox's volume. The daemon makes it with the container.
 pub(super) fn mounted(shared: &Shared, sandbox_id: &str, target: &str, read_only: bool) -> Mount {
-    let labels = [(LABEL_INSTANCE, shared.home.instance()), (LABEL_SANDBOX, sandbox_id)];
     // The image's user may be anybody, and with mapped users the volume's root is nobody inside.
     let options = format!("size={PRIVATE_BYTES},mode=1777,nosuid,nodev,noexec");
     let options = [("type", "tmpfs"), ("device", "tmpfs"), ("o", &options)];
@@ -31,7 +28,7 @@ pub(super) fn mounted(shared: &Shared, sandbox_id: &str, target: &str, read_only
         read_only: Some(read_only),
         volume_options: Some(MountVolumeOptions {
             no_copy: Some(true),
-            labels: Some(labels.map(owned).into()),
+            labels: Some(labels::of(shared, labels::SANDBOX, sandbox_id)),
             driver_config: Some(MountVolumeOptionsDriverConfig {
                 name: Some("local".to_owned()),
                 options: Some(options.map(owned).into()),
@@ -64,12 +61,11 @@ pub(super) async fn remove(shared: &Shared, sandbox_id: &str) -> Result<(), Runt
 
 /// Sandboxes that have a volume.
 pub(super) async fn sandboxes(shared: &Shared) -> Result<Vec<String>, RuntimeError> {
-    let label = format!("{LABEL_INSTANCE}={}", shared.home.instance());
-    let options = ListVolumesOptionsBuilder::new().filters(&HashMap::from([("label", vec![label])])).build();
+    let options = ListVolumesOptionsBuilder::new().filters(&labels::filter(shared, &[])).build();
     let answer = shared.daemon.docker().list_volumes(Some(options)).await;
     let volumes = answer.map_err(|error| shared.daemon.explain("list volumes", error))?.volumes.unwrap_or_default();
     let of = |volume: bollard::models::Volume| {
-        let id = is_ours(shared, Some(&volume.labels))?;
+        let id = labels::id(shared, &volume.labels, labels::SANDBOX)?;
         (volume.name == shared.home.name(id)).then(|| id.to_owned())
     };
     Ok(volumes.into_iter().filter_map(of).collect())
