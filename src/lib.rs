@@ -13,6 +13,7 @@ pub mod error;
 pub mod limits;
 mod packet;
 pub mod pem;
+mod proc;
 pub mod rpc;
 pub mod runtime;
 pub mod sample;

@@ -18,7 +18,12 @@ crate::in_every_shell!(
 );
 
 mod runtimes {
-    crate::in_every_runtime!(others_are_not_found, a_direct_execution_has_processes_too, many_come_in_pages);
+    crate::in_every_runtime!(
+        others_are_not_found,
+        a_direct_execution_has_processes_too,
+        many_come_in_pages,
+        a_name_that_is_no_text_hides_nobody,
+    );
 
     use super::*;
 
@@ -100,6 +105,22 @@ mod runtimes {
         pids.sort_unstable();
         pids.dedup();
         assert_eq!(pids.len(), 10);
+    }
+
+    /// A process gives itself its name. One that is no UTF-8 is listed with the others, and ends with its session.
+    async fn a_name_that_is_no_text_hides_nobody(on: Runtime) {
+        let sandbox = on.sandbox().await;
+        let (s, other) = (sandbox.session("").await, sandbox.session("").await);
+        s.run("odd=/tmp/$(printf '\\377) R'); printf '#!/bin/sh\nsleep 1009\n:\n' >\"$odd\"; chmod +x \"$odd\"").await;
+        s.run("\"$odd\" >/dev/null 2>&1 &").await;
+        named(&s, "sleep 1009").await;
+        let processes = all(&s).await;
+        assert_eq!(processes.len(), 2, "{processes:?}");
+        s.close().await;
+        for process in processes {
+            let gone = other.run(format!("! kill -0 {} 2>/dev/null", process.pid)).await;
+            assert_eq!(gone.exit_code(), 0, "{process:?}");
+        }
     }
 }
 

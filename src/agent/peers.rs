@@ -1,10 +1,8 @@
 //! Who may speak with the agent where its socket has a name inside.
 
+use crate::proc::Stat;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use std::{
-    fs,
-    os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd},
-};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use tokio::net::UnixStream;
 
 /// The socket option that gives a descriptor of the process that connected, since Linux 6.5.
@@ -64,24 +62,12 @@ fn comes_from_outside(pid: i32) -> bool {
     if pid <= 1 {
         return pid == 0;
     }
-    fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| parent(&stat) == Some(0))
-}
-
-/// The parent in a line of `/proc/PID/stat`. The name before it may hold anything, brackets too.
-fn parent(stat: &str) -> Option<i32> {
-    stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
+    matches!(Stat::of(pid), Ok(Some(stat)) if stat.id(4) == Some(0))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_name_cannot_pretend_to_be_a_parent() {
-        assert_eq!(parent("7 (a) S 0 7 7"), Some(0));
-        assert_eq!(parent("7 (x) S 0 (y) S 41 7 7"), Some(41));
-        assert_eq!(parent("7"), None);
-    }
 
     #[tokio::test]
     async fn a_process_that_connected_is_known_to_live_and_to_have_ended() {

@@ -1,6 +1,7 @@
 //! All processes at one time, as a client is shown them, and a signal for exactly one of them.
 
 use super::processes::{Moment, pids};
+use crate::proc::{self, Stat};
 use rustix::process::{Pid, PidfdFlags};
 use std::{
     fs, io,
@@ -54,11 +55,8 @@ pub(crate) enum Looked {
 impl Member {
     /// Looks at one.
     pub(crate) fn look(pid: i32) -> io::Result<Looked> {
-        match super::processes::read(&format!("/proc/{pid}/stat")) {
-            Ok(stat) => parse(pid, &stat).map(Looked::There).ok_or_else(|| io::ErrorKind::InvalidData.into()),
-            Err(error) if super::processes::is_gone(&error) => Ok(Looked::Gone),
-            Err(error) => Err(error),
-        }
+        let Some(stat) = Stat::of(pid)? else { return Ok(Looked::Gone) };
+        member(pid, &stat).map(Looked::There).ok_or_else(|| io::ErrorKind::InvalidData.into())
     }
 
     /// How one has ended that nobody has asked yet: its exit code and its signal. Of other users' processes the kernel does not
@@ -105,20 +103,17 @@ pub(crate) async fn census() -> io::Result<Vec<Member>> {
     Ok(all)
 }
 
-fn parse(pid: i32, stat: &str) -> Option<Member> {
-    // The name in parentheses may hold anything, parentheses too: the fields begin after the last one.
-    let fields: Vec<&str> = stat[stat.rfind(')')? + 1..].split_ascii_whitespace().collect();
-    // Numbered as in proc(5).
-    let number = |field: usize| fields.get(field - 3)?.parse().ok();
+fn member(pid: i32, stat: &Stat) -> Option<Member> {
     Some(Member {
         pid,
-        parent: number(4)?,
-        group: number(5)?,
-        session: number(6)?,
-        foreground: number(8)?,
-        began: Moment(fields.get(22 - 3)?.parse().ok()?),
-        state: fields.first()?.chars().next()?,
-        status: number(52).unwrap_or(0),
+        parent: stat.id(4)?,
+        group: stat.id(5)?,
+        session: stat.id(6)?,
+        // Negative where there is no terminal.
+        foreground: stat.id(8).unwrap_or(-1),
+        began: Moment(stat.start_time()?),
+        state: stat.state,
+        status: stat.id(52).unwrap_or(0),
     })
 }
 
@@ -132,7 +127,7 @@ pub(crate) fn argument_text(pid: i32) -> String {
         arguments.pop();
     }
     if arguments.is_empty() {
-        let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+        let name = proc::text(pid, "comm").ok().flatten().unwrap_or_default();
         return format!("[{}]", name.trim_end_matches('\n'));
     }
     arguments.iter_mut().filter(|byte| **byte == 0).for_each(|byte| *byte = b' ');
@@ -209,10 +204,10 @@ mod tests {
     #[test]
     fn a_name_may_hold_anything() {
         let stat = "7 (a) S (b) T 1 5 6 34816 9 4194304 0 0 0 0 0 0 0 0 20 0 1 0 777 0";
-        let member = parse(7, stat).unwrap();
+        let member = member(7, &Stat::parse(stat).unwrap()).unwrap();
         assert_eq!((member.state, member.parent, member.group, member.session, member.foreground), ('T', 1, 5, 6, 9));
         assert_eq!(member.began, Moment(777));
-        assert_eq!(parse(7, "7 (x"), None);
+        assert_eq!(Stat::parse("7 (x"), None);
     }
 
     #[test]

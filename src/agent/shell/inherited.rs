@@ -3,7 +3,7 @@
 //! The pages are shared at first, but each that the agent writes to afterwards is copied, and the old one stays with the
 //! holder. An agent with much output would be kept once more by each of its sessions.
 
-use super::processes;
+use crate::proc;
 use std::{fs, ops::Range, sync::OnceLock};
 
 /// Parts of the memory that a holder gives back. The heap and large pieces of output are a few.
@@ -27,7 +27,7 @@ impl Inherited {
     /// What this process has beyond what is needed. What cannot be looked at is not given back.
     pub(super) fn of_this_process() -> Self {
         let mut parts = [const { 0..0 }; MOST_PARTS];
-        if let (Some(needed), Ok(maps)) = (NEEDED.get(), processes::read("/proc/self/maps")) {
+        if let (Some(needed), Ok(Some(maps))) = (NEEDED.get(), proc::text("self", "maps")) {
             for (part, range) in parts.iter_mut().zip(without(own(&maps), needed)) {
                 *part = range;
             }

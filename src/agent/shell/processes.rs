@@ -7,11 +7,13 @@
 mod one;
 
 use super::sys;
-use crate::sync::lock;
+use crate::{
+    proc::{self, Stat},
+    sync::lock,
+};
 use std::{
     collections::{HashMap, HashSet},
-    fs,
-    io::{self, Read},
+    fs, io,
     path::Path,
     sync::{
         Mutex,
@@ -35,9 +37,6 @@ const STARTING_TICKS: u64 = 10;
 /// Most processes of a group that are looked at one by one. A group that is larger is signalled as a whole, without
 /// waiting until each of its members is ready for that.
 const MOST_LOOKED_AT: usize = 256;
-
-/// More than what `/proc` usually says of a process.
-const USUAL_LENGTH: usize = 2048;
 
 /// Flag of a process that is on its way out.
 const EXITING: u64 = 4;
@@ -267,52 +266,30 @@ fn group_of(pid: i32) -> Option<i32> {
 
 /// The children of a process that has one thread. `None` when this kernel does not list them.
 fn children(parent: i32) -> io::Result<Option<HashSet<i32>>> {
-    match read(&format!("/proc/{parent}/task/{parent}/children")) {
-        Ok(list) => Ok(Some(list.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect())),
-        Err(error) if is_gone(&error) => Ok((!Path::new(&format!("/proc/{parent}/task")).exists()).then(HashSet::new)),
-        Err(error) => Err(error),
+    match proc::text(parent, &format!("task/{parent}/children"))? {
+        Some(list) => Ok(Some(list.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect())),
+        None => Ok((!Path::new(&format!("/proc/{parent}/task")).exists()).then(HashSet::new)),
     }
-}
-
-/// Whether an error of reading `/proc` says that the process is not there.
-pub(super) fn is_gone(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ESRCH)
-}
-
-/// Reads a file of `/proc`. Such a file does not say how long it is, and would be asked for in many small pieces.
-pub(super) fn read(path: &str) -> io::Result<String> {
-    let mut text = String::with_capacity(USUAL_LENGTH);
-    // Of a part of a file no length is asked.
-    fs::File::open(path)?.take(u64::MAX).read_to_string(&mut text)?;
-    Ok(text)
 }
 
 /// What there is to know of a process; `None` when there is none of this number.
 pub(super) fn process(pid: i32) -> io::Result<Option<Process>> {
-    match read(&format!("/proc/{pid}/stat")) {
-        Ok(stat) => parse(&stat).map(Some).ok_or_else(|| io::ErrorKind::InvalidData.into()),
-        Err(error) if is_gone(&error) => Ok(None),
-        Err(error) => Err(error),
-    }
+    let Some(stat) = Stat::of(pid)? else { return Ok(None) };
+    seen(&stat).map(Some).ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
-fn parse(stat: &str) -> Option<Process> {
-    // The name in parentheses may hold anything, parentheses too: the fields begin after the last one.
-    let fields: Vec<&str> = stat[stat.rfind(')')? + 1..].split_ascii_whitespace().collect();
-    // Numbered as in proc(5).
-    let number = |field: usize| fields.get(field - 3)?.parse::<u64>().ok();
+fn seen(stat: &Stat) -> Option<Process> {
     // The first thread may be gone before others.
-    let state = *fields.first()?;
-    let ended = (matches!(state, "Z" | "X") || number(9)? & EXITING != 0) && number(20)? <= 1;
+    let ended = (matches!(stat.state, 'Z' | 'X') || stat.number(9)? & EXITING != 0) && stat.number(20)? <= 1;
     // Zeroes, or ones, when it is not ours to know.
-    let image = Image(number(26)?, number(28)?);
+    let image = Image(stat.number(26)?, stat.number(28)?);
     Some(Process {
-        parent: fields.get(1)?.parse().ok()?,
-        group: fields.get(2)?.parse().ok()?,
-        began: number(22)?,
+        parent: stat.id(4)?,
+        group: stat.id(5)?,
+        began: stat.start_time()?,
         ended,
-        stopped: matches!(state, "T" | "t"),
-        busy: matches!(state, "R" | "D"),
+        stopped: matches!(stat.state, 'T' | 't'),
+        busy: matches!(stat.state, 'R' | 'D'),
         image: (image.0 > 1 && image.1 > 1).then_some(image),
     })
 }

@@ -1,5 +1,6 @@
 //! Processes named so that a reused number is never mistaken for them.
 
+use crate::proc::{Stat, is_gone};
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal},
@@ -27,17 +28,11 @@ pub(super) fn boot_id() -> io::Result<String> {
 }
 
 /// State letter and start time of a process.
-pub(super) fn state_and_start(pid: Pid) -> io::Result<(u8, u64)> {
-    let stat = fs::read(format!("/proc/{}/stat", pid.as_raw_pid()))?;
-    parse_stat(&stat).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "unknown form of /proc/PID/stat"))
-}
-
-/// The second field, the program's name, may hold anything, so fields are counted from its last parenthesis.
-fn parse_stat(stat: &[u8]) -> Option<(u8, u64)> {
-    let end = stat.iter().rposition(|byte| *byte == b')')?;
-    let mut fields = std::str::from_utf8(stat.get(end + 1..)?).ok()?.split_ascii_whitespace();
-    let state = *fields.next()?.as_bytes().first()?;
-    Some((state, fields.nth(18)?.parse().ok()?))
+pub(super) fn state_and_start(pid: Pid) -> io::Result<(char, u64)> {
+    let gone = || io::Error::from_raw_os_error(libc::ESRCH);
+    let stat = Stat::of(pid.as_raw_pid())?.ok_or_else(gone)?;
+    let start_time = stat.start_time().ok_or(io::ErrorKind::InvalidData)?;
+    Ok((stat.state, start_time))
 }
 
 /// A descriptor of the process if it still is the one that was recorded. `None` is a process that was seen to be gone:
@@ -58,13 +53,9 @@ pub(super) fn open(process: &ProcessId) -> io::Result<Option<OwnedFd>> {
     match state_and_start(pid) {
         Ok((_, start_time)) => Ok((start_time == process.start_time).then_some(pidfd)),
         // It ended between the two calls, or /proc hides the processes of others.
-        Err(error) if is_no_process(&error) && has_ended(&pidfd)? => Ok(None),
+        Err(error) if is_gone(&error) && has_ended(&pidfd)? => Ok(None),
         Err(error) => Err(error),
     }
-}
-
-fn is_no_process(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESRCH))
 }
 
 /// Whether the process has ended; a zombie has. Needs no further descriptor.
@@ -91,12 +82,6 @@ pub(super) fn kill(pidfd: impl AsFd) -> io::Result<()> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_name_full_of_parentheses_does_not_move_the_fields() {
-        let stat = b"7 (a) b) (S 9) R 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 424242 20 21";
-        assert_eq!(parse_stat(stat), Some((b'R', 424_242)));
-    }
 
     #[test]
     fn this_process_is_alive_and_its_number_with_another_start_is_not() {

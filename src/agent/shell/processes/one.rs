@@ -1,6 +1,7 @@
 //! What one process does: what it waits for, how it takes signals, what it has open.
 
-use super::{Image, process, read};
+use super::{Image, process};
+use crate::proc;
 use std::{
     fs,
     os::fd::OwnedFd,
@@ -33,7 +34,7 @@ pub(crate) fn halted(pid: i32) -> Option<Halt> {
 
 /// Whether a process has a handler for a signal, or has the signal still before it.
 pub(crate) fn minds(pid: i32, signal: i32) -> bool {
-    let Ok(status) = read(&format!("/proc/{pid}/status")) else { return true };
+    let Ok(Some(status)) = proc::text(pid, "status") else { return true };
     ["SigCgt:", "SigPnd:", "ShdPnd:"].iter().any(|set| has_signal(&status, set, signal) == Some(true))
 }
 
@@ -50,7 +51,7 @@ pub(in crate::agent::shell) enum Handling {
 
 /// What a process does with a signal. `None` when that cannot be seen.
 pub(in crate::agent::shell) fn handling(pid: i32, signal: i32) -> Option<Handling> {
-    let status = read(&format!("/proc/{pid}/status")).ok()?;
+    let status = proc::text(pid, "status").ok()??;
     Some(if has_signal(&status, "SigCgt:", signal)? {
         Handling::Caught
     } else if has_signal(&status, "SigIgn:", signal)? {
@@ -62,16 +63,18 @@ pub(in crate::agent::shell) fn handling(pid: i32, signal: i32) -> Option<Handlin
 
 /// The process that traces another one.
 pub(in crate::agent::shell) fn tracer(pid: i32) -> Option<i32> {
-    let status = read(&format!("/proc/{pid}/status")).ok()?;
+    let status = proc::text(pid, "status").ok()??;
     let tracer = field(&status, "TracerPid:")?.parse().ok()?;
     (tracer > 0).then_some(tracer)
 }
 
 /// Whether a process waits for nothing but signals: a shell, for children of its own.
 pub(in crate::agent::shell) fn waits_for_signals(pid: i32) -> bool {
-    let call = read(&format!("/proc/{pid}/syscall"));
+    let call = proc::text(pid, "syscall");
     call.is_ok_and(|call| {
-        call.split(' ').next().and_then(|number| number.parse().ok()) == Some(libc::SYS_rt_sigsuspend)
+        call.is_some_and(|call| {
+            call.split(' ').next().and_then(|number| number.parse().ok()) == Some(libc::SYS_rt_sigsuspend)
+        })
     })
 }
 
@@ -151,7 +154,7 @@ pub(in crate::agent::shell) fn reads(pid: i32) -> Option<PathBuf> {
 
 /// The system call that a process is blocked in, if it is, and its first two arguments.
 fn call(pid: i32) -> Option<(i64, [u64; 2])> {
-    let call = read(&format!("/proc/{pid}/syscall")).ok()?;
+    let call = proc::text(pid, "syscall").ok()??;
     let mut words = call.split(' ');
     let number = words.next()?.parse().ok()?;
     let mut argument = || u64::from_str_radix(words.next()?.strip_prefix("0x")?, 16).ok();

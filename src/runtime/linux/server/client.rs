@@ -157,7 +157,7 @@ impl Zygote {
     pub(super) fn is_stopped(&self) -> bool {
         let pid = i32::try_from(lock(&self.child).id()).ok().and_then(Pid::from_raw);
         let state = pid.and_then(|pid| process::state_and_start(pid).ok());
-        matches!(state, Some((b'T' | b't', _)))
+        matches!(state, Some(('T' | 't', _)))
     }
 
     fn kill(&self) {

@@ -1,16 +1,19 @@
 //! What a sandbox uses: from its cgroups, of either version, and from its own layer.
 
 use super::work::blocking;
-use crate::runtime::{
-    Usage,
-    linux::{
-        failure::{Failure, Step},
-        layout::Layout,
-        process::ProcessId,
-        record::Record,
-        storage::{
-            count::{self, Bounds},
-            pool::Pool,
+use crate::{
+    proc::Stat,
+    runtime::{
+        Usage,
+        linux::{
+            failure::{Failure, Step},
+            layout::Layout,
+            process::ProcessId,
+            record::Record,
+            storage::{
+                count::{self, Bounds},
+                pool::Pool,
+            },
         },
     },
 };
@@ -117,9 +120,8 @@ fn cpu_time_of_processes(agent: &ProcessId) -> Option<Duration> {
 
 /// Ticks that a process and its children that have ended were on a processor.
 fn ticks(pid: &str) -> Option<u64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let fields = stat[stat.rfind(')')? + 1..].split_ascii_whitespace();
-    Some(fields.skip(11).take(4).filter_map(|field| field.parse::<u64>().ok()).sum())
+    let stat = Stat::of(pid).ok()??;
+    Some((14..=17).filter_map(|field| stat.number(field)).sum())
 }
 
 #[cfg(test)]

@@ -1,0 +1,111 @@
+//! What `/proc` says of a process, read in one place. There are three answers: it is there, there is none of this number, and an
+//! error, which says only that nobody could look.
+//!
+//! A process gives itself its name, and so it may be no UTF-8, and hold anything that separates fields.
+
+use std::{
+    fmt::Display,
+    fs,
+    io::{self, Read},
+};
+
+/// More than what `/proc` usually says of a process.
+const USUAL_LENGTH: usize = 2048;
+
+/// The text of a file that a process has in `/proc`. `None` when there is no process of this number.
+pub(crate) fn text(pid: impl Display, file: &str) -> io::Result<Option<String>> {
+    match read(&format!("/proc/{pid}/{file}")) {
+        Ok(text) => Ok(Some(lossy(text))),
+        Err(error) if is_gone(&error) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Such a file does not say how long it is, and would be asked for in many small pieces.
+fn read(path: &str) -> io::Result<Vec<u8>> {
+    let mut text = Vec::with_capacity(USUAL_LENGTH);
+    // Of a part of a file no length is asked.
+    fs::File::open(path)?.take(u64::MAX).read_to_end(&mut text)?;
+    Ok(text)
+}
+
+/// Whether an error of reading `/proc` says that the process is not there.
+pub(crate) fn is_gone(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESRCH))
+}
+
+fn lossy(text: Vec<u8>) -> String {
+    String::from_utf8(text).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+}
+
+/// `/proc/PID/stat`, by the numbers that proc(5) gives its fields.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Stat {
+    /// One letter.
+    pub(crate) state: char,
+    /// From the fourth field on: what is no such number is negative.
+    numbers: Vec<Option<u64>>,
+}
+
+impl Stat {
+    /// Of a process; `None` when there is none of this number.
+    pub(crate) fn of(pid: impl Display) -> io::Result<Option<Self>> {
+        let Some(text) = text(pid, "stat")? else { return Ok(None) };
+        let unknown = || io::Error::new(io::ErrorKind::InvalidData, "unknown form of /proc/PID/stat");
+        Self::parse(&text).map(Some).ok_or_else(unknown)
+    }
+
+    /// The second field, the name, stands in parentheses and may hold some: the others begin after the last one.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let mut fields = text[text.rfind(')')? + 1..].split_ascii_whitespace();
+        let state = fields.next()?.chars().next()?;
+        Some(Self { state, numbers: fields.map(|field| field.parse().ok()).collect() })
+    }
+
+    /// A field that is a number and not negative, from the fourth on.
+    pub(crate) fn number(&self, field: usize) -> Option<u64> {
+        *self.numbers.get(field.checked_sub(4)?)?
+    }
+
+    /// A field that is the id of something: of a process, a group, a session.
+    pub(crate) fn id(&self, field: usize) -> Option<i32> {
+        self.number(field)?.try_into().ok()
+    }
+
+    /// When it began, in clock ticks since the host booted.
+    pub(crate) fn start_time(&self) -> Option<u64> {
+        self.number(22)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_moves_no_field() {
+        let stat = Stat::parse("7 (a) b) (S 9) R 1 2 3 4 -1 6 7 8 9 10 11 12 13 14 15 16 17 18 424242 20 21").unwrap();
+        assert_eq!((stat.state, stat.id(4), stat.number(8), stat.start_time()), ('R', Some(1), None, Some(424_242)));
+        assert_eq!(Stat::parse("7 (x) S 0 (y) S 41 7 7").unwrap().id(4), Some(41));
+        assert_eq!(Stat::parse("7"), None);
+    }
+
+    #[test]
+    fn a_process_whose_name_is_no_text_is_seen() {
+        let named = std::thread::spawn(|| {
+            fs::write("/proc/thread-self/comm", b"\xff) R").unwrap();
+            let (own, status) = (Stat::of("thread-self").unwrap().unwrap(), text("thread-self", "status").unwrap());
+            (own.id(4), status.is_some_and(|status| status.contains("\nPPid:")))
+        });
+        let parent = rustix::process::getppid().map(|parent| parent.as_raw_nonzero().get());
+        assert_eq!(named.join().unwrap(), (parent, true));
+    }
+
+    #[test]
+    fn a_number_of_nobody_is_told_from_a_look_that_failed() {
+        assert_eq!(Stat::of(i32::MAX).unwrap(), None);
+        // A directory cannot be read as a text.
+        assert!(text("self", "fd").is_err());
+    }
+}
