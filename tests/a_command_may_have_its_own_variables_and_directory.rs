@@ -7,6 +7,7 @@ use v1::{ExecStart, exited::Reason};
 
 crate::in_every_shell!(
     the_command_has_them_and_the_session_gets_back_what_it_had,
+    a_relative_directory_begins_where_the_session_is,
     however_the_command_ends,
     a_shell_that_ended_is_followed_by_one_that_has_what_was_before,
     what_cannot_be_given_is_said_and_nothing_runs,
@@ -57,6 +58,27 @@ async fn the_command_has_them_and_the_session_gets_back_what_it_had(at: At) {
     let start = ExecStart { working_directory: "/tmp".into(), ..s.start("A=kept; pwd") };
     s.run_start(start, b"").await.expect("/tmp\n", "", 0);
     s.run("echo $A; pwd").await.expect("kept\n/usr\n", "", 0);
+}
+
+async fn a_relative_directory_begins_where_the_session_is(at: At) {
+    let s = at.session().await;
+    s.run("mkdir -p /tmp/a/-x /tmp/b/here /tmp/a/here; cd /tmp; CDPATH=/tmp/b; cd /tmp/a").await.expect("", "", 0);
+    for (asked, place) in [("here", "/tmp/a/here"), ("-x", "/tmp/a/-x"), ("..", "/tmp"), ("-", "")] {
+        let got = s.run_start(ExecStart { working_directory: asked.into(), ..s.start("pwd -P") }, b"").await;
+        let code = if place.is_empty() { 126 } else { 0 };
+        assert_eq!((got.out().trim(), got.exit_code()), (place, code), "{asked}: {got:?}");
+        s.run("pwd").await.expect("/tmp/a\n", "", 0);
+    }
+    // Where it is when the command's turn comes, and not when it is sent.
+    let first = s.exec(ExecStart { stdin: true, ..s.start("read line; cd /tmp/b") }).await;
+    let second = s.exec(ExecStart { working_directory: "here".into(), ..s.start("pwd -P") }).await;
+    first.stdin("go\n").await;
+    first.finish().await.expect("", "", 0);
+    second.finish().await.expect("/tmp/b/here\n", "", 0);
+    // As another user, too.
+    let user = "nobody".to_owned();
+    let start = ExecStart { working_directory: "here".into(), user, ..s.start("pwd -P; id -un") };
+    s.run_start(start, b"").await.expect("/tmp/b/here\nnobody\n", "", 0);
 }
 
 async fn however_the_command_ends(at: At) {
@@ -111,7 +133,7 @@ async fn what_cannot_be_given_is_said_and_nothing_runs(at: At) {
         s.run("echo $UID").await.expect("0\n", "", 0);
     }
     let env = ["1A", "my.dot", "SANDSHELL_X"].map(|name| (name.to_owned(), String::new())).into();
-    let refused = s.refused(ExecStart { env, working_directory: "relative".into(), ..s.start("echo ran") }).await;
+    let refused = s.refused(ExecStart { env, working_directory: "a\0b".into(), ..s.start("echo ran") }).await;
     let fields =
         ["start.env[\"1A\"]", "start.env[\"SANDSHELL_X\"]", "start.env[\"my.dot\"]", "start.working_directory"];
     expect_bad_fields(&refused, &fields);

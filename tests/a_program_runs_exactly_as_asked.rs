@@ -57,11 +57,11 @@ async fn a_megabyte_of_arguments_arrives(on: Runtime) {
     let long = ["x".repeat((128 << 10) - 1), "y".repeat(60_000)];
     let mut all: Vec<String> = ["/usr/bin/printf", "%s\n"].map(str::to_owned).to_vec();
     all.extend(long);
-    while all.iter().map(String::len).sum::<usize>() < 1 << 20 {
-        let left = (1 << 20) - all.iter().map(String::len).sum::<usize>();
+    while all.iter().map(String::len).sum::<usize>() < 5 << 18 {
+        let left = (5 << 18) - all.iter().map(String::len).sum::<usize>();
         all.push("z".repeat(left.min(100)));
     }
-    assert_eq!(all.iter().map(String::len).sum::<usize>(), 1 << 20);
+    assert_eq!(all.iter().map(String::len).sum::<usize>(), 5 << 18);
     let request = v1::RunRequest {
         start: Some(ExecStart { argv: all.clone(), ..sandbox.start("") }),
         max_output_bytes: 4 << 20,
@@ -313,7 +313,7 @@ async fn mistakes_are_named(on: Runtime) {
         (one(&["", "x"]), vec!["start.argv[0]"]),
         (one(&["echo", "a\0b"]), vec!["start.argv[1]"]),
         (one(&["echo", &"x".repeat(128 << 10)]), vec!["start.argv[1]"]),
-        (ExecStart { argv: vec!["x".repeat(100); 10_486], ..one(&[]) }, vec!["start.argv"]),
+        (ExecStart { argv: vec!["x".repeat(100); 13_108], ..one(&[]) }, vec!["start.argv"]),
         (ExecStart { argv: vec!["x".into(); 65_537], ..one(&[]) }, vec!["start.argv"]),
         (ExecStart { working_directory: "/nosuch".into(), ..one(&["true"]) }, vec!["start.working_directory"]),
     ] {

@@ -1,14 +1,15 @@
 //! `working_directory` of `CreateSandbox`: everything in the sandbox begins there unless it names another directory.
 
 use crate::kit::{
-    Runtime, Sandbox, Server, cli::prints, create_sandbox, datasets::Dataset, errors::expect_bad_fields,
+    Runtime, Sandbox, Server, cli::prints, code, create_sandbox, datasets::Dataset, errors::expect_bad_fields,
     errors::expect_error, token, v1, within,
 };
 use tonic::Code;
-use v1::{ExecStart, code_service_client::CodeServiceClient, exec_start::Target};
+use v1::{ExecStart, exec_start::Target};
 
 crate::in_every_runtime!(
     everything_begins_there,
+    relative_directories_begin_there,
     what_is_missing_is_made_for_the_user,
     what_is_there_stays_as_it_is,
     what_cannot_be_one_leaves_no_sandbox,
@@ -41,17 +42,7 @@ async fn everything_begins_there(on: Runtime) {
     assert_eq!(sandbox.read("file").await, b"kept\n");
     sandbox.write("sub/other", "written").await;
     session.run("cat sub/other").await.expect("written", "", 0);
-    let code = v1::RunCodeRequest {
-        sandbox_id: sandbox.id.clone(),
-        language: "sh".into(),
-        code: "pwd >by-code".into(),
-        ..Default::default()
-    };
-    let mut answers = within("code", CodeServiceClient::new(sandbox.clients.channel.clone()).run_code(code))
-        .await
-        .expect("code")
-        .into_inner();
-    while within("its end", answers.message()).await.expect("its end").is_some() {}
+    code::run(&sandbox, code::code(&sandbox, "sh", "pwd >by-code")).await;
     session.run("cat by-code").await.expect("/srv/it's here/now\n", "", 0);
 
     // What names another directory has that one.
@@ -59,6 +50,31 @@ async fn everything_begins_there(on: Runtime) {
     sandbox.open(elsewhere).await.run("pwd").await.expect("/usr\n", "", 0);
     let elsewhere = ExecStart { working_directory: "/usr".into(), ..sandbox.start("pwd") };
     sandbox.exec(elsewhere).await.finish().await.expect("/usr\n", "", 0);
+}
+
+async fn relative_directories_begin_there(on: Runtime) {
+    let sandbox = begun(on, "/srv/project").await;
+    sandbox.run("mkdir -p src/deep ../other").await.expect("", "", 0);
+    for (asked, place) in [("src/deep", "/srv/project/src/deep"), (".", "/srv/project"), ("../other", "/srv/other")] {
+        let session = v1::CreateSessionRequest { working_directory: asked.into(), ..sandbox.ask_session() };
+        sandbox.open(session).await.run("pwd -P").await.expect(format!("{place}\n"), "", 0);
+        for argv in [vec![], vec!["pwd".into(), "-P".into()]] {
+            let text = if argv.is_empty() { "pwd -P" } else { "" };
+            let start = ExecStart { working_directory: asked.into(), argv, ..sandbox.start(text) };
+            sandbox.exec(start).await.finish().await.expect(format!("{place}\n"), "", 0);
+        }
+        let request = v1::RunCodeRequest {
+            working_directory: asked.into(),
+            ..code::code(&sandbox, "python", "import os; os.getcwd()")
+        };
+        assert_eq!(code::run(&sandbox, request).await.value(), format!("'{place}'"));
+    }
+    // One that is not there is named as it was written.
+    let nowhere = v1::CreateSessionRequest { working_directory: "src/none".into(), ..sandbox.ask_session() };
+    let refused = within("a refusal", sandbox.clients.sessions.clone().create_session(nowhere)).await;
+    let refused = refused.expect_err("it is not there");
+    expect_bad_fields(&refused, &["working_directory"]);
+    assert!(refused.message().contains("\"src/none\" is not a directory"), "{refused:?}");
 }
 
 async fn what_is_missing_is_made_for_the_user(on: Runtime) {

@@ -101,7 +101,7 @@ async fn sessions() {
     let status = sessions
         .create_session(v1::CreateSessionRequest {
             env: pairs([("A=B", "x")]),
-            working_directory: "relative".into(),
+            working_directory: "a\0b".into(),
             on_shell_exit: 77,
             shell: "a\0b".into(),
             ..s.sandbox.ask_session()
@@ -145,7 +145,7 @@ async fn commands() {
         .refused(ExecStart {
             command: "a\0b".into(),
             env: pairs([("1A", "x")]),
-            working_directory: "usr".into(),
+            working_directory: "a\0b".into(),
             shell: "bash".into(),
             timeout: Some(Duration { seconds: -1, nanos: 0 }),
             kill_grace: Some(Duration { seconds: 61, nanos: 0 }),

@@ -1,7 +1,10 @@
 //! What an agent is told when it starts: JSON on a descriptor, so that nothing shows in its arguments.
 
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 /// What an agent is told when it starts.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -26,4 +29,16 @@ pub struct AgentConfig {
     /// Whether the working directory was asked for, so that what is missing of it is made.
     #[serde(default)]
     pub makes_directory: bool,
+}
+
+impl AgentConfig {
+    /// The directory that was asked for, which may be relative to the working directory.
+    pub(super) fn directory(&self, asked: &str) -> PathBuf {
+        // To join an empty path would add a slash.
+        if asked.is_empty() {
+            self.working_directory.clone().into()
+        } else {
+            Path::new(&self.working_directory).join(asked)
+        }
+    }
 }

@@ -79,7 +79,8 @@ impl Checks {
         self.check(!value.contains('\0'), field, "must not contain NUL");
     }
 
-    fn directory(&mut self, field: &str, value: &str) {
+    /// A directory that the sandbox itself is given: nothing is there yet that it could be relative to.
+    fn absolute_directory(&mut self, field: &str, value: &str) {
         self.text(field, value, MAX_PATH);
         self.check(value.is_empty() || value.starts_with('/'), field, "must be an absolute path");
     }

@@ -13,13 +13,7 @@ use crate::{
     api::v1::{ExecStart, IfBusy, OnShellExit},
     error::{Error, Reason, Result},
 };
-use std::{
-    io,
-    os::fd::OwnedFd,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::SystemTime,
-};
+use std::{io, os::fd::OwnedFd, sync::Arc, time::SystemTime};
 
 impl Sessions {
     /// Executes a program directly, with `channel` as its descriptor 3. Returns its command.
@@ -31,13 +25,12 @@ impl Sessions {
         channel: Option<OwnedFd>,
     ) -> Result<Arc<Command>> {
         let user = self.user(&start.user).map_err(under_start)?;
-        let asked = std::mem::take(&mut start.working_directory);
-        if !asked.is_empty() && !Path::new(&asked).is_dir() {
-            let message = format!("\"{asked}\" is not a directory in this sandbox");
+        let anywhere = start.working_directory.is_empty();
+        let directory = self.config.directory(&start.working_directory);
+        if !anywhere && !directory.is_dir() {
+            let message = format!("\"{}\" is not a directory in this sandbox", start.working_directory);
             return Err(Error::invalid("start.working_directory", message));
         }
-        let anywhere = asked.is_empty();
-        let directory = PathBuf::from(if anywhere { self.config.working_directory.clone() } else { asked });
         let own = user.iter().flat_map(|user| user.variables()).map(|(n, v)| (n.to_owned(), v.to_owned())).collect();
         let env = std::mem::take(&mut start.env).into_iter().collect();
         let sets = [&self.inherited, &self.config.env, &own, &env];

@@ -151,7 +151,10 @@ impl Driver {
             known.state = State::Busy;
             known.running = Some(command.id.as_str().into());
         });
-        let loan = job.spec.loan.take();
+        let mut loan = job.spec.loan.take();
+        if let Some(loan) = &mut loan {
+            loan.0.begin_at(&self.session.known().directory);
+        }
         if let Some(user) = job.spec.user.take() {
             return self.turn_as(&user, job, loan, stop).await;
         }

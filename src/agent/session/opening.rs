@@ -24,7 +24,6 @@ use crate::{
     error::{Error, Reason, Result, Violation},
 };
 use std::{
-    path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -183,12 +182,12 @@ impl Sessions {
         let (number, _place) = self.reserve(wanted.direct)?;
         let name = if wanted.direct { format!("d{number}") } else { number.to_string() };
         let shell = if wanted.shell.is_empty() { DEFAULT_SHELL } else { &wanted.shell };
-        let directory = if wanted.directory.is_empty() { &self.config.working_directory } else { &wanted.directory };
+        let directory = self.config.directory(&wanted.directory);
         let mut violations = Vec::new();
-        if !wanted.directory.is_empty() && !Path::new(directory).is_dir() {
+        if !wanted.directory.is_empty() && !directory.is_dir() {
             violations.push(Violation::new(
                 "working_directory",
-                format!("\"{directory}\" is not a directory in this sandbox"),
+                format!("\"{}\" is not a directory in this sandbox", wanted.directory),
             ));
         }
         let own: Variables = wanted.user.iter().flat_map(|user| user.variables()).map(owned).collect();
@@ -212,7 +211,6 @@ impl Sessions {
             None => launch,
         };
         (launch.only_there, launch.is_last) = (!wanted.directory.is_empty(), wanted.direct);
-        let directory = PathBuf::from(directory);
         let given_up = async {
             tokio::select! {
                 () = of_no_use => {}

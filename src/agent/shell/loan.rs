@@ -50,6 +50,11 @@ impl Loan {
         (!env.is_empty() || directory.is_some()).then_some(Self { env, directory })
     }
 
+    /// Says where its directory begins, when that is relative: where the session is when the command's turn comes.
+    pub(crate) fn begin_at(&mut self, directory: &Path) {
+        self.directory = self.directory.take().map(|relative| directory.join(relative));
+    }
+
     /// How much of it there is, in bytes.
     pub(crate) fn length(&self) -> usize {
         let env: usize = self.env.iter().map(|(name, value)| name.len() + value.len()).sum();

@@ -1,6 +1,6 @@
 //! Requests of CodeService.
 
-use super::{Checks, exec::time};
+use super::{Checks, MAX_PATH, exec::time};
 use crate::{
     api::v1::{DeleteContextRequest, RunCodeRequest},
     error::Result,
@@ -23,7 +23,7 @@ pub(in crate::server) fn run_code(request: &RunCodeRequest) -> Result<()> {
         time(&mut checks, "timeout", timeout);
     }
     checks.env("env", &request.env);
-    checks.directory("working_directory", &request.working_directory);
+    checks.text("working_directory", &request.working_directory, MAX_PATH);
     checks.user("user", &request.user);
     checks.finish()
 }
@@ -56,7 +56,7 @@ mod tests {
             context_id: "é".repeat(MAX_CONTEXT + 1),
             timeout: Some(Duration::default()),
             env: [("=".into(), String::new())].into(),
-            working_directory: "relative".into(),
+            working_directory: "\0".into(),
             user: ":group".into(),
         };
         let named = ["language", "code", "context_id", "timeout", "env[\"=\"]", "working_directory", "user"];

@@ -9,7 +9,7 @@ use prost_types::Duration;
 
 const MAX_COMMAND: usize = 4 << 20;
 /// Bytes of all arguments, and how many. With the pointers to them they fit below the kernel's usual bound of 2 MiB.
-const MAX_ARGUMENTS: (usize, usize) = (1 << 20, 1 << 16);
+const MAX_ARGUMENTS: (usize, usize) = (5 << 18, 1 << 16);
 const MAX_TERM: usize = 64;
 const MAX_RUN_OUTPUT: i64 = 16 << 20;
 const LOG_BYTES: (i64, i64) = (64 << 10, 1 << 30);
@@ -55,7 +55,7 @@ fn check_start(checks: &mut Checks, start: &ExecStart) {
         None => checks.wrong("start.target", "give session_id or sandbox_id"),
     }
     checks.env("start.env", &start.env);
-    checks.directory("start.working_directory", &start.working_directory);
+    checks.text("start.working_directory", &start.working_directory, MAX_PATH);
     checks.user("start.user", &start.user);
     checks.text("start.command", &start.command, MAX_COMMAND);
     if !start.argv.is_empty() {

@@ -33,7 +33,7 @@ pub(in crate::server) fn create_sandbox(request: &CreateSandboxRequest) -> Resul
         self::lifetime(&mut checks, "lifetime", lifetime);
     }
     checks.user("user", &request.user);
-    checks.directory("working_directory", &request.working_directory);
+    checks.absolute_directory("working_directory", &request.working_directory);
     if let Some(sample) = &request.sample {
         checks.text("sample.dataset", &sample.dataset, MAX_NAME);
         checks.required("sample.sample_id", &sample.sample_id);

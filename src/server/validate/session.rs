@@ -15,7 +15,7 @@ pub(in crate::server) fn create_session(request: &CreateSessionRequest) -> Resul
     checks.required("sandbox_id", &request.sandbox_id);
     checks.text("shell", &request.shell, MAX_PATH);
     checks.env("env", &request.env);
-    checks.directory("working_directory", &request.working_directory);
+    checks.text("working_directory", &request.working_directory, MAX_PATH);
     checks.known::<OnShellExit>("on_shell_exit", request.on_shell_exit);
     checks.request_id("request_id", &request.request_id);
     checks.user("user", &request.user);
@@ -104,7 +104,7 @@ mod tests {
         let request = CreateSessionRequest {
             shell: "\0".into(),
             env: [("".into(), "".into())].into(),
-            working_directory: "relative".into(),
+            working_directory: "\0".into(),
             on_shell_exit: 7,
             request_id: "\u{e9}".repeat(129),
             ..CreateSessionRequest::default()

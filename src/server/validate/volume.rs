@@ -40,7 +40,7 @@ pub(in crate::server) fn create_volume(request: &CreateVolumeRequest) -> Result<
         let is_own = request.host_directory.is_empty();
         checks.check(is_own, "size_bytes", "cannot be given with host_directory: nobody limits that");
     }
-    checks.directory("host_directory", &request.host_directory);
+    checks.absolute_directory("host_directory", &request.host_directory);
     checks.request_id("request_id", &request.request_id);
     checks.finish()
 }

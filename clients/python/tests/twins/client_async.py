@@ -67,6 +67,21 @@ async def test_without_a_session_nothing_stays(server: str) -> None:
         with pytest.raises(CommandFailed) as failed:
             await sandbox.run("echo why >&2; exit 5", check=True)
         assert failed.value.result.exit_code == 5 and "exit code 5: why" in str(failed.value)
+        # Options that are None are as if they were not given.
+        plain = await sandbox.run("pwd; id -un", env=None, cwd=None, user=None, stdin=None, timeout=None, shell=None)
+        assert plain.stdout == "/workspace\nroot\n"
+        # A directory may be relative, as the paths of files are.
+        await sandbox.files.write("sub/file", "there")
+        assert (await sandbox.run(["cat", "file"], cwd="sub")).stdout == "there"
+        # More input than one message may have, read by a command, by one that stops reading, and by one that never reads.
+        large = b"0123456789abcdef" * (50 << 16)
+        counted = await sandbox.run("wc -c; echo over >&2", stdin=large)
+        assert (counted.stdout, counted.stderr, counted.ok) == (f"{len(large)}\n", "over\n", True)
+        assert (await sandbox.run(["cat"], stdin=large)).stdout_bytes == large
+        assert (await sandbox.run("head -c 3", stdin=large)).stdout == "012"
+        assert (await sandbox.run("sleep 0.1; exit 3", stdin=large)).exit_code == 3
+        with pytest.raises(CommandFailed):
+            await sandbox.run("exit 3", stdin=large, check=True)
         # More than one answer may have.
         result = await sandbox.run("seq 1 700000")
         assert result.stdout == "".join(f"{n}\n" for n in range(1, 700_001)) and not result.stdout_truncated

@@ -53,6 +53,9 @@ async def test_what_is_neither_text_nor_bytes_is_refused(server: str) -> None:
         for wrong in (5, True, None, 1.5, [65]):
             with pytest.raises(TypeError, match="data must be text or bytes"):
                 await box.files.write("n", wrong)
+            if wrong is None:  # As an option that was not given.
+                assert (await box.run("cat", stdin=wrong)).stdout == (await session.exec("cat", stdin=wrong)).stdout == ""
+                continue
             with pytest.raises(TypeError, match=r"stdin must be text or bytes.*start"):
                 await session.exec("cat", stdin=wrong)
             with pytest.raises(TypeError, match=r"stdin must be text or bytes.*start"):

@@ -27,11 +27,11 @@ class AsyncCode:
         code: str,
         language: str = "python",
         *,
-        context: str = "",
+        context: str | None = None,
         timeout: Seconds | None = None,
         env: Mapping[str, str] | None = None,
-        cwd: str = "",
-        user: str = "",
+        cwd: str | None = None,
+        user: str | None = None,
     ) -> CodeResult:
         """Runs code. With `context`, a name of your own, in an interpreter that keeps its variables; without, in a fresh one."""
         request = pb.RunCodeRequest(

@@ -307,6 +307,29 @@ class AsyncCommand:
             raise CommandFailed(self.result)
         return self.result
 
+    async def _wait_with(self, data: bytes, check: bool) -> Result:
+        """Sends all of its input while its output is read."""
+
+        async def feed() -> None:
+            try:
+                await self.send(data)
+                await self.close_stdin()
+            except Exception as error:
+                # A command may end without having read everything. Any other would wait for the rest for ever.
+                if not self._has_exited:
+                    await self._give("failed", error)
+
+        self._feeding = _io.spawn(feed)
+        try:
+            return await self.wait(check=check)
+        except BaseException:
+            if not self._has_exited and not self._has_ended_input:
+                # It must not take what it has got of its input for all of it.
+                await self.cancel()
+            raise
+        finally:
+            await self.close()
+
     # --- for who writes ---
 
     async def _say(self, request: Any) -> None:

@@ -34,12 +34,12 @@ class AsyncFiles(AsyncTrees):
     async def _ask(self, method: str, request: Any, **more: Any) -> Any:
         return await self._client._call(FileServiceStub, method, request, **more)
 
-    async def read(self, path: str, *, offset: int = 0, length: int = 0, user: str = "") -> bytes:
+    async def read(self, path: str, *, offset: int = 0, length: int = 0, user: str | None = None) -> bytes:
         """What is in a file; `length` bytes from `offset` on, if that is asked for."""
         request = pb.ReadRequest(sandbox_id=self._id, path=path, offset=offset, length=length, user=user)
         return b"".join([message.data for message in await self._client._collect(FileServiceStub, "Read", request)])
 
-    async def read_text(self, path: str, *, encoding: str = "utf-8", user: str = "") -> str:
+    async def read_text(self, path: str, *, encoding: str = "utf-8", user: str | None = None) -> str:
         """What is in a file, as text."""
         return (await self.read(path, user=user)).decode(encoding)
 
@@ -52,8 +52,8 @@ class AsyncFiles(AsyncTrees):
         parents: bool = True,
         exclusive: bool = False,
         append: bool = False,
-        if_etag: str = "",
-        user: str = "",
+        if_etag: str | None = None,
+        user: str | None = None,
     ) -> File:
         """Writes a file, whole or not at all: a reader sees the old one or the new one. Directories above it are made."""
         content = _arguments.content("data", data)
@@ -72,11 +72,11 @@ class AsyncFiles(AsyncTrees):
         once = append or exclusive or bool(if_etag)
         return File._of(await self._client._send(FileServiceStub, "Write", requests, once=once))
 
-    async def stat(self, path: str, *, follow: bool = True, user: str = "") -> File:
+    async def stat(self, path: str, *, follow: bool = True, user: str | None = None) -> File:
         """What is known of a file."""
         return File._of(await self._ask("Stat", pb.StatRequest(sandbox_id=self._id, path=path, no_follow=not follow, user=user)))
 
-    async def exists(self, path: str, *, user: str = "") -> bool:
+    async def exists(self, path: str, *, user: str | None = None) -> bool:
         """Whether there is such a file."""
         try:
             await self.stat(path, user=user)
@@ -86,7 +86,7 @@ class AsyncFiles(AsyncTrees):
                 raise
             return False
 
-    async def list(self, path: str, *, recursive: bool = False, user: str = "") -> AsyncIterator[File]:
+    async def list(self, path: str, *, recursive: bool = False, user: str | None = None) -> AsyncIterator[File]:
         """What is in a directory, page by page as it is asked for."""
         request = pb.ListRequest(sandbox_id=self._id, path=path, recursive=recursive, user=user)
         while True:
@@ -97,12 +97,12 @@ class AsyncFiles(AsyncTrees):
             if not request.page_token:
                 return
 
-    async def remove(self, path: str, *, recursive: bool = False, missing_ok: bool = False, user: str = "") -> None:
+    async def remove(self, path: str, *, recursive: bool = False, missing_ok: bool = False, user: str | None = None) -> None:
         """Removes a file, or a directory with all that is in it."""
         request = pb.RemoveRequest(sandbox_id=self._id, path=path, recursive=recursive, missing_ok=missing_ok, user=user)
         await self._ask("Remove", request, once=not missing_ok)
 
-    async def move(self, path: str, new_path: str, *, overwrite: bool = False, parents: bool = False, user: str = "") -> File:
+    async def move(self, path: str, new_path: str, *, overwrite: bool = False, parents: bool = False, user: str | None = None) -> File:
         """Gives a file another name or place."""
         request = pb.MoveRequest(
             sandbox_id=self._id, path=path, new_path=new_path, overwrite=overwrite, parents=parents, user=user
@@ -117,7 +117,7 @@ class AsyncFiles(AsyncTrees):
         recursive: bool = False,
         overwrite: bool = False,
         parents: bool = False,
-        user: str = "",
+        user: str | None = None,
     ) -> File:
         """Copies a file, or a directory with all that is in it."""
         request = pb.CopyRequest(
@@ -131,7 +131,7 @@ class AsyncFiles(AsyncTrees):
         )
         return File._of(await self._ask("Copy", request, once=True))
 
-    async def make_directory(self, path: str, *, mode: int | None = None, parents: bool = True, user: str = "") -> File:
+    async def make_directory(self, path: str, *, mode: int | None = None, parents: bool = True, user: str | None = None) -> File:
         """Makes a directory."""
         request = pb.MakeDirectoryRequest(sandbox_id=self._id, path=path, parents=parents, user=user)
         if mode is not None:
@@ -147,7 +147,7 @@ class AsyncFiles(AsyncTrees):
         group: str = "",
         modified: datetime.datetime | None = None,
         recursive: bool = False,
-        user: str = "",
+        user: str | None = None,
     ) -> File:
         """Changes mode, owner, group or time of a file, and with `recursive` of all that is in a directory."""
         request = pb.SetAttributesRequest(
@@ -159,7 +159,7 @@ class AsyncFiles(AsyncTrees):
             request.modify_time.FromDatetime(modified)
         return File._of(await self._ask("SetAttributes", request))
 
-    async def replace(self, path: str, old: str, new: str, *, all: bool = False, if_etag: str = "", user: str = "") -> str:
+    async def replace(self, path: str, old: str, new: str, *, all: bool = False, if_etag: str | None = None, user: str = "") -> str:
         """Replaces a text in a file, which must be there exactly once unless `all`, and returns a unified diff."""
         request = pb.ReplaceRequest(
             sandbox_id=self._id, path=path, old=old, new=new, all=all, if_etag=if_etag, user=user
@@ -167,7 +167,7 @@ class AsyncFiles(AsyncTrees):
         return str((await self._ask("Replace", request, once=True)).diff)
 
     async def find(
-        self, path: str, globs: str | Iterable[str] = (), *, ignored: bool = True, user: str = ""
+        self, path: str, globs: str | Iterable[str] = (), *, ignored: bool = True, user: str | None = None
     ) -> AsyncIterator[File]:
         """Files below a directory whose names fit one of the patterns, such as `"*.py"`; `ignored=False` leaves out what
         .gitignore files name."""
@@ -188,7 +188,7 @@ class AsyncFiles(AsyncTrees):
         literal: bool = False,
         ignore_case: bool = False,
         globs: str | Iterable[str] = (),
-        user: str = "",
+        user: str | None = None,
     ) -> AsyncIterator[Match]:
         """Lines of files below a directory that fit a regular expression."""
         request = pb.SearchRequest(
@@ -218,7 +218,7 @@ class AsyncFiles(AsyncTrees):
             if not request.page_token:
                 return
 
-    async def watch(self, path: str, *, recursive: bool = False, user: str = "") -> AsyncWatch:
+    async def watch(self, path: str, *, recursive: bool = False, user: str | None = None) -> AsyncWatch:
         """Watches a directory, and with `recursive` those below it: iterate what is returned for each change from now on."""
         request = pb.WatchRequest(sandbox_id=self._id, path=path, recursive=recursive, user=user)
         return await AsyncWatch(await self._client._open(FileServiceStub, "Watch", request))._armed()

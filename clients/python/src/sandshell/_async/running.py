@@ -16,6 +16,9 @@ from .client import AsyncClient, new_request_id
 from .command import AsyncCommand
 from .listing import texts
 
+# Input that is sent with the start of a command. What is longer follows in pieces, as the command reads it.
+_AT_ONCE = 16 << 20
+
 _IF_BUSY = {"queue": pb.IF_BUSY_UNSPECIFIED, "refuse": pb.IF_BUSY_REFUSE}
 
 
@@ -41,12 +44,12 @@ class AsyncRuns:
         command: str | Sequence[str],
         *,
         env: Mapping[str, str] | None = None,
-        cwd: str = "",
-        user: str = "",
-        stdin: str | bytes = b"",
+        cwd: str | None = None,
+        user: str | None = None,
+        stdin: str | bytes | None = None,
         timeout: Seconds | None = None,
         if_busy: Literal["queue", "refuse"] = "queue",
-        shell: str = "",
+        shell: str | None = None,
         merge_stderr: bool = False,
         check: bool = False,
     ) -> Result:
@@ -62,10 +65,11 @@ class AsyncRuns:
         raises CommandFailed only with `check=True`.
         """
         remedy = "give all that the command can read; start(…, stdin=True) is for input while it runs"
-        data = _arguments.content("stdin", stdin, remedy)
+        data = b"" if stdin is None else _arguments.content("stdin", stdin, remedy)
         start = self._exec_start(
             command,
             if_busy,
+            stdin=len(data) > _AT_ONCE,
             env=texts("env", env),
             working_directory=cwd,
             user=user,
@@ -73,6 +77,8 @@ class AsyncRuns:
             shell=shell,
             merge_stderr=merge_stderr,
         )
+        if start.stdin:
+            return await (await AsyncCommand(self._client, start)._begin())._wait_with(data, check)
         answer = await self._client._call(SessionServiceStub, "Run", pb.RunRequest(start=start, stdin=data))
         if answer.stdout_truncated or answer.stderr_truncated or answer.terminal_truncated:
             # There was more than an answer has room for: all of it is in the command's log.
@@ -92,8 +98,8 @@ class AsyncRuns:
         command: str | Sequence[str],
         *,
         env: Mapping[str, str] | None = None,
-        cwd: str = "",
-        user: str = "",
+        cwd: str | None = None,
+        user: str | None = None,
         stdin: bool = False,
         pty: tuple[int, int] | bool = False,
         term: str = "xterm-256color",

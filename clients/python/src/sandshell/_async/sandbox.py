@@ -41,7 +41,7 @@ class AsyncSandbox(AsyncRuns):
     uploaded: Uploaded | None
     """What `from_local` has brought into it."""
 
-    def __init__(self, image: str = "", **options: Any) -> None:
+    def __init__(self, image: str | None = None, **options: Any) -> None:
         """A sandbox that is made, with all that `create` takes, when it is entered: `async with AsyncSandbox() as sandbox`."""
         self._to_make: dict[str, Any] | None = {"image": image, **options}
 
@@ -87,13 +87,13 @@ class AsyncSandbox(AsyncRuns):
     @classmethod
     async def create(
         cls,
-        image: str = "",
+        image: str | None = None,
         *,
-        sample: str = "",
+        sample: str | None = None,
         past: bool = True,
         labels: Mapping[str, str] | None = None,
         env: Mapping[str, str] | None = None,
-        user: str = "",
+        user: str | None = None,
         memory: int | str | None = None,
         cpus: float | None = None,
         processes: int | None = None,
@@ -101,7 +101,7 @@ class AsyncSandbox(AsyncRuns):
         ttl: Seconds | None = None,
         idle_timeout: Seconds | None = None,
         host_network: bool = False,
-        working_directory: str = "",
+        working_directory: str | None = None,
         volumes: Mapping[str, str | AsyncVolume] | Iterable[str] = (),
         server: str | None = None,
         key: str | None = None,
@@ -207,11 +207,11 @@ class AsyncSandbox(AsyncRuns):
 
     async def session(
         self,
-        shell: str = "",
+        shell: str | None = None,
         *,
         env: Mapping[str, str] | None = None,
-        cwd: str = "",
-        user: str = "",
+        cwd: str | None = None,
+        user: str | None = None,
         login: bool = False,
         close_on_exit: bool = False,
     ) -> AsyncSession:

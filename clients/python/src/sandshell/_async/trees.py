@@ -38,7 +38,7 @@ class AsyncTrees:
         ignore: str | Iterable[str] = (),
         gitignore: bool = False,
         progress: Callable[[Progress], object] | None = None,
-        user: str = "",
+        user: str | None = None,
     ) -> Uploaded:
         """Copies what is in a directory here into a directory of the sandbox, which is made if it is missing.
 
@@ -69,7 +69,7 @@ class AsyncTrees:
         done = await self._client._send(FileServiceStub, "Import", requests, once=True)
         return Uploaded(done.files, done.bytes, done.directories, done.symlinks, _time(done.end_time))
 
-    async def upload_file(self, local: str | os.PathLike[str], path: str, *, mode: int | None = None, user: str = "") -> File:
+    async def upload_file(self, local: str | os.PathLike[str], path: str, *, mode: int | None = None, user: str | None = None) -> File:
         """Copies a file, of any size. It is there whole or not at all, with the mode that it has here if none is given."""
         source = os.fspath(local)
         mode = os.stat(source).st_mode & 0o777 if mode is None else mode
@@ -92,7 +92,7 @@ class AsyncTrees:
         changed_since: datetime.datetime | None = None,
         git: bool = False,
         max_bytes: int = 16 << 30,
-        user: str = "",
+        user: str | None = None,
     ) -> Downloaded:
         """Copies what is in a directory of the sandbox into a directory here, which is made if it is missing.
 
@@ -125,7 +125,7 @@ class AsyncTrees:
             return replace(done, left_out=(*done.left_out, *special))
 
     async def _special(
-        self, path: str, ignore: list[str], gitignore: bool, since: datetime.datetime | None, git: bool, user: str
+        self, path: str, ignore: list[str], gitignore: bool, since: datetime.datetime | None, git: bool, user: str | None
     ) -> list[tuple[str, str]]:
         """What an archive has no place for, with the reason: FIFOs, sockets and devices."""
         request = pb.FindRequest(
@@ -151,7 +151,7 @@ class AsyncTrees:
             found.append((".", f"has more than {_MOST_SPECIAL} FIFOs, sockets and devices"))
         return found
 
-    async def download_file(self, path: str, local: str | os.PathLike[str], *, user: str = "") -> int:
+    async def download_file(self, path: str, local: str | os.PathLike[str], *, user: str | None = None) -> int:
         """Copies a file, of any size, and returns how many bytes it has. It is here whole or not at all."""
         target = os.fspath(local)
         request = pb.ReadRequest(sandbox_id=self._id, path=path, user=user)
