@@ -285,7 +285,7 @@ mod tests {
         let longest = MAX_ENV_STRING - 1;
         assert_eq!(fields(start(&direct(vec!["x".into(), "y".repeat(longest)]))), [""; 0]);
         assert_eq!(fields(start(&direct(vec!["x".into(), "y".repeat(longest + 1)]))), ["start.argv[1]"]);
-        assert_eq!(fields(start(&direct(vec!["x".repeat(longest); 9]))), ["start.argv"]);
+        assert_eq!(fields(start(&direct(vec!["x".repeat(longest); 11]))), ["start.argv"]);
         assert_eq!(fields(start(&direct(vec!["x".into(); MAX_ARGUMENTS.1]))), [""; 0]);
         assert_eq!(fields(start(&direct(vec!["x".into(); MAX_ARGUMENTS.1 + 1]))), ["start.argv"]);
         let both = ExecStart { command: "true".into(), shell: "sh".into(), ..direct(vec![String::new(), "\0".into()]) };
