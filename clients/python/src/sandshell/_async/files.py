@@ -102,7 +102,9 @@ class AsyncFiles(AsyncTrees):
         request = pb.RemoveRequest(sandbox_id=self._id, path=path, recursive=recursive, missing_ok=missing_ok, user=user)
         await self._ask("Remove", request, once=not missing_ok)
 
-    async def move(self, path: str, new_path: str, *, overwrite: bool = False, parents: bool = False, user: str | None = None) -> File:
+    async def move(
+        self, path: str, new_path: str, *, overwrite: bool = False, parents: bool = False, user: str | None = None
+    ) -> File:
         """Gives a file another name or place."""
         request = pb.MoveRequest(
             sandbox_id=self._id, path=path, new_path=new_path, overwrite=overwrite, parents=parents, user=user
@@ -159,11 +161,11 @@ class AsyncFiles(AsyncTrees):
             request.modify_time.FromDatetime(modified)
         return File._of(await self._ask("SetAttributes", request))
 
-    async def replace(self, path: str, old: str, new: str, *, all: bool = False, if_etag: str | None = None, user: str = "") -> str:
+    async def replace(
+        self, path: str, old: str, new: str, *, all: bool = False, if_etag: str | None = None, user: str = ""
+    ) -> str:
         """Replaces a text in a file, which must be there exactly once unless `all`, and returns a unified diff."""
-        request = pb.ReplaceRequest(
-            sandbox_id=self._id, path=path, old=old, new=new, all=all, if_etag=if_etag, user=user
-        )
+        request = pb.ReplaceRequest(sandbox_id=self._id, path=path, old=old, new=new, all=all, if_etag=if_etag, user=user)
         return str((await self._ask("Replace", request, once=True)).diff)
 
     async def find(

@@ -69,7 +69,9 @@ class AsyncTrees:
         done = await self._client._send(FileServiceStub, "Import", requests, once=True)
         return Uploaded(done.files, done.bytes, done.directories, done.symlinks, _time(done.end_time))
 
-    async def upload_file(self, local: str | os.PathLike[str], path: str, *, mode: int | None = None, user: str | None = None) -> File:
+    async def upload_file(
+        self, local: str | os.PathLike[str], path: str, *, mode: int | None = None, user: str | None = None
+    ) -> File:
         """Copies a file, of any size. It is there whole or not at all, with the mode that it has here if none is given."""
         source = os.fspath(local)
         mode = os.stat(source).st_mode & 0o777 if mode is None else mode
