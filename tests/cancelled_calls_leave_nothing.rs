@@ -37,6 +37,10 @@ const AT_ONCE: usize = 12;
 const MOST_SANDBOXES: usize = 40;
 const MOST_SESSIONS: usize = 60;
 
+/// Processes in a sandbox with one session in which nothing runs: the agent, its starter, the shell, and the process that waits
+/// to hold the next program.
+const AT_REST: usize = 4;
+
 fn count(runtime: Runtime) -> usize {
     let asked = std::env::var("SANDSHELL_TEST_CANCELLATIONS").ok().and_then(|text| text.parse().ok());
     asked.unwrap_or(if runtime == Runtime::Linux { 1200 } else { 100 })
@@ -77,7 +81,7 @@ async fn cancelled_calls_leave_nothing(runtime: Runtime) {
     // As many at once as later: connections to the database and pipes of a busy session are made once and kept.
     cancel_many(&stage, count(runtime) / 4).await;
     stage.tidy().await;
-    within::until("the end of the first calls' programs", async || inside(agent) <= 3).await;
+    within::until("the end of the first calls' programs", async || inside(agent) <= AT_REST).await;
     let before = Left::now(&stage, &server, agent).await;
 
     let used = cancel_many(&stage, count(runtime)).await;
