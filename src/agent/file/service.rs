@@ -72,7 +72,9 @@ pub(super) async fn serve(
     let most_transfers = transfers.clamp(LEAST_TRANSFERS, MOST_TRANSFERS) as u32;
     let transfers = Arc::new(Semaphore::new(most_transfers as usize));
     let (user, watches) = (settings.user.clone(), Watches::new(settings.memory_bytes));
-    let service = Service { work: Work::new(), transfers, most_transfers, watches, working_directory, user };
+    let work = Work::new();
+    let walks = work.nicer();
+    let service = Service { work, walks, transfers, most_transfers, watches, working_directory, user };
     let incoming = ReceiverStream::new(connections).map(|connection| {
         connection.set_nonblocking(true)?;
         tokio::net::UnixStream::from_std(connection)
@@ -93,6 +95,8 @@ pub(super) async fn serve(
 /// The service.
 struct Service {
     work: Work,
+    /// Work that walks through trees.
+    walks: Work,
     transfers: Arc<Semaphore>,
     most_transfers: u32,
     watches: Watches,
@@ -139,7 +143,7 @@ impl Service {
         identity: Identity,
         transfer: OwnedSemaphorePermit,
     ) -> Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>> {
-        let begun = (work, self.work.clone(), identity, transfer);
+        let begun = (work, self.walks.clone(), identity, transfer);
         let parts = stream::try_unfold(begun, move |(mut state, work, identity, transfer)| async move {
             let step = move |wanted: &_| Ok((next(&mut state, wanted)?, state));
             let (part, state) = work.run(&identity, step).await?;
@@ -171,7 +175,8 @@ impl FileService for Service {
         let request = request.into_inner();
         let path = self.place(&request.path, &request.raw_path);
         let identity = self.identity(&request.user)?;
-        let list = self.work.run(&identity, move |wanted| {
+        let work = if request.recursive { &self.walks } else { &self.work };
+        let list = work.run(&identity, move |wanted| {
             list::list(&path, request.recursive, request.page_size, &request.page_token, wanted)
         });
         Ok(Response::new(list.await?))

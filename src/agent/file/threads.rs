@@ -25,6 +25,8 @@ pub(super) struct Threads(Arc<Shared>);
 struct Shared {
     state: Mutex<State>,
     more: Condvar,
+    /// How much nicer they are than the process.
+    nicer: i32,
 }
 
 #[derive(Default)]
@@ -36,6 +38,12 @@ struct State {
 }
 
 impl Threads {
+    /// Threads that are so much nicer than the others: a program of the sandbox that wakes goes before them at once, and not only
+    /// when their turn is over.
+    pub(super) fn nicer(by: i32) -> Self {
+        Self(Arc::new(Shared { nicer: by, ..Shared::default() }))
+    }
+
     /// Has a thread do this. Where no further one can be started, it waits for one that works; an error says that there is none.
     pub(super) fn start(&self, job: Job) -> io::Result<()> {
         self.start_with(job, |work| thread::Builder::new().name("files".to_owned()).spawn(work).map(drop))
@@ -66,6 +74,10 @@ impl Threads {
 
 impl Shared {
     fn work(&self) {
+        if self.nicer > 0 {
+            // Of this thread alone. Refused, it costs others a little speed only.
+            let _ = rustix::process::nice(self.nicer);
+        }
         let mut state = lock(&self.state);
         loop {
             if let Some(job) = state.waiting.pop_front() {
