@@ -41,12 +41,12 @@ pub(crate) async fn measure(server: &Server, options: &Options, table: &mut Tabl
     let start = Instant::now();
     assert_eq!(read(&mut client, &sandbox, "/tmp/large").await, bytes);
     rate(table, "read one large file", bytes, start);
-    trees(server, &mut client, &sandbox, options, table).await;
+    trees(&mut client, &sandbox, options, table).await;
     client.delete_sandbox(sandbox).await;
 }
 
-/// Many small files, as one archive: next to `tar` on the host.
-async fn trees(server: &Server, client: &mut Client, sandbox: &str, options: &Options, table: &mut Table) {
+/// Many small files, as one archive: next to `tar` in the same sandbox, which writes to the same file system.
+async fn trees(client: &mut Client, sandbox: &str, options: &Options, table: &mut Table) {
     const FILES: usize = 10_000;
     let [mut imports, mut exports, mut searches, mut unpacks, mut packs] = std::array::from_fn(|_| Samples::default());
     let mut builder = tar::Builder::new(Vec::new());
@@ -57,10 +57,6 @@ async fn trees(server: &Server, client: &mut Client, sandbox: &str, options: &Op
         builder.append_data(&mut header, format!("d{}/f{number}", number / 100), &[b'x'; 100][..]).unwrap();
     }
     let archive = Bytes::from(builder.into_inner().unwrap());
-    let here = server.data_dir().join("bench-tree");
-    fs::create_dir(&here).unwrap();
-    let (tar, tree) = (here.join("archive"), here.join("tree"));
-    fs::write(&tar, &archive).unwrap();
     for at in 0..options.samples(10) {
         let path = format!("/tmp/tree{at}");
         let start = Instant::now();
@@ -78,19 +74,22 @@ async fn trees(server: &Server, client: &mut Client, sandbox: &str, options: &Op
         assert!(received > FILES * 1024);
         let start = Instant::now();
         let pattern = "needle".to_owned();
-        let request = SearchRequest { sandbox_id: sandbox.to_owned(), path, pattern, ..SearchRequest::default() };
+        let request =
+            SearchRequest { sandbox_id: sandbox.to_owned(), path: path.clone(), pattern, ..SearchRequest::default() };
         assert!(client.files.search(request).await.unwrap().into_inner().message().await.unwrap().is_none());
         searches.push(start.elapsed());
-        fs::create_dir(&tree).unwrap();
-        let (tar, directory) = (tar.to_str().unwrap(), tree.to_str().unwrap());
-        unpacks.push(time_of(&["tar", "-xf", tar, "-C", directory]));
-        packs.push(time_of(&["tar", "-cf", "/dev/shm/sandshell-bench.tar", "-C", directory, "."]));
-        fs::remove_dir_all(&tree).unwrap();
+        let archive = "/dev/shm/archive.tar";
+        let start = Instant::now();
+        client.execute(sandbox, &["tar", "-cf", archive, "-C", &path, "."]).await;
+        packs.push(start.elapsed());
+        let unpacked = format!("{path}-unpacked");
+        client.execute(sandbox, &["mkdir", &unpacked]).await;
+        let start = Instant::now();
+        client.execute(sandbox, &["tar", "-xf", archive, "-C", &unpacked]).await;
+        unpacks.push(start.elapsed());
     }
-    let _ = fs::remove_file("/dev/shm/sandshell-bench.tar");
-    fs::remove_dir_all(&here).unwrap();
-    table.times("import 10 000 files of 100 bytes", &imports, Some(("tar -x", &unpacks)));
-    table.times("export them", &exports, Some(("tar -c", &packs)));
+    table.times("import 10 000 files of 100 bytes", &imports, Some(("tar -x there", &unpacks)));
+    table.times("export them", &exports, Some(("tar -c there", &packs)));
     table.times("search them", &searches, None);
 }
 

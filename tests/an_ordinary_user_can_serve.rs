@@ -116,7 +116,8 @@ async fn what_is_missing_is_said() {
     let (server, sandbox) = place().await;
     let said = &sandbox.described.warnings;
     let limits = sandbox.described.resources.unwrap_or_default();
-    for (name, limit) in [("memory", limits.memory_bytes), ("process", limits.max_processes)] {
+    let limits = [("memory", limits.memory_bytes), ("process", limits.max_processes), ("disk", limits.disk_bytes)];
+    for (name, limit) in limits {
         let warned = said.iter().any(|w| w.to_lowercase().contains(name));
         assert!(limit.is_some() || warned, "no {name} limit is in force, and no warning says so: {said:?}");
         assert!(
