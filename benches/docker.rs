@@ -1,9 +1,9 @@
-//! The Docker runtime beside Docker itself, on a daemon that `DOCKER_HOST` names: the image is busybox's, made on the spot.
+//! The Docker runtime beside Docker itself, on a daemon that `DOCKER_HOST` names: the images are made on the spot.
 
 use crate::{
     Options,
     create::time_of,
-    processes,
+    hostile, processes,
     report::{Samples, Table},
     server::{Client, Server},
 };
@@ -21,22 +21,34 @@ use std::{
 };
 
 const IMAGE: &str = "sandshell-bench/busybox";
+/// One with Python.
+const DEBIAN: &str = "sandshell-bench/debian";
 const TRUE: [&str; 2] = ["/bin/busybox", "true"];
 
 pub(crate) async fn measure(options: &Options, table: &mut Table) {
-    if !make_image() {
+    let (itself, hostile) = (options.wants("docker"), options.wants("docker hostile"));
+    if !itself && !hostile {
+        return;
+    }
+    if !make_images() {
         eprintln!("  no Docker daemon answers (DOCKER_HOST): not measured");
         return;
     }
     let plain = Docker::connect_with_defaults().unwrap().negotiate_version().await.unwrap();
     let server = Server::start_with(&["--runtime", "docker"]).await;
     let mut client = server.client.clone();
-    client.image = IMAGE.to_owned();
-    creation(&mut client, &plain, options, table).await;
-    commands(&mut client, &plain, options, table).await;
-    memory(&mut client, options, table).await;
+    if itself {
+        client.image = IMAGE.to_owned();
+        creation(&mut client, &plain, options, table).await;
+        commands(&mut client, &plain, options, table).await;
+        memory(&mut client, options, table).await;
+    }
+    if hostile {
+        client.image = DEBIAN.to_owned();
+        hostile::measure(&server, client, "docker: ", options.quick, table).await;
+    }
     server.stop();
-    let removed = Command::new("docker").args(["rmi", "-f", IMAGE]).stdout(Stdio::null()).status();
+    let removed = Command::new("docker").args(["rmi", "-f", IMAGE, DEBIAN]).stdout(Stdio::null()).status();
     assert!(removed.is_ok_and(|status| status.success()));
 }
 
@@ -110,9 +122,12 @@ async fn measure_each(what: &str, before: &processes::Pids, count: usize, table:
     table.number(what, &format!("{mib:.2} MiB"), &note);
 }
 
-fn make_image() -> bool {
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/docker/busybox");
-    let import = format!("docker version >/dev/null && {script} | docker import - {IMAGE}");
+fn make_images() -> bool {
+    let (scripts, kept) = (concat!(env!("CARGO_MANIFEST_DIR"), "/tests/docker"), env!("CARGO_TARGET_TMPDIR"));
+    let import = format!(
+        "docker version >/dev/null && {scripts}/busybox | docker import - {IMAGE} && \
+         docker import \"$({scripts}/debian {kept})\" {DEBIAN}"
+    );
     Command::new("sh").args(["-c", &import]).stdout(Stdio::null()).status().is_ok_and(|status| status.success())
 }
 

@@ -15,6 +15,7 @@ mod create;
 mod density;
 mod docker;
 mod files;
+mod hostile;
 mod list;
 mod neighbours;
 mod processes;
@@ -70,6 +71,9 @@ async fn main() {
         neighbours::measure(&server, &options, &mut table).await;
         bulk::measure(&server, &options, &mut table).await;
     }
+    if options.wants("hostile neighbours") {
+        hostile::measure(&server, server.another_client().await, "", options.quick, &mut table).await;
+    }
     if options.wants("density") {
         density::measure(&server, &options, &mut table).await;
     }
@@ -77,9 +81,7 @@ async fn main() {
         list::measure(&server, &options, &mut table).await;
     }
     server.stop();
-    if options.wants("docker") {
-        docker::measure(&options, &mut table).await;
-    }
+    docker::measure(&options, &mut table).await;
     println!("{}\n\n{table}", report::machine());
 }
 

@@ -49,10 +49,13 @@ impl Table {
 
     /// Times during a flood, beside those of the same without it. What the slowest in a hundred wait is what a flood shows in.
     pub(crate) fn beside_a_flood(&mut self, what: &str, loud: &Samples, quiet: &Samples) {
-        let ratio = loud.percentile(99).as_secs_f64() / quiet.percentile(99).as_secs_f64();
-        let [loud50, loud95, loud99] = [50, 95, 99].map(|percent| milliseconds(loud.percentile(percent)));
-        let [quiet50, quiet99] = [50, 99].map(|percent| milliseconds(quiet.percentile(percent)));
-        self.row(what, &loud50, &loud95, &format!("p99 {loud99}: {ratio:.1} × without ({quiet99}; p50 {quiet50})"));
+        let [at50, at95, at99] = [50, 95, 99].map(|percent| {
+            let (loud, quiet) = (loud.percentile(percent), quiet.percentile(percent));
+            (milliseconds(loud), loud.as_secs_f64() / quiet.as_secs_f64(), milliseconds(quiet))
+        });
+        let ratios = format!("p50, p95, p99: {:.1}, {:.1}, {:.1} × without", at50.1, at95.1, at99.1);
+        let note = format!("p99 {}; {ratios} ({}, {}, {})", at99.0, at50.2, at95.2, at99.2);
+        self.row(what, &at50.0, &at95.0, &note);
     }
 
     /// One number.

@@ -18,14 +18,22 @@ const SECONDS: i64 = 8;
 /// What the server may need more than before.
 const GROWTH: u64 = 64 << 20;
 
+/// What the hostile programs may write to the disk, where that can be limited.
+const DISK: i64 = 64 << 20;
+
 /// More than all files that the hostile programs write to the disk; less than the host's `/usr/share`, where links lead.
-const OWN_FILES: i64 = 16 << 20;
+const OWN_FILES: i64 = 144 << 20;
 
 const PROGRAM: &str = include_str!("hostile/everything.py");
 
 async fn a_hostile_sandbox_harms_nobody(on: Runtime) {
     let server = Server::start(on.options());
-    let resources = Some(Resources { memory_bytes: Some(512 << 20), max_processes: Some(200), ..Resources::default() });
+    let resources = Some(Resources {
+        memory_bytes: Some(512 << 20),
+        max_processes: Some(200),
+        disk_bytes: (on == Runtime::Linux).then_some(DISK),
+        ..Resources::default()
+    });
     let hostile = create_sandbox(&server, CreateSandboxRequest { resources, ..on.request() }).await;
     let neighbour = create_sandbox(&server, on.request()).await;
     // What is made once for a sandbox and kept.
@@ -79,9 +87,9 @@ async fn attack(sandbox: &Sandbox, word: &str) -> Vec<crate::kit::Running> {
         running.until("both to begin", |r| r.got.out().matches("begun").count() == 2).await;
         both.push(running);
     }
-    // How it ends is not asked: the attacks may have taken all memory by then.
-    stopped.run(format!("touch /tmp/{word}.go")).await;
-    let stopped = stopped.exec(limited(stopped.start("kill -STOP $PPID; exit 3"))).await;
+    // One command does both, and needs no process: once the attacks have begun, their garbage may end an idle shell, and
+    // their forks leave none for another one, so that the session is closed.
+    let stopped = stopped.exec(limited(stopped.start(format!(": >/tmp/{word}.go; kill -STOP $PPID; exit 3")))).await;
     drop(both.remove(0).lose());
     vec![both.remove(0), stopped]
 }

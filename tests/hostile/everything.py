@@ -74,6 +74,15 @@ def full():
         file.close()
 
 
+def disk():
+    """Fills the disk with files that are written again and again; up to a bound, for where the sandbox has no limit."""
+    for number in range(4):
+        with open(f"/tmp/everything/disk-{number}", "wb", 0) as file:
+            for _ in range((32 << 20) // len(BLOCK)):
+                if not attempt(file.write, BLOCK):
+                    break
+
+
 def filesystem(folder):
     """The type of what is mounted there."""
     with open("/proc/self/mounts", encoding="utf-8", errors="replace") as mounts:
@@ -161,7 +170,7 @@ def netlink():
     time.sleep(0.5)
 
 
-ATTACKS = [descriptors, garbage, full, storm, links, zombies, bomb, memory, first_process, netlink]
+ATTACKS = [descriptors, garbage, full, disk, storm, links, zombies, bomb, memory, first_process, netlink]
 CHOSEN = [attack for attack in ATTACKS if attack.__name__ in sys.argv[3:] or not sys.argv[3:]]
 
 
