@@ -6,7 +6,7 @@
 
 use super::signals::Signals;
 use crate::{
-    agent::shell::{self, Holder, Moment, Shell},
+    agent::shell::{self, Holder, Moment, Shell, Turns},
     api::v1::exited::Reason,
 };
 use std::time::Duration;
@@ -18,6 +18,9 @@ const AGAIN: Duration = Duration::from_millis(20);
 /// How long a shell may go on after KILL before it is killed itself. One that is stopped again does not go on: it has no time.
 const SHELL_GRACE: Duration = Duration::from_secs(1);
 
+/// How much longer one may go on that did not get the processor time to end in, because others had it.
+const STARVED_GRACE: Duration = Duration::from_secs(4);
+
 /// How long the holder of a shell that was killed may take to say so.
 const HOLDER_GRACE: Duration = Duration::from_millis(500);
 
@@ -28,6 +31,8 @@ pub(super) struct Escalation {
     /// When the command began.
     since: Moment,
     stage: Stage,
+    /// What the shell had got of the processors when KILL was due.
+    turns: Option<Turns>,
     next: Instant,
 }
 
@@ -44,7 +49,7 @@ enum Stage {
 impl Escalation {
     /// The first step is due now.
     pub(super) fn new(reason: Reason, grace: Duration, since: Moment) -> Self {
-        Self { reason, grace, since, stage: Stage::Interrupt, next: Instant::now() }
+        Self { reason, grace, since, stage: Stage::Interrupt, turns: None, next: Instant::now() }
     }
 
     /// When the next step is due.
@@ -83,6 +88,7 @@ impl Escalation {
                 // A shell goes on when the process that traces it is gone.
                 let tracer = shell.tracer();
                 tracer.into_iter().for_each(|tracer| shell::kill(tracer, libc::SIGKILL));
+                self.turns = Turns::of(shell.pid);
                 self.kill(now, now + SHELL_GRACE, true, shell, signals);
             }
             Stage::KillUntil(until) => self.kill(now, until, false, shell, signals),
@@ -117,11 +123,17 @@ impl Escalation {
         if first {
             shell.resume();
         }
-        if now >= until || !first && shell::halted(shell.pid).is_some() {
+        if now >= until && !self.is_starved(now, until, shell) || !first && shell::halted(shell.pid).is_some() {
             shell::kill(shell.pid, libc::SIGKILL);
             self.stage = Stage::ShellKilled(now + HOLDER_GRACE);
         } else {
             self.stage = Stage::KillUntil(until);
         }
+    }
+
+    /// Whether the shell did not have the time that it was given, so that it may have more.
+    fn is_starved(&self, now: Instant, until: Instant, shell: &Shell) -> bool {
+        let time = now + SHELL_GRACE - until;
+        now < until + STARVED_GRACE && self.turns.is_some_and(|turns| turns.were_too_few_since(shell.pid, time))
     }
 }

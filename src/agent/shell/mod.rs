@@ -45,8 +45,8 @@ pub(crate) use holder::{Event, Holder, HolderName};
 pub(crate) use launch::{Launch, LaunchError, find_program};
 pub(crate) use loan::{Asked, Before, Loan, MOST_KEPT};
 pub(crate) use processes::{
-    Halt, Image, Moment, Processes, descendants_since, group_has_members, group_members, halted, has_open, image,
-    leads_its_group, minds, own_started, reads_terminal, reap, signal_group_but,
+    Halt, Image, Moment, Processes, Turns, descendants_since, group_has_members, group_members, halted, has_open,
+    image, leads_its_group, minds, own_started, reads_terminal, reap, signal_group_but,
 };
 pub(crate) use program::{Ends, Program, Wiring};
 pub(crate) use reports::{Report, Reports, Told};

@@ -5,6 +5,7 @@
 //! commands run, reads no more than the few processes that it is about.
 
 mod one;
+mod turns;
 
 use super::sys;
 use crate::{
@@ -23,6 +24,7 @@ use std::{
 
 pub(crate) use one::{Halt, halted, has_open, image, minds, reads_terminal, waits_for_terminal};
 pub(super) use one::{Handling, handling, is_same_pipe, output, reads, tracer, waits_for_signals, writes_to};
+pub(crate) use turns::Turns;
 
 /// What the agent has started itself and that lives, holders for the most part: the only processes that should be its
 /// children. Each has a number of its own, because process ids are used again.
