@@ -1,5 +1,5 @@
 //! Where a sandbox has no process left for what a call needs, the call says so, and which limit it is; it does not say that the sandbox cannot
-//! be reached.
+//! be reached. A session whose shell ends meanwhile keeps what it had for a while.
 
 use crate::kit::{Running, Runtime, Sandbox, create_sandbox, errors::expect_error, v1, within};
 use std::fmt::Debug;
@@ -12,6 +12,7 @@ crate::in_every_runtime!(
     each_call_for_files_says_that_no_process_is_left,
     files_wait_for_no_thread_that_cannot_be_started,
     code_says_that_no_process_is_left,
+    a_session_waits_a_moment_for_a_process,
 );
 
 /// Fills the sandbox with processes, and says so. For each line of input it ends one of them.
@@ -37,14 +38,25 @@ for child in children:
     os.kill(child, signal.SIGKILL)
 ";
 
-/// A sandbox in which no further process can be started, and what fills it.
-async fn full(on: Runtime) -> (Sandbox, Running) {
+/// A sandbox that is soon full.
+async fn small(on: Runtime) -> Sandbox {
     let resources = Some(Resources { max_processes: Some(40), ..Resources::default() });
-    let sandbox = create_sandbox(on.shared(), v1::CreateSandboxRequest { resources, ..on.request() }).await;
+    create_sandbox(on.shared(), v1::CreateSandboxRequest { resources, ..on.request() }).await
+}
+
+/// Takes all of its processes.
+async fn fill(sandbox: &Sandbox) -> Running {
     let argv = ["/usr/bin/python3", "-c", FILL].map(str::to_owned).to_vec();
     let start = ExecStart { argv, stdin: true, ..sandbox.start("") };
     let mut filling = sandbox.exec(start).await;
     filling.until_out("full\n").await;
+    filling
+}
+
+/// A sandbox in which no further process can be started, and what fills it.
+async fn full(on: Runtime) -> (Sandbox, Running) {
+    let sandbox = small(on).await;
+    let filling = fill(&sandbox).await;
     (sandbox, filling)
 }
 
@@ -139,6 +151,24 @@ async fn code_says_that_no_process_is_left(on: Runtime) {
     let ask = v1::ListContextsRequest { sandbox_id: s.id.clone() };
     let contexts = within("contexts", code.list_contexts(ask)).await.expect("contexts").into_inner();
     assert!(contexts.contexts.is_empty(), "one that could not be started is no context: {contexts:?}");
+    filling.close_stdin().await;
+    filling.finish().await;
+}
+
+async fn a_session_waits_a_moment_for_a_process(on: Runtime) {
+    let sandbox = small(on).await;
+    let session = sandbox.session("").await;
+    session.run("cd /usr; A=1").await.expect("", "", 0);
+    session.settled().await;
+    let mut filling = fill(&sandbox).await;
+    // What its end leaves is enough for what watches a shell, and not for the shell as well.
+    let ended = session.exec_text("kill -9 $$").await;
+    // No event tells that another shell was refused.
+    tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    filling.stdin("\n").await;
+    filling.until_out("room\n").await;
+    ended.finish().await.expect_shell_exit(137, 9, 2);
+    session.run("echo $A $PWD").await.expect("1 /usr\n", "", 0);
     filling.close_stdin().await;
     filling.finish().await;
 }

@@ -113,11 +113,16 @@ impl LaunchError {
     /// Whether the sandbox has not enough of something that it may get back.
     pub(crate) fn is_of_resources(&self) -> bool {
         match self {
-            Self::System(_, cause) => is_resource(cause),
+            Self::System(..) => self.is_refused_for_now(),
             Self::Slow(..) => true,
             Self::Ended(status, _) => libc::WIFSIGNALED(*status),
             _ => false,
         }
+    }
+
+    /// Whether the system has refused at once what it may give a moment later.
+    pub(crate) fn is_refused_for_now(&self) -> bool {
+        matches!(self, Self::System(_, cause) if is_resource(cause))
     }
 }
 

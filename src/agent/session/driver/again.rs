@@ -4,16 +4,21 @@ use super::{Driver, is_shell_name, stopped};
 use crate::{
     agent::{
         command::running::ShellEnd,
-        shell::{Event, LaunchError, NotRestored, Report},
+        shell::{Event, Holder, Launch, LaunchError, NotRestored, Report, Saved, Shell},
     },
     api::v1::exited::Reason,
 };
-use std::time::Duration;
-use tokio::sync::watch;
+use std::{path::Path, time::Duration};
+use tokio::{sync::watch, time::Instant};
 
 /// How long to wait for a shell to take a signal that may still be on its way, and how often to ask.
 const SETTLE_EVERY: Duration = Duration::from_millis(200);
 const SETTLE_TIMES: usize = 5;
+
+/// How long a session waits for a sandbox that has no process, memory or room left for a new shell, and how often it tries.
+/// What the old shell had is worth more than a moment: another program of the sandbox may just have taken all there is.
+const LACKING_WITHIN: Duration = Duration::from_secs(5);
+const LACKING_EVERY: Duration = Duration::from_millis(100);
 
 impl Driver {
     /// Waits until no signal of ours can hit the next command.
@@ -70,7 +75,7 @@ impl Driver {
         if let Some(saved) = &mut self.saved {
             saved.directory.clone_from(&directory);
         }
-        let restarted = match launch.start(&directory, self.saved.as_ref(), stopped(stop)).await {
+        let restarted = match start_when_there_is_room(&launch, &directory, self.saved.as_ref(), stop).await {
             // A state that no shell can start from must not end the session.
             Err(_) if self.saved.take().is_some() => {
                 let mut started = self.launch.start(&directory, None, stopped(stop)).await;
@@ -98,6 +103,26 @@ impl Driver {
                 report_failed_restart(&self.session.about.id, &error);
                 false
             }
+        }
+    }
+}
+
+/// Starts a shell, and tries again for a while where the sandbox lacks what it may get back.
+async fn start_when_there_is_room(
+    launch: &Launch,
+    directory: &Path,
+    saved: Option<&Saved>,
+    stop: &mut watch::Receiver<Option<Reason>>,
+) -> Result<(Shell, Holder), LaunchError> {
+    let until = Instant::now() + LACKING_WITHIN;
+    loop {
+        match launch.start(directory, saved, stopped(stop)).await {
+            Err(error) if error.is_refused_for_now() && Instant::now() < until => {}
+            other => return other,
+        }
+        tokio::select! {
+            () = tokio::time::sleep(LACKING_EVERY) => {}
+            () = stopped(stop) => return Err(LaunchError::GivenUp),
         }
     }
 }
