@@ -4,16 +4,34 @@
 use super::super::shell::give_back_memory;
 use crate::sync::lock;
 use std::{
+    cell::Cell,
     collections::VecDeque,
     io,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Condvar, Mutex, PoisonError},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// How long a thread without work is kept.
 const KEPT: Duration = Duration::from_secs(10);
+
+/// How long work on nicer threads goes on before it lets the others run. A program that wakes goes before it at once; the agent, which
+/// interrupts nobody, would else wait until the end of the tick.
+const GIVES_WAY_EVERY: Duration = Duration::from_micros(300);
+
+thread_local! {
+    /// When this thread let the others run, if it is a nicer one.
+    static GAVE_WAY: Cell<Option<Instant>> = const { Cell::new(None) };
+}
+
+/// Lets others run, if that is due. To be called often by long work.
+pub(super) fn give_way() {
+    if GAVE_WAY.get().is_some_and(|since| since.elapsed() >= GIVES_WAY_EVERY) {
+        rustix::thread::sched_yield();
+        GAVE_WAY.set(Some(Instant::now()));
+    }
+}
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -77,6 +95,7 @@ impl Shared {
         if self.nicer > 0 {
             // Of this thread alone. Refused, it costs others a little speed only.
             let _ = rustix::process::nice(self.nicer);
+            GAVE_WAY.set(Some(Instant::now()));
         }
         let mut state = lock(&self.state);
         loop {

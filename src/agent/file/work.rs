@@ -4,7 +4,7 @@ use super::{
     super::resources::{is_of_resources, out_of_resources},
     error::Result,
     identity::Identity,
-    threads::Threads,
+    threads::{Threads, give_way},
 };
 use crate::error::Error;
 use std::{
@@ -29,7 +29,7 @@ pub(super) struct Work {
     threads: Threads,
 }
 
-/// Tells long work that nobody wants it any more.
+/// Tells long work that nobody wants it any more. Who asks lets others run, if that is due.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Wanted(Arc<AtomicBool>);
 
@@ -45,12 +45,13 @@ impl Drop for EndsWithCall {
 impl Wanted {
     /// Whether somebody still wants the work.
     pub(super) fn is_wanted(&self) -> bool {
+        give_way();
         !self.0.load(Relaxed)
     }
 
     /// An error once nobody wants the work any more.
     pub(super) fn check(&self) -> Result<()> {
-        if self.0.load(Relaxed) { Err(given_up(io::Error::from(io::ErrorKind::Interrupted))) } else { Ok(()) }
+        if self.is_wanted() { Ok(()) } else { Err(given_up(io::Error::from(io::ErrorKind::Interrupted))) }
     }
 }
 
