@@ -18,7 +18,8 @@ HEAD = """# The Python client: reference
 Made by `clients/python/make_reference.py` of the docstrings. [python.md](python.md) is the guide.
 
 This is the synchronous client. Each class has an asynchronous twin with the same methods (`AsyncSandbox`, `AsyncSession`, …):
-`await` the calls, and use `async for` and `async with`. Times are seconds or `timedelta`.
+`await` what returns one thing; `async for` goes over what returns many (`list`, `find`, `search`) without. Times are seconds
+or `timedelta`.
 """
 
 
@@ -58,9 +59,14 @@ def class_of(cls: Any, hidden: Any = None) -> Iterator[str]:
         yield from method(cls.__name__, cls.__init__)
     for owner in reversed(cls.__mro__):
         for name, member in vars(owner).items():
-            if owner not in (object, hidden) and not name.startswith("_") and getattr(hidden, "_execute", None) is not member:
+            if owner not in (object, hidden) and not name.startswith("_") and not is_of(hidden, member):
                 if inspect.isroutine(member):
                     yield from method(f"{cls.__name__}.{name}", getattr(member, "__func__", member))
+
+
+def is_of(hidden: Any, member: Any) -> bool:
+    """Whether it is the method of that class by another name."""
+    return hidden is not None and inspect.unwrap(getattr(member, "__func__", member)) is hidden._execute
 
 
 def method(name: str, function: Any) -> Iterator[str]:

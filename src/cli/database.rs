@@ -41,6 +41,14 @@ impl Database {
             // Private, as the server would make it.
             let made = DirBuilder::new().recursive(true).mode(0o700).create(&path);
             made.map_err(|error| CliError::option(format!("--data-dir {}: {error}", path.display())))?;
+            let is_new = !Store::is_in(&path);
+            let tenants = self.open().await?;
+            if is_new {
+                // A server of another directory would know nothing of it, and stay open to all.
+                let path = path.display();
+                eprintln!("sandshell: {path} had no database; this key is for a server that is started with --data-dir {path}");
+            }
+            return Ok(tenants);
         }
         self.open().await
     }

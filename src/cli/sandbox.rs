@@ -38,8 +38,8 @@ pub(super) struct Options {
     /// Label of the sandbox, which `ps` and `rm` can select by; may be repeated
     #[arg(long, value_name = "KEY=VALUE", value_parser = size::pair)]
     label: Vec<(String, String)>,
-    /// Time after which the server deletes the sandbox, used or not: seconds, or 90s, 5m, 2h, 1d [default: the server's]
-    #[arg(long, value_name = "TIME", value_parser = span::time, allow_hyphen_values = true)]
+    /// Time after which the server deletes the sandbox, used or not: seconds, or 90s, 5m, 2h, 1d; `none` where the server sets no maximum [default: the server's]
+    #[arg(long, value_name = "TIME", value_parser = time_to_live, allow_hyphen_values = true)]
     ttl: Option<Duration>,
     /// What the sandbox can reach [default: none]
     #[arg(long)]
@@ -202,4 +202,9 @@ impl Options {
             ..CreateSandboxRequest::default()
         }
     }
+}
+
+/// A time, or none: which the API says by zero.
+fn time_to_live(text: &str) -> Result<Duration, String> {
+    if text == "none" { Ok(Duration::ZERO) } else { span::time(text) }
 }

@@ -171,6 +171,9 @@ pub(super) fn export_target(text: &str) -> Result<PathBuf, String> {
             "archives are .tar, .tar.gz, .tgz and .tar.zst; for a directory of that name add a slash".to_owned()
         );
     }
+    if [".patch", ".diff"].iter().any(|end| lower.ends_with(end)) {
+        return Err("no patch is made: `git diff` as the last command prints one; for a directory of that name add a slash".to_owned());
+    }
     Ok(PathBuf::from(text))
 }
 

@@ -176,7 +176,7 @@ pub(super) fn limits(wanted: Limits, can: SupportedLimits, default_disk_bytes: O
         fields.iter().filter(|(_, value, can)| value.is_some() && !can).map(|(name, ..)| *name).collect();
     if !missing.is_empty() {
         let message = format!(
-            "{}: this host cannot enforce it; leave it out, or see the warnings of any sandbox for what the host lacks",
+            "{}: this host cannot enforce it; leave it out; `sandshell doctor` says what is missing",
             missing.join(", ")
         );
         return Err(Error::WrongState { reason: Reason::NotSupportedByHost, message });

@@ -129,8 +129,9 @@ def from_rpc(error: Any) -> SandshellError:
         # The library's own: a connection that broke while something was written to it. A server gives each of its errors details.
         code = grpc.StatusCode.UNAVAILABLE
     kind = _KINDS.get(code, SandshellError)
+    remedy = " [in Python: key= or SANDSHELL_KEY]" if code is grpc.StatusCode.UNAUTHENTICATED else _in_python(violations)
     return kind(
-        (error.details() or str(code)) + _in_python(violations),
+        (error.details() or str(code)) + remedy,
         reason=reason or code.name,
         request_id=str(metadata.get("x-request-id", "")),
         violations=violations,
@@ -144,6 +145,9 @@ _PARAMETERS = {
     "start.working_directory": "cwd",
     "start.argv": "command",
     "start.pty": "pty",
+    "start.pty.size.rows": "pty",
+    "start.pty.size.columns": "pty",
+    "size_bytes": "size",
     "resources.memory_bytes": "memory",
     "resources.cpu_millis": "cpus",
     "resources.max_processes": "processes",

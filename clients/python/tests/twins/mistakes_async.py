@@ -131,6 +131,31 @@ async def test_limits_are_numbers_or_sizes_with_a_unit(server: str) -> None:
 
 
 @scenario
+async def test_a_parameter_of_another_type_is_named(server: str) -> None:
+    get: Any = AsyncSandbox.get
+    with pytest.raises(TypeError, match="^sandbox_id must be a text, not int$"):
+        await get(5, server=server)
+    async with await AsyncSandbox.create(server=server) as sandbox:
+        box: Any = sandbox
+        now = datetime.datetime.now(datetime.timezone.utc)
+        for call, options, named in (
+            (box.session, {"cwd": 5}, "cwd must be a text, not int"),
+            (box.run, {"command": "ls", "user": 5}, "user must be a text, not int"),
+            (box.code.run, {"code": None}, "code must be a text, not None"),
+            (box.files.move, {"path": "a", "new_path": 5}, "new_path must be a text, not int"),
+            (box.files.read, {"path": "a", "offset": "1"}, "offset must be a whole number, not str"),
+            (box.files.write, {"path": "a", "data": b"", "mode": 7.5}, "mode must be a whole number, not float"),
+            (box.files.set_attributes, {"path": "a", "modified": "now"}, "modified must be a datetime, not str"),
+        ):
+            with pytest.raises(TypeError, match=f"^{named}$"):
+                await call(**options)
+        await box.files.write("a", b"", mode=0o600)
+        await box.files.set_attributes("a", modified=now)
+        with pytest.raises(ValueError, match="modified must have a time zone"):
+            await box.files.set_attributes("a", modified=now.replace(tzinfo=None))
+
+
+@scenario
 async def test_a_command_that_has_ended_takes_no_input(server: str) -> None:
     async with await AsyncSandbox.create(server=server) as sandbox:
         session = await sandbox.session()

@@ -13,6 +13,7 @@ from urllib.parse import SplitResult, urlsplit
 import grpc
 
 from .. import _arguments, _server, _unreached
+from .._checked import checked
 from ..errors import (
     Cancelled,
     DeadlineExceeded,
@@ -76,6 +77,7 @@ class Pause:
         return wait if left is None else min(wait, left)
 
 
+@checked
 class AsyncClient:
     """A connection to a server; safe for any number of calls at once.
 

@@ -8,6 +8,7 @@ from typing import Any
 import grpc
 
 from .._arguments import duration
+from .._checked import checked
 from ..results import CodeError, CodeResult, Seconds
 from ..v1 import code_pb2 as pb
 from ..v1.code_pb2_grpc import CodeServiceStub
@@ -15,6 +16,7 @@ from .client import AsyncClient
 from .listing import texts
 
 
+@checked
 class AsyncCode:
     """Runs code by the interpreters that the sandbox has."""
 

@@ -9,6 +9,7 @@ from typing import Any
 import grpc
 
 from .. import _arguments
+from .._checked import checked
 from .._held import Held
 from ..errors import Cancelled, CommandFailed, FailedPrecondition, SandshellError, Unavailable
 from ..results import Output, Result, Seconds
@@ -32,6 +33,7 @@ _ENDING_BEHIND = 5.0
 _CANNOT_GO_ON = ("SANDBOX_TOO_OLD", "COMMAND_NOT_FOUND")
 
 
+@checked
 class AsyncCommand:
     """A command that runs, with its output as it comes and a way to its input.
 

@@ -9,6 +9,7 @@ from typing import Any
 import grpc
 
 from .. import _arguments
+from .._checked import checked
 from ..errors import NotFound
 from ..results import File, FileChange, Match
 from ..v1 import file_pb2 as pb
@@ -21,6 +22,7 @@ from .watch import AsyncWatch
 _PIECE = 512 << 10
 
 
+@checked
 class AsyncFiles(AsyncTrees):
     """Files of a sandbox. A path that is not absolute begins at the sandbox's working directory; `user` is as whom it is done."""
 

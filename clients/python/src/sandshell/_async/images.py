@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
+from .._checked import checked
 from ..results import Image
 from ..v1 import image_pb2 as pb
 from ..v1.image_pb2_grpc import ImageServiceStub
@@ -11,6 +12,7 @@ from .client import AsyncClient
 from .shared import client_of
 
 
+@checked
 class AsyncImages:
     """What sandboxes can be made from. `server`, `key` and `client` say which server, as of `Sandbox.create`."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 
 from .. import _arguments
+from .._checked import checked
 from ..errors import InvalidArgument
 from ..results import Info, Page
 from ..v1 import sandbox_pb2 as box
@@ -12,6 +13,7 @@ from ..v1.sandbox_pb2_grpc import SandboxServiceStub
 from .client import AsyncClient
 
 
+@checked
 class AsyncListing:
     """The sandboxes that have some labels. Iterating it asks for one page after the other."""
 

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from .. import _arguments
 from .._arguments import duration
+from .._checked import checked
 from ..errors import CommandFailed
 from ..results import Result, Seconds
 from ..v1 import session_pb2 as pb
@@ -22,6 +23,7 @@ _AT_ONCE = 16 << 20
 _IF_BUSY = {"queue": pb.IF_BUSY_UNSPECIFIED, "refuse": pb.IF_BUSY_REFUSE}
 
 
+@checked
 class AsyncRuns:
     """Runs commands: a session, or a sandbox without one."""
 

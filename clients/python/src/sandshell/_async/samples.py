@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable
 
 from .. import _arguments
+from .._checked import checked
 from ..results import Dataset, Sample
 from ..v1 import sample_pb2 as pb
 from ..v1.sample_pb2_grpc import SampleServiceStub
@@ -12,6 +13,7 @@ from .client import AsyncClient
 from .shared import client_of
 
 
+@checked
 class AsyncSamples:
     """The samples of a server's catalogue. `server`, `key` and `client` say which server, as of `Sandbox.create`."""
 

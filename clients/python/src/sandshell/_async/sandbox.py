@@ -10,6 +10,7 @@ import grpc
 
 from .. import _arguments
 from .._arguments import duration
+from .._checked import checked
 from ..errors import NotFound, SandshellError
 from ..results import Info, Progress, Seconds, Stats, Uploaded, VerificationStatus
 from ..v1 import sandbox_pb2 as box
@@ -28,6 +29,7 @@ from .verification import AsyncVerification
 from .volumes import AsyncVolume, mounts
 
 
+@checked
 class AsyncSandbox(AsyncRuns):
     """A sandbox. As a context manager it is deleted at the end. `with Sandbox() as sandbox` makes one, as `create` does; a
     private server is started for it where none is named."""
@@ -172,9 +174,7 @@ class AsyncSandbox(AsyncRuns):
         ignore = _arguments.patterns("ignore", ignore)
         sandbox = await cls.create(**options)
         try:
-            sandbox.uploaded = await sandbox.files.upload(
-                directory, path, ignore=ignore, gitignore=gitignore, progress=progress
-            )
+            sandbox.uploaded = await sandbox.files.upload(directory, path, ignore=ignore, gitignore=gitignore, progress=progress)
         except BaseException:
             await sandbox.delete()
             raise
@@ -298,9 +298,7 @@ class AsyncSandbox(AsyncRuns):
 
     async def watch(self) -> AsyncIterator[Info]:
         """Each change of it, from what it is now to its end."""
-        stream = await self._client._open(
-            SandboxServiceStub, "WatchSandbox", box.WatchSandboxRequest(sandbox_id=self.sandbox_id)
-        )
+        stream = await self._client._open(SandboxServiceStub, "WatchSandbox", box.WatchSandboxRequest(sandbox_id=self.sandbox_id))
         try:
             async for message in stream:
                 if message.HasField("sandbox"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from .._checked import checked
 from ..errors import NotFound
 from ..results import Process, SessionInfo
 from ..v1 import session_pb2 as pb
@@ -12,6 +13,7 @@ from .client import AsyncClient
 from .running import AsyncRuns
 
 
+@checked
 class AsyncSession(AsyncRuns):
     """A shell that stays: directory, variables, functions, aliases and background programs are kept from command to command."""
 

@@ -13,6 +13,7 @@ from typing import Any
 import grpc
 
 from .. import _arguments, _packing, _unpacking
+from .._checked import checked
 from ..errors import ResourceExhausted
 from ..results import Downloaded, File, Progress, Uploaded, _time
 from ..v1 import file_pb2 as pb
@@ -24,6 +25,7 @@ from .client import AsyncClient
 _MOST_SPECIAL = 1000
 
 
+@checked
 class AsyncTrees:
     """Copies files and directories of this machine into a sandbox, and back."""
 
@@ -99,8 +101,10 @@ class AsyncTrees:
         """Copies what is in a directory of the sandbox into a directory here, which is made if it is missing.
 
         What comes out is a stranger's: nothing outside of `local` is touched, whatever the sandbox sends. `changed_since` (the
-        `finished` of an upload) takes only what was made or changed at that time or later. What was removed in the sandbox
-        is not removed here. More than `max_bytes` is ResourceExhausted.
+        `finished` of an upload) takes what was made or changed at that time or later. A directory in which something was
+        made cannot be told from one that was renamed into its place, so unchanged files of such a directory come too, and replace
+        what you have made of them here meanwhile: download into another directory then, or take a diff (`git diff` in the
+        sandbox). What was removed in the sandbox is not removed here. More than `max_bytes` is ResourceExhausted.
 
         Directories and files called `.git`, at any depth, stay there unless `git` is True: git here would run what their
         configuration and hooks say. Commits come out with `git=True`, or as patches (`git format-patch --stdout`). `left_out` of

@@ -9,6 +9,7 @@ from typing import Any
 import grpc
 
 from .. import _arguments
+from .._checked import checked
 from ..errors import DeadlineExceeded, SandshellError, Unavailable
 from ..results import Output, Seconds, VerificationStatus
 from ..v1 import verification_pb2 as pb
@@ -20,6 +21,7 @@ from .shared import client_of
 _STREAMS = {1: "stdout", 2: "stderr"}
 
 
+@checked
 class AsyncVerification:
     """A verification of what was done in a sandbox that was made from a sample, or of a patch for a sample.
 
@@ -94,9 +96,7 @@ class AsyncVerification:
         decoders: dict[str, Any] = {}
         patience, pause = Deadline(self._client._patience()), Pause()
         while True:
-            stream = await self._client._open(
-                VerificationServiceStub, "WatchVerification", request, timeout=deadline.left()
-            )
+            stream = await self._client._open(VerificationServiceStub, "WatchVerification", request, timeout=deadline.left())
             try:
                 async for message in stream:
                     self._client._is_reached = True

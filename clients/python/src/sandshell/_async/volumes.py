@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Any
 
 from .. import _arguments
+from .._checked import checked
 from ..errors import InvalidArgument
 from ..results import VolumeUse
 from ..v1 import sandbox_pb2 as box
@@ -17,6 +18,7 @@ from .listing import texts
 from .shared import client_of
 
 
+@checked
 class AsyncVolume:
     """A named directory that outlives sandboxes. `Sandbox.create(volumes={"/data": volume})` mounts it.
 

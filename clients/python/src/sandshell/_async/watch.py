@@ -6,11 +6,13 @@ from typing import Any
 
 import grpc
 
+from .._checked import checked
 from ..errors import from_rpc
 from ..results import FileEvent
 from . import _io
 
 
+@checked
 class AsyncWatch:
     """Changes of a directory as they happen, from the moment that it was returned. It ends with the directory.
 

@@ -90,7 +90,8 @@ class Uploaded:
     directories: int
     symlinks: int
     finished: datetime.datetime
-    """When it was done, by the clock of the sandbox. `download` with this as `changed_since` takes out what has changed since."""
+    """When it was done, by the clock of the sandbox. `download` with this as `changed_since` takes out what has changed since,
+    and perhaps more: see there."""
 
 
 @dataclass(frozen=True)
