@@ -46,7 +46,9 @@ impl Database {
             if is_new {
                 // A server of another directory would know nothing of it, and stay open to all.
                 let path = path.display();
-                eprintln!("sandshell: {path} had no database; this key is for a server that is started with --data-dir {path}");
+                eprintln!(
+                    "sandshell: {path} had no database; this key is for a server that is started with --data-dir {path}"
+                );
             }
             return Ok(tenants);
         }

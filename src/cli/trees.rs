@@ -172,7 +172,10 @@ pub(super) fn export_target(text: &str) -> Result<PathBuf, String> {
         );
     }
     if [".patch", ".diff"].iter().any(|end| lower.ends_with(end)) {
-        return Err("no patch is made: `git diff` as the last command prints one; for a directory of that name add a slash".to_owned());
+        return Err(
+            "no patch is made: `git diff` as the last command prints one; for a directory of that name add a slash"
+                .to_owned(),
+        );
     }
     Ok(PathBuf::from(text))
 }
