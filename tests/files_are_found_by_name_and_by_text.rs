@@ -1,6 +1,6 @@
 //! Files of a sandbox are found by their names and by their text, within bounds, and only those that the user may read.
 
-use crate::kit::{Runtime, Sandbox, errors::expect_error, host, token, v1, within};
+use crate::kit::{Runtime, Sandbox, errors::expect_error, v1, within};
 use std::fmt::Write;
 use tonic::Code;
 use v1::file::Type;
@@ -15,7 +15,6 @@ crate::in_every_runtime!(
     a_user_finds_what_it_may_read,
     nothing_is_followed_out_of_the_directory,
     a_search_ends_with_its_call,
-    programs_go_before_a_search,
     each_mistake_has_its_reason,
 );
 
@@ -231,19 +230,6 @@ async fn a_search_ends_with_its_call(on: Runtime) {
         let _ = call.await;
     }
     assert_eq!(printed(&search(&s, "/tmp/t/a", "a").await), ["/tmp/t/a:1:a"]);
-}
-
-/// Threads that walk through trees are nicer than those that write a file, which go on as programs do.
-async fn programs_go_before_a_search(on: Runtime) {
-    let s = on.sandbox().await;
-    let mark = token();
-    s.run(&format!("mkdir /tmp/{mark} && echo needle > /tmp/{mark}/f")).await;
-    let agent = host::agent_with_file(&format!("/tmp/{mark}"));
-    assert_eq!(search(&s, &format!("/tmp/{mark}"), "needle").await.len(), 1);
-    s.write("/tmp/written", b"x").await;
-    // A thread without work stays for a while.
-    let niceness = host::niceness_of_threads(agent, "files");
-    assert!(niceness.contains(&0) && niceness.iter().any(|nice| *nice >= 10), "{niceness:?}");
 }
 
 async fn each_mistake_has_its_reason(on: Runtime) {

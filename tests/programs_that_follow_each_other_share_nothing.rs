@@ -10,6 +10,7 @@ use v1::{ExecStart, Pty, exec_start::Target};
 crate::in_every_runtime!(
     a_program_begins_as_the_very_first_did,
     orders_of_every_length_arrive,
+    what_waits_may_be_changed,
     what_waits_may_be_killed,
     what_waits_may_be_stopped,
     many_at_one_time_follow_many,
@@ -17,13 +18,14 @@ crate::in_every_runtime!(
 
 /// All that a program has from its parents, but for numbers that are its own.
 const BEGINNING: &str = "
-import os, re, resource, signal
+import ctypes, os, re, resource, signal
 print(sorted(os.environ.items()), os.getcwd(), os.getgroups(), os.getresuid(), os.getresgid())
 print(os.getsid(0) == os.getpid(), os.getpgrp() == os.getpid(), os.getpriority(0, 0), os.sched_getscheduler(0))
 print([resource.getrlimit(getattr(resource, name)) for name in sorted(dir(resource)) if name.startswith('RLIMIT_')])
 print([(fd, re.sub('[0-9]+', '', os.readlink(f'/proc/self/fd/{fd}'))) for fd in range(64) if os.path.lexists(f'/proc/self/fd/{fd}')])
 print(open('/proc/self/oom_score_adj').read(), os.umask(0), open('/proc/self/cgroup').read())
 print([line for line in open('/proc/self/status') if re.match('Sig[BIC]|Cap|Seccomp|NoNew|Groups', line)])
+print(os.sched_getaffinity(0), ctypes.CDLL(None).syscall(252, 1, 0), open('/proc/self/coredump_filter').read())
 try: print(os.open('/dev/tty', os.O_RDWR))
 except OSError as error: print(error)
 ";
@@ -64,6 +66,29 @@ async fn orders_of_every_length_arrive(on: Runtime) {
         let env = (0..count).map(|number| (format!("V{number}"), number.to_string())).collect();
         let start = ExecStart { env, ..argv(&sandbox, &["sh", "-c", "env | grep -c '^V[0-9]'"]) };
         run(&sandbox, start).await.expect(format!("{count}\n"), "", 0);
+    }
+}
+
+/// A program may change its parent, which will hold other programs, and an ordinary user's could not be given back what it had.
+async fn what_waits_may_be_changed(on: Runtime) {
+    let sandbox = on.sandbox().await;
+    let look = async || run(&sandbox, argv(&sandbox, &["python3", "-c", BEGINNING])).await;
+    let first = look().await;
+    assert_eq!(first.exit_code(), 0, "{first:?}");
+    let changes = [
+        "renice -n 19 -p",
+        "chrt -i -p 0",
+        "taskset -pc 0",
+        "ionice -c3 -p",
+        "echo 0 >/proc/$PPID/coredump_filter; true",
+    ];
+    for change in changes {
+        let done = run(&sandbox, argv(&sandbox, &["sh", "-c", &format!("{change} $PPID")])).await;
+        println!("{change}: {}", done.exit_code());
+        assert_eq!(look().await.out(), first.out(), "after {change}");
+        let session = sandbox.session("").await;
+        session.run("nice").await.expect("0\n", "", 0);
+        session.close().await;
     }
 }
 

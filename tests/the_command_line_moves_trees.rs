@@ -170,4 +170,5 @@ async fn what_is_no_directory_and_no_archive_is_refused() {
     refuses(&["run", "--workspace", file.to_str().unwrap(), "true"], &["is no directory"]);
     refuses(&["run", "--workspace", "/none", "true"], &["/none", "No such file"]);
     refuses(&["run", "--export", "out.zip", "true"], &["--export", ".tar.gz"]);
+    refuses(&["run", "--export", "out.patch", "true"], &["--export", "git diff"]);
 }

@@ -120,19 +120,6 @@ pub fn agent_with_file(path_inside: &str) -> u32 {
     found.unwrap_or_else(|| panic!("no agent's root holds {path_inside}"))
 }
 
-/// The nice values of all threads of this name in the process namespace of an agent.
-pub fn niceness_of_threads(agent: u32, name: &str) -> Vec<i32> {
-    let namespace = |pid: u32| fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
-    let own = namespace(agent);
-    let inside = pids().into_iter().filter(|pid| namespace(*pid) == own);
-    let threads = inside.flat_map(|pid| fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten());
-    let stats = threads.filter_map(|thread| fs::read_to_string(thread.path().join("stat")).ok());
-    let named = format!("({name})");
-    let of_name = stats.filter_map(|stat| stat.split_once(&named).map(|(_, rest)| rest.to_owned()));
-    // The seventeenth number after the name.
-    of_name.filter_map(|rest| rest.split_whitespace().nth(16)?.parse().ok()).collect()
-}
-
 /// Mounts of this process's namespace with this text in them.
 pub fn mounts_with(text: &str) -> Vec<String> {
     let mounts = fs::read_to_string("/proc/self/mountinfo").expect("mountinfo");

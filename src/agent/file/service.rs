@@ -73,7 +73,7 @@ pub(super) async fn serve(
     let transfers = Arc::new(Semaphore::new(most_transfers as usize));
     let (user, watches) = (settings.user.clone(), Watches::new(settings.memory_bytes));
     let work = Work::new();
-    let walks = work.nicer();
+    let walks = work.that_gives_way();
     let service = Service { work, walks, transfers, most_transfers, watches, working_directory, user };
     let incoming = ReceiverStream::new(connections).map(|connection| {
         connection.set_nonblocking(true)?;

@@ -16,12 +16,12 @@ use std::{
 /// How long a thread without work is kept.
 const KEPT: Duration = Duration::from_secs(10);
 
-/// How long work on nicer threads goes on before it lets the others run. A program that wakes goes before it at once; the agent, which
-/// interrupts nobody, would else wait until the end of the tick.
-const GIVES_WAY_EVERY: Duration = Duration::from_micros(300);
+/// How long work on threads that give way goes on before it lets the others run. The agent, which interrupts nobody, would else wait until
+/// the end of the tick. Beside busy programs each time costs a turn of theirs, so it must not be too often.
+const GIVES_WAY_EVERY: Duration = Duration::from_micros(500);
 
 thread_local! {
-    /// When this thread let the others run, if it is a nicer one.
+    /// When this thread let the others run, if it is one that does.
     static GAVE_WAY: Cell<Option<Instant>> = const { Cell::new(None) };
 }
 
@@ -43,8 +43,8 @@ pub(super) struct Threads(Arc<Shared>);
 struct Shared {
     state: Mutex<State>,
     more: Condvar,
-    /// How much nicer they are than the process.
-    nicer: i32,
+    /// Whether they let others run now and then.
+    give_way: bool,
 }
 
 #[derive(Default)]
@@ -56,10 +56,9 @@ struct State {
 }
 
 impl Threads {
-    /// Threads that are so much nicer than the others: a program of the sandbox that wakes goes before them at once, and not only
-    /// when their turn is over.
-    pub(super) fn nicer(by: i32) -> Self {
-        Self(Arc::new(Shared { nicer: by, ..Shared::default() }))
+    /// Threads that let others run now and then.
+    pub(super) fn that_give_way() -> Self {
+        Self(Arc::new(Shared { give_way: true, ..Shared::default() }))
     }
 
     /// Has a thread do this. Where no further one can be started, it waits for one that works; an error says that there is none.
@@ -92,9 +91,7 @@ impl Threads {
 
 impl Shared {
     fn work(&self) {
-        if self.nicer > 0 {
-            // Of this thread alone. Refused, it costs others a little speed only.
-            let _ = rustix::process::nice(self.nicer);
+        if self.give_way {
             GAVE_WAY.set(Some(Instant::now()));
         }
         let mut state = lock(&self.state);

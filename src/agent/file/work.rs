@@ -19,9 +19,6 @@ use tokio::sync::{Semaphore, oneshot};
 /// Threads that work at one time.
 pub(super) const MOST_AT_ONCE: usize = 16;
 
-/// How much nicer threads are that only look for something.
-const NICER: i32 = 10;
-
 /// Where work waits for its turn: a thread is asked for only when one is free.
 #[derive(Clone)]
 pub(super) struct Work {
@@ -60,9 +57,9 @@ impl Work {
         Self { turns: Arc::new(Semaphore::new(MOST_AT_ONCE)), threads: Threads::default() }
     }
 
-    /// The same, for work that goes through many files and so takes a processor for long. The sandbox's own programs go before it.
-    pub(super) fn nicer(&self) -> Self {
-        Self { turns: Arc::clone(&self.turns), threads: Threads::nicer(NICER) }
+    /// The same, for work that goes through many files and so takes a processor for long.
+    pub(super) fn that_gives_way(&self) -> Self {
+        Self { turns: Arc::clone(&self.turns), threads: Threads::that_give_way() }
     }
 
     /// Does this on another thread as that user.

@@ -2,6 +2,8 @@
 //! behind (`setsid`, `nohup`, double forks), so that everything that a session started stays known and can be ended. One that
 //! holds nothing any more waits for another shell.
 
+mod standing;
+
 use super::{
     hold,
     order::{Descriptors, Image},
@@ -65,8 +67,8 @@ struct Idle {
 impl Idle {
     /// Gives it an order. False when it is gone, or the order is too long for it.
     fn take(&self, image: &Image, descriptors: &Descriptors) -> bool {
-        // Somebody inside may have killed it meanwhile, or stopped it.
-        if !processes::is_own(self.pid) {
+        // Somebody inside may have killed it meanwhile, changed it, or stopped it.
+        if !processes::is_own(self.pid) || !standing::is_as_it_was(self.pid) {
             return false;
         }
         sys::kill(self.pid, libc::SIGCONT);
