@@ -68,7 +68,7 @@ impl Idle {
     /// Gives it an order. False when it is gone, or the order is too long for it.
     fn take(&self, image: &Image, descriptors: &Descriptors) -> bool {
         // Somebody inside may have killed it meanwhile, changed it, or stopped it.
-        if !processes::is_own(self.pid) || !standing::is_as_it_was(self.pid) {
+        if !processes::is_own(self.pid) || standing::is_dying(self.pid) || !standing::is_as_it_was(self.pid) {
             return false;
         }
         sys::kill(self.pid, libc::SIGCONT);

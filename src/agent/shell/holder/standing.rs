@@ -2,7 +2,7 @@
 //! output, limits, what of it is dumped. A holder that something inside has changed is not used again: without the
 //! capability nobody can give it back what it had.
 
-use crate::proc;
+use crate::proc::{self, Stat};
 use std::{ptr, slice};
 
 /// Bytes of the kernel's `sched_attr`, and where the policy is in it.
@@ -14,6 +14,12 @@ const PROCESSORS: usize = 128;
 
 /// Kinds of limits that the kernel knows.
 const LIMITS: usize = 16;
+
+/// SIGKILL in a set of signals.
+const KILL: u64 = 1 << (libc::SIGKILL - 1);
+
+/// `PF_EXITING` and `PF_SIGNALED` in the flags of a process.
+const ENDING: u64 = 0x4 | 0x400;
 
 /// `IOPRIO_WHO_PROCESS`.
 const OF_A_PROCESS: libc::c_int = 1;
@@ -35,6 +41,17 @@ pub(super) fn is_as_it_was(child: i32) -> bool {
     let (mut own, child) = (Standing::of(0), Standing::of(child));
     own.policy = libc::SCHED_OTHER.to_ne_bytes();
     own == child
+}
+
+/// Whether a process has been killed and is only not gone yet: a signal was sent to it that nobody survives, or it has taken that.
+pub(super) fn is_dying(pid: i32) -> bool {
+    // Asked for in this order, so that a signal which is taken in between is seen as taken.
+    let (Ok(Some(status)), Ok(Some(stat))) = (proc::text(pid, "status"), Stat::of(pid)) else { return true };
+    let is_pending = |line: &str| {
+        let signals = line.strip_prefix("SigPnd:").or_else(|| line.strip_prefix("ShdPnd:"));
+        signals.and_then(|signals| u64::from_str_radix(signals.trim(), 16).ok()).is_some_and(|set| set & KILL != 0)
+    };
+    status.lines().any(is_pending) || stat.number(9).is_none_or(|flags| flags & ENDING != 0)
 }
 
 impl Standing {
@@ -72,6 +89,17 @@ mod tests {
         let child = Command::new("sleep").arg("1000").spawn().unwrap();
         let pid = i32::try_from(child.id()).unwrap();
         (child, pid)
+    }
+
+    #[test]
+    fn who_was_killed_is_known_at_once() {
+        for _ in 0..200 {
+            let (mut child, pid) = sleeper();
+            assert!(!is_dying(pid));
+            child.kill().unwrap();
+            assert!(is_dying(pid));
+            child.wait().unwrap();
+        }
     }
 
     #[test]
