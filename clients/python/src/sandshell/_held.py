@@ -16,7 +16,20 @@ class Held:
         # Each with the bytes before it that belong to its first character, and were in a piece before.
         self._pieces: deque[tuple[Output, bytes]] = deque()
         self._decoders: dict[str, codecs.IncrementalDecoder] = {}
-        self.text = ""
+        # What `text` was when it was asked for, and what has come since: most output is never looked through. None when a part
+        # of it was taken meanwhile.
+        self._text: str | None = ""
+        self._new: list[str] = []
+
+    @property
+    def text(self) -> str:
+        """All texts that are held, one after the other."""
+        if self._text is None:
+            self._text = "".join(output.text for output, _ in self._pieces if output.stream != "stderr")
+        elif self._new:
+            self._text = "".join((self._text, *self._new))
+        self._new.clear()
+        return self._text
 
     def output(self, stream: str, data: bytes) -> tuple[Output, bytes]:
         """A piece with its text, and the bytes of its first character that were in the piece before."""
@@ -30,7 +43,7 @@ class Held:
         """Keeps a piece."""
         self._pieces.append(piece)
         if piece[0].stream != "stderr":
-            self.text += piece[0].text
+            self._new.append(piece[0].text)
 
     def first(self) -> Output | None:
         """Takes the first piece."""
@@ -38,16 +51,17 @@ class Held:
             return None
         output, _ = self._pieces.popleft()
         if output.stream != "stderr":
-            self.text = self.text[len(output.text) :]
+            self._text = None
         return output
 
     def take_until(self, pattern: re.Pattern[str]) -> str | None:
         """Takes the text up to the end of what the pattern finds, if it finds something. Standard error stays."""
-        found = pattern.search(self.text)
+        text = self.text
+        found = pattern.search(text)
         if found is None:
             return None
         length = found.end()
-        taken, self.text = self.text[:length], self.text[length:]
+        taken, self._text = text[:length], text[length:]
         rest: deque[tuple[Output, bytes]] = deque()
         while self._pieces and length > 0:
             output, before = self._pieces.popleft()
@@ -68,7 +82,8 @@ class Held:
         for output, _ in self._pieces:
             parts.setdefault(output.stream, []).append(output.data)
         self._pieces.clear()
-        self.text = ""
+        self._text = ""
+        self._new.clear()
         return {stream: b"".join(found) for stream, found in parts.items()}
 
 
