@@ -131,6 +131,20 @@ async def test_limits_are_numbers_or_sizes_with_a_unit(server: str) -> None:
 
 
 @scenario
+async def test_whatever_progress_raises_is_raised(server: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"x" * (3 << 20))
+    async with await AsyncSandbox.create(server=server) as sandbox:
+        for kind in (ValueError, SystemExit, KeyboardInterrupt):
+
+            def stop(_: object, kind: type[BaseException] = kind) -> None:
+                raise kind("enough")
+
+            with pytest.raises(kind, match="enough"):
+                await sandbox.files.upload(tmp_path, "/tmp/up", progress=stop)
+        assert (await sandbox.files.upload(tmp_path, "/tmp/up")).files == 1
+
+
+@scenario
 async def test_a_parameter_of_another_type_is_named(server: str) -> None:
     get: Any = AsyncSandbox.get
     with pytest.raises(TypeError, match="^sandbox_id must be a text, not int$"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 import threading
@@ -235,15 +236,20 @@ class AsyncClient:
 
         What cannot be read here ends the call, so that the server never takes a part for the whole, and is raised.
         """
-        broken: list[Exception] = []
+        broken: list[BaseException] = []
 
         async def watched() -> Any:
             try:
                 async for request in requests():
                     yield request
-            except Exception as error:
-                broken.append(error)
+            except (GeneratorExit, asyncio.CancelledError):
                 raise
+            except BaseException as error:
+                broken.append(error)
+                if isinstance(error, Exception):
+                    raise
+                # Anything else, such as an interrupt, would not end the call.
+                raise RuntimeError("what is to be sent could not be read") from error
 
         async def attempt() -> Any:
             try:
