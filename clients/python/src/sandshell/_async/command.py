@@ -362,7 +362,7 @@ class AsyncCommand:
         for start in range(0, len(data), _PIECE):
             await self._say(pb.ExecRequest(input_at=pb.InputAt(data=data[start : start + _PIECE])))
 
-    async def send_line(self, line: str = "") -> None:
+    async def send_line(self, line: str | bytes = "") -> None:
         """Sends a line of input."""
         await self.send(_arguments.content("line", line) + b"\n")
 
