@@ -69,7 +69,7 @@ async fn orders_of_every_length_arrive(on: Runtime) {
     }
 }
 
-/// A program may change its parent, which will hold other programs, and an ordinary user's could not be given back what it had.
+/// A program may change its parent, which is to hold others: those begin as ever, because the parent that was changed holds none of them.
 async fn what_waits_may_be_changed(on: Runtime) {
     let sandbox = on.sandbox().await;
     let look = async || run(&sandbox, argv(&sandbox, &["python3", "-c", BEGINNING])).await;
