@@ -8,11 +8,9 @@
 //! ```
 //! One task, the [`driver`], owns the shell and makes every change; others read.
 
-pub(super) mod as_user;
 pub(super) mod driver;
 pub(super) mod earlier;
 pub(super) mod endings;
-pub(super) mod lending;
 pub(super) mod opening;
 pub(super) mod programs;
 pub(super) mod request_ids;

@@ -6,10 +6,10 @@ use super::{
     listen::Listen,
     log::LogFormat,
     named_image,
-    serve::Args,
-    span,
+    serve_args::Args,
+    size::Bytes,
+    span::{self, Span},
 };
-pub(super) use super::{size::Bytes, span::Span};
 use crate::{
     sandbox::{Lifetimes, Policy},
     server::{AtStop, Most, Tls, Web},

@@ -3,7 +3,8 @@
 use super::{
     client::Remote,
     error::CliError,
-    files::{self, Inside, inside},
+    files,
+    inside::{Inside, inside},
     log::{self, LogFormat},
 };
 use crate::api::v1::{WriteOpen, file_service_client::FileServiceClient};

@@ -4,6 +4,7 @@ use super::{
     client::{Client, Remote},
     copy_target::CopyTarget,
     error::CliError,
+    inside::{Inside, inside},
     log::{self, LogFormat},
     overview::word,
     progress::Progress,
@@ -29,13 +30,6 @@ use tokio_stream::wrappers::ReceiverStream;
 
 /// Entries that are asked for at one time.
 const PAGE: i32 = 1000;
-
-/// A file of a sandbox.
-#[derive(Debug, Clone)]
-pub(super) struct Inside {
-    pub(super) sandbox_id: String,
-    pub(super) path: String,
-}
 
 /// One side of a copy.
 #[derive(Debug, Clone)]
@@ -107,15 +101,6 @@ pub(super) struct CpArgs {
     /// As whom in the sandbox: name or number, and :GROUP if wanted
     #[arg(long, value_name = "USER", default_value = "", hide_default_value = true)]
     user: String,
-}
-
-pub(super) fn inside(text: &str) -> Result<Inside, String> {
-    match text.split_once(':') {
-        Some((sandbox_id, path)) if !sandbox_id.is_empty() && !path.is_empty() => {
-            Ok(Inside { sandbox_id: sandbox_id.to_owned(), path: path.to_owned() })
-        }
-        _ => Err("must be SANDBOX:PATH, as sbx-…:/tmp/file".to_owned()),
-    }
 }
 
 fn side(text: &str) -> Result<Side, String> {

@@ -19,6 +19,7 @@ mod exposure;
 mod files;
 mod follow;
 mod image;
+mod inside;
 mod internal;
 mod janitor;
 mod key;
@@ -39,6 +40,7 @@ mod sample;
 mod sandbox;
 mod sending;
 mod serve;
+mod serve_args;
 mod shell;
 mod size;
 mod source_id;
@@ -83,7 +85,7 @@ enum Command {
 #[derive(Debug, Subcommand)]
 enum Public {
     /// Serve the gRPC API.
-    Serve(serve::Args),
+    Serve(serve_args::Args),
     /// Run commands, one after another, in one session of a fresh sandbox.
     Run(run::Args),
     /// Run a piece of code in a language, in an interpreter that may keep its variables.

@@ -1,7 +1,7 @@
 //! Directories on their way into a sandbox and out of it. What comes out is a stranger's archive: it is unpacked by the same rules
 //! as in a sandbox, so that nothing outside of the target is touched.
 
-use super::{credentials::Channel, error::CliError, files::Inside, progress::Progress};
+use super::{credentials::Channel, error::CliError, inside::Inside, progress::Progress};
 use crate::{
     api::v1::{
         Compression as Wire, ExportRequest, ImportOpen, ImportRequest, ImportResponse, StatRequest,

@@ -3,7 +3,7 @@
 use super::{
     client::Remote,
     error::CliError,
-    files::{Inside, inside},
+    inside::{Inside, inside},
     log::{self, LogFormat},
 };
 use crate::api::v1::{Change, WatchRequest, change::Kind, watch_response::Event};

@@ -29,6 +29,9 @@ const MAX_ENV_TOTAL: usize = 1 << 20;
 /// A user and a group.
 const MAX_USER: usize = 256;
 
+/// Pairs that a sandbox or a volume may have.
+const MAX_LABELS: usize = 64;
+
 /// Characters of a `request_id`.
 const MAX_REQUEST_ID: usize = 128;
 
@@ -128,6 +131,22 @@ impl Checks {
             field,
             "must be a name or a number, and may have :GROUP behind it",
         );
+    }
+
+    /// The caller's own pairs.
+    fn labels(&mut self, labels: &HashMap<String, String>) {
+        if labels.len() > MAX_LABELS {
+            self.wrong("labels", format!("has {} pairs; may have at most {MAX_LABELS}", labels.len()));
+        }
+        for (key, value) in labels {
+            let path = || format!("labels[{:?}]", short(key));
+            if !(1..=63).contains(&key.chars().count()) {
+                self.wrong(path(), "a key must have 1 to 63 characters");
+            }
+            if !(1..=255).contains(&value.chars().count()) {
+                self.wrong(path(), "a value must have 1 to 255 characters");
+            }
+        }
     }
 
     fn request_id(&mut self, field: &str, value: &str) {

@@ -156,6 +156,11 @@ impl From<StoreError> for Error {
     }
 }
 
+/// A row that does not hold what this program writes.
+pub(super) fn decode(error: impl std::error::Error + Send + Sync + 'static) -> StoreError {
+    StoreError::Other(sqlx::Error::Decode(Box::new(error)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,6 +1,6 @@
 //! A sandbox as the database keeps it.
 
-use super::{Result, StoreError, VolumeUse, duration_from_millis, from_millis};
+use super::{Result, VolumeUse, duration_from_millis, error::decode, from_millis};
 use sqlx::{Row, any::AnyRow};
 use std::{
     collections::BTreeMap,
@@ -128,10 +128,6 @@ pub(super) fn read(row: &AnyRow) -> Result<SandboxRow> {
 pub(super) fn labels_to_json(labels: &BTreeMap<String, String>) -> String {
     // A map of strings can always be written.
     serde_json::to_string(labels).unwrap_or_default()
-}
-
-pub(super) fn decode(error: impl std::error::Error + Send + Sync + 'static) -> StoreError {
-    StoreError::Other(sqlx::Error::Decode(Box::new(error)))
 }
 
 impl SandboxState {

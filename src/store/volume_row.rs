@@ -1,6 +1,6 @@
 //! A volume as the database keeps it.
 
-use super::{Result, from_millis, row::decode};
+use super::{Result, error::decode, from_millis};
 use sqlx::{Row, any::AnyRow};
 use std::{collections::BTreeMap, time::SystemTime};
 

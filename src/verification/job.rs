@@ -214,6 +214,17 @@ impl Verification {
     }
 }
 
+/// The time, as exactly as the store keeps it: who asks later is told the same.
+pub(super) fn now() -> SystemTime {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    SystemTime::UNIX_EPOCH + Duration::from_millis(u64::try_from(since.as_millis()).unwrap_or_default())
+}
+
+/// What the store keeps of something.
+pub(super) fn json<T: Serialize>(value: &T) -> Result<String> {
+    serde_json::to_string(value).map_err(|error| Error::internal("write a verification", error))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

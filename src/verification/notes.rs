@@ -2,15 +2,15 @@
 
 use super::{
     Failure, FailureReason, Outcome, Verification, Verifications,
+    job::{json, now},
     live::Live,
     state::{Event, State},
     work,
 };
 use crate::{
-    error::{Error, Result},
+    error::Result,
     store::{Kept, VerificationStep},
 };
-use serde::Serialize;
 use std::{
     sync::Arc,
     time::{Duration, SystemTime},
@@ -134,15 +134,4 @@ impl Verifications {
         let row = self.store().verification(&before.id).await?;
         row.as_ref().map_or(Ok(before), Verification::from_row)
     }
-}
-
-/// The time, as exactly as the store keeps it: who asks later is told the same.
-pub(super) fn now() -> SystemTime {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    SystemTime::UNIX_EPOCH + Duration::from_millis(u64::try_from(since.as_millis()).unwrap_or_default())
-}
-
-/// What the store keeps of something.
-pub(super) fn json<T: Serialize>(value: &T) -> Result<String> {
-    serde_json::to_string(value).map_err(|error| Error::internal("write a verification", error))
 }

@@ -2,11 +2,11 @@
 
 use super::{
     About, AtOnce, Failure, FailureReason, Outcome, State, Verification, ground,
-    job::new_id,
+    job::{json, new_id, now},
     live::{Heard, Live, Told},
-    notes,
     queue::Queue,
     state::Event,
+    work::Tools,
 };
 use crate::{
     error::{Error, Kind, Reason, Result},
@@ -45,15 +45,6 @@ const END_TIMEOUT: Duration = Duration::from_secs(5);
 /// All verifications. Cheap to clone.
 #[derive(Clone)]
 pub struct Verifications(Arc<Shared>);
-
-/// What work is done with.
-pub(super) struct Tools {
-    pub(super) sandboxes: Sandboxes,
-    pub(super) samples: Samples,
-    pub(super) store: Store,
-    /// Work that owns something.
-    pub(super) work: TaskTracker,
-}
 
 struct Shared {
     tools: Tools,
@@ -139,7 +130,7 @@ impl Verifications {
             about,
             state: State::Pending,
             attempt: 1,
-            create_time: notes::now(),
+            create_time: now(),
             start_time: None,
             end_time: None,
             outcome: None,
@@ -362,7 +353,7 @@ fn digest(subject: &Subject) -> String {
 }
 
 fn row_of(verification: &Verification) -> Result<VerificationRow> {
-    let details = notes::json(&verification.about)?;
+    let details = json(&verification.about)?;
     Ok(VerificationRow {
         id: verification.id.clone(),
         tenant: verification.tenant.clone(),

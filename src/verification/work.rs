@@ -9,18 +9,19 @@ use super::{
     live::Live,
     take::{self, MOST_FILES, Origin, WORKSPACE, not_taken},
     tests_run,
-    verifications::Tools,
 };
 use crate::{
     api::v1::{ExecStart, FindRequest, ImportOpen},
     error::{Error, Kind},
-    sample::Sample,
-    sandbox::Reached,
+    sample::{Sample, Samples},
+    sandbox::{Reached, Sandboxes},
+    store::Store,
     tenant::{self, Caller, Tenant},
 };
 use futures_util::stream;
 use std::{sync::Arc, time::Duration};
 use tokio::time::timeout;
+use tokio_util::task::TaskTracker;
 
 /// How long it may take to bring everything where it belongs, once there is a sandbox.
 const BRING_TIME: Duration = Duration::from_secs(600);
@@ -41,6 +42,15 @@ const APPLY: &str = "if command -v git >/dev/null 2>&1; then \
 
 /// What a patch is verified by when the image cannot apply one.
 const NO_TOOL: i32 = 127;
+
+/// What work is done with.
+pub(super) struct Tools {
+    pub(super) sandboxes: Sandboxes,
+    pub(super) samples: Samples,
+    pub(super) store: Store,
+    /// Work that owns something.
+    pub(super) work: TaskTracker,
+}
 
 /// What there is to bring.
 enum Prepared {

@@ -16,7 +16,7 @@ mod service;
 use super::{
     command::{Command, no_room},
     output::{Budget, Charge},
-    session::{sessions::Sessions, starts::not_known},
+    session::{request_ids::not_known, sessions::Sessions},
     shell::environment::Variables,
 };
 use crate::{

@@ -4,7 +4,7 @@ use super::{
     super::users::User,
     copy::{self, Copying},
     error::{At, Result, is_full, is_in_use, no_name, of_archive},
-    place::parent_and_name,
+    place::{make_parents, parent_and_name},
     work::Wanted,
 };
 use crate::{
@@ -103,16 +103,6 @@ pub(super) fn rename(from: &Path, to: &Path, overwrite: bool, parents: bool, wan
         Err(Errno::BUSY) => Err(is_in_use(if is_mount(to) { to } else { from })),
         Err(error) if fs::symlink_metadata(from).is_ok() => Err(error).at_new(to),
         Err(error) => Err(error).at(from),
-    }
-}
-
-/// Makes the directories above a path that are missing.
-pub(super) fn make_parents(path: &Path) -> Result<()> {
-    let parent = path.parent().unwrap_or(Path::new("/"));
-    match fs::create_dir_all(parent) {
-        // What is there is no directory.
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(Errno::NOTDIR).at(parent),
-        made => made.at(parent),
     }
 }
 

@@ -4,7 +4,7 @@
 use super::{
     describe::{etag, is_special},
     error::{At, Result, is_a_directory, no_name, not_a_file},
-    place::{behind_links, parent_and_name},
+    place::{behind_links, make_parents, parent_and_name},
 };
 use crate::error::{Error, Reason};
 use rustix::{
@@ -67,7 +67,7 @@ impl Draft {
         let target = behind_links(path).at(path)?;
         let (parent, _) = parent_and_name(&target).ok_or_else(|| no_name(path))?;
         if how.parents {
-            super::change::make_parents(&target)?;
+            make_parents(&target)?;
         }
         let mode = look(&target, &how)?.map(|found| found.mode() & 0o7777);
         if how.append {

@@ -15,9 +15,14 @@ const MOST_COMPARED: usize = 16 << 20;
 /// What it costs to compare a line, however short, in bytes.
 const OF_A_LINE: usize = 32;
 
+/// The number of the line that a place in a text is in.
+pub(super) fn line_of(text: &[u8], at: usize) -> usize {
+    memchr::memchr_iter(b'\n', &text[..at]).count() + 1
+}
+
 /// What is known of a text that is not there, in words.
 pub(super) fn hint(text: &[u8], old: &str) -> String {
-    let at = |old: &str| memmem::find(text, old.as_bytes()).map(|at| super::replace::line_of(text, at));
+    let at = |old: &str| memmem::find(text, old.as_bytes()).map(|at| line_of(text, at));
     let unix = old.replace("\r\n", "\n");
     if let Some(line) = at(&unix.replace('\n', "\r\n")) {
         return format!("line {line} begins the same text with other line ends: the file has CRLF there (\\r\\n)");

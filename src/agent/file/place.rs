@@ -1,6 +1,10 @@
 //! From what a request names to a path.
 
-use rustix::fs::{CWD, Mode, OFlags, openat};
+use super::error::{At, Result};
+use rustix::{
+    fs::{CWD, Mode, OFlags, openat},
+    io::Errno,
+};
 use std::{
     ffi::OsStr,
     fs, io,
@@ -44,6 +48,16 @@ pub(super) fn parent_and_name(path: &Path) -> Option<(&Path, &OsStr)> {
     }
     let name = path.file_name()?;
     Some((path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("/")), name))
+}
+
+/// Makes the directories above a path that are missing.
+pub(super) fn make_parents(path: &Path) -> Result<()> {
+    let parent = path.parent().unwrap_or(Path::new("/"));
+    match fs::create_dir_all(parent) {
+        // What is there is no directory.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(Errno::NOTDIR).at(parent),
+        made => made.at(parent),
+    }
 }
 
 /// Bytes of a path that the kernel takes at one time.

@@ -5,7 +5,7 @@ use super::{
     diff::{Change, diff},
     draft::{Draft, How},
     error::Result,
-    nearest::hint,
+    nearest::{hint, line_of},
     read::Reading,
 };
 use crate::{
@@ -96,10 +96,6 @@ fn whole(path: &Path, mut file: Reading) -> Result<Vec<u8>> {
             return Err(Error::file(Reason::FileTooLarge, message));
         }
     }
-}
-
-pub(super) fn line_of(text: &[u8], at: usize) -> usize {
-    memchr::memchr_iter(b'\n', &text[..at]).count() + 1
 }
 
 fn not_unique(path: &Path, text: &[u8], found: &[usize]) -> Error {

@@ -12,7 +12,7 @@ use super::{
     find::Finding,
     identity::Identity,
     list,
-    place::place,
+    place::{make_parents, place},
     read::Reading,
     replace,
     search::Searching,
@@ -260,7 +260,7 @@ impl FileService for Service {
         let CopyRequest { overwrite, recursive, parents, .. } = request;
         let copied = self.work.run(&identity, move |wanted| {
             if parents {
-                change::make_parents(&to)?;
+                make_parents(&to)?;
             }
             copy::copy(&from, &to, Copying { overwrite, recursive, keep_owner: false, follow: true }, wanted)?;
             described(&to, false)

@@ -8,7 +8,7 @@
 //! Everybody may hold only a part of what is free, and a quarter of the budget is left to those who ask for little, so that
 //! however many clients do not take what they are owed, others still find some room.
 
-use super::ledger::{Ledger, Share};
+use super::ledger::{GiveUp, Ledger, Share};
 use crate::sync::lock;
 use bytes::Bytes;
 use std::sync::{
@@ -141,7 +141,7 @@ impl Budget {
     }
 
     /// Says which log was entered.
-    pub(super) fn introduce(&self, id: u64, log: Weak<super::Log>) {
+    pub(super) fn introduce(&self, id: u64, log: Weak<dyn GiveUp>) {
         lock(&self.ledger).introduce(id, log);
     }
 

@@ -1,6 +1,5 @@
 //! The numbers of a [`super::Budget`]: who has how much, and who gives up something next.
 
-use super::log::Log;
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Weak},
@@ -9,6 +8,12 @@ use std::{
 /// What a log that is asked for room gives up at least. A program that prints a few bytes at a time must not cost a
 /// search for each of them.
 const BATCH: usize = 64 << 10;
+
+/// Who has something that can be given up.
+pub(super) trait GiveUp: Send + Sync {
+    /// Drops up to about so many of the oldest bytes that nobody is owed, for those who need room. Returns how many.
+    fn give_up(&self, bytes: usize) -> usize;
+}
 
 /// Who has how much of the budget, in bytes.
 #[derive(Default)]
@@ -26,7 +31,8 @@ pub(super) struct Ledger {
 }
 
 struct Entry {
-    log: Weak<Log>,
+    /// `None` until it is introduced.
+    log: Option<Weak<dyn GiveUp>>,
     share: Share,
 }
 
@@ -43,19 +49,25 @@ pub(super) struct Share {
     pub(super) over: bool,
 }
 
+impl Entry {
+    fn log(&self) -> Option<Arc<dyn GiveUp>> {
+        self.log.as_ref()?.upgrade()
+    }
+}
+
 impl Ledger {
     /// Enters a log.
     pub(super) fn enter(&mut self, share: Share) -> u64 {
         self.last_id += 1;
-        self.logs.insert(self.last_id, Entry { log: Weak::new(), share: Share::default() });
+        self.logs.insert(self.last_id, Entry { log: None, share: Share::default() });
         self.change(self.last_id, share);
         self.last_id
     }
 
     /// Says which log it is.
-    pub(super) fn introduce(&mut self, id: u64, log: Weak<Log>) {
+    pub(super) fn introduce(&mut self, id: u64, log: Weak<dyn GiveUp>) {
         if let Some(entry) = self.logs.get_mut(&id) {
-            entry.log = log;
+            entry.log = Some(log);
         }
     }
 
@@ -85,17 +97,17 @@ impl Ledger {
 
     /// The log that has to give up something now, and how much, when `total` is exceeded, or `past` by commands that are
     /// over: the one with the oldest bytes among those, and after them the one of a running command that has the most.
-    pub(super) fn next_to_give(&self, total: usize, past: usize) -> Option<(Arc<Log>, usize)> {
+    pub(super) fn next_to_give(&self, total: usize, past: usize) -> Option<(Arc<dyn GiveUp>, usize)> {
         let surplus = self.used.saturating_sub(total);
         let of_past = surplus.max(self.past.saturating_sub(past));
         if of_past == 0 {
             return None;
         }
         if let Some((_, id)) = self.oldest.first() {
-            return Some((self.logs.get(id)?.log.upgrade()?, of_past));
+            return Some((self.logs.get(id)?.log()?, of_past));
         }
         let running = self.logs.values().filter(|entry| entry.share.spare > 0);
         let most = running.max_by_key(|entry| entry.share.spare).filter(|_| surplus > 0)?;
-        Some((most.log.upgrade()?, surplus.max(BATCH)))
+        Some((most.log()?, surplus.max(BATCH)))
     }
 }

@@ -9,14 +9,14 @@ use super::{
     LARGE_READ,
     budget::Budget,
     chunks::{Chunks, Cursor, Offsets},
-    ledger::Share,
+    ledger::{GiveUp, Share},
 };
 use crate::{api::v1::Stream, sync::lock};
 use bytes::Bytes;
 use std::{
     future::Future,
     pin::pin,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, Weak},
     task::Poll,
 };
 use tokio::sync::Notify;
@@ -107,7 +107,8 @@ impl Log {
         };
         let (budget, inner) = (Arc::clone(budget), Mutex::new(inner));
         let log = Arc::new(Self { budget, id, inner, changed: Notify::new(), taken: Notify::new() });
-        log.budget.introduce(id, Arc::downgrade(&log));
+        let introduced: Weak<Self> = Arc::downgrade(&log);
+        log.budget.introduce(id, introduced);
         Some(log)
     }
 
@@ -254,14 +255,6 @@ impl Log {
         lock(&self.inner).chunks.end()
     }
 
-    /// Drops up to about so many of the oldest bytes that nobody is owed, for those who need room. Returns how many.
-    pub(super) fn give_up(&self, bytes: usize) -> usize {
-        self.change(|inner| {
-            let owed = inner.owed();
-            inner.chunks.drop_oldest(bytes, owed)
-        })
-    }
-
     /// Changes something, keeps the log's own bound, and notes in the budget what there is then.
     fn change<T>(&self, change: impl FnOnce(&mut Inner) -> T) -> T {
         let mut inner = lock(&self.inner);
@@ -271,6 +264,15 @@ impl Log {
         // Noted under the log's lock, so that the last note is the last state.
         self.budget.change(self.id, share);
         value
+    }
+}
+
+impl GiveUp for Log {
+    fn give_up(&self, bytes: usize) -> usize {
+        self.change(|inner| {
+            let owed = inner.owed();
+            inner.chunks.drop_oldest(bytes, owed)
+        })
     }
 }
 

@@ -1,8 +1,10 @@
 //! The task that owns a session's shell: takes commands in order, runs each, and brings the shell back when it ended.
 
 mod again;
+mod as_user;
+mod lending;
 
-use super::{Inbox, Session, earlier::Earlier, lending::Lent};
+use super::{Inbox, Session, earlier::Earlier};
 use crate::{
     agent::{
         command::{
@@ -14,6 +16,7 @@ use crate::{
     },
     api::v1::{OnShellExit, Stream, exited::Reason, session::State},
 };
+use lending::Lent;
 use std::{io, pin::Pin, sync::Arc, time::Duration};
 use tokio::{
     sync::watch,

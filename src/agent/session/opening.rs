@@ -8,9 +8,8 @@ use super::{
     About, Session,
     driver::Driver,
     earlier::Earlier,
-    request_ids::{Claim, Claimed, fingerprint},
+    request_ids::{Claim, Claimed, fingerprint, not_known},
     sessions::Sessions,
-    starts::not_known,
 };
 use crate::{
     agent::{

@@ -137,6 +137,11 @@ pub(in crate::agent) fn fingerprint<M: prost::Message>(
     hasher.finish()
 }
 
+/// What a caller is told who may only learn what an earlier call has become. The server says why.
+pub(in crate::agent) fn not_known() -> Error {
+    Error::exhausted(Reason::TooManySessions, "the tenant has as many sessions as it may")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

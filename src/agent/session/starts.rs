@@ -2,7 +2,7 @@
 
 use super::{
     opening::{DEFAULT_SHELL, Unheard, Wanted, named_user, of_no_use},
-    request_ids::{Claim, Claimed, fingerprint},
+    request_ids::{Claim, Claimed, fingerprint, not_known},
     sessions::Sessions,
     starter::{Starter, WhenLost},
 };
@@ -14,7 +14,7 @@ use crate::{
         shell::Loan,
     },
     api::v1::{ExecStart, IfBusy, OnShellExit, OutputOffsets, exec_start::Target},
-    error::{Error, Kind, Reason, Result, Violation},
+    error::{Error, Kind, Result, Violation},
 };
 use bytes::Bytes;
 use std::{sync::Arc, time::Duration};
@@ -179,11 +179,6 @@ fn loan(start: &mut ExecStart, budget: &Arc<Budget>) -> Result<Option<Box<(Loan,
     let Some(loan) = Loan::new(env, &start.working_directory) else { return Ok(None) };
     let charge = budget.hold(loan.length()).ok_or_else(|| no_room(loan.length(), budget))?;
     Ok(Some(Box::new((loan, charge))))
-}
-
-/// What a caller is told who may only learn what an earlier call has become. The server says why.
-pub(in crate::agent) fn not_known() -> Error {
-    Error::exhausted(Reason::TooManySessions, "the tenant has as many sessions as it may")
 }
 
 /// A start that says that it was sent before, and of which nothing is known.

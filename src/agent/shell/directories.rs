@@ -5,15 +5,18 @@
 //! see a writable mount, they can put anything in the place of anything. So whatever the agent opens, it opens relative to
 //! a directory that it holds, without following links and without waiting, and looks at what it got.
 
-use super::{directory::Directory, reserve::Reserve};
+use super::{
+    entries::{self, DIRECTORY, identity, move_up, put_away, put_away_unless, removed},
+    reserve::Reserve,
+};
 use rustix::{
-    fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat},
+    fs::{AtFlags, CWD, Dir, Mode, OFlags},
     io::Errno,
     process::{Gid, Uid},
 };
 use std::{
     io,
-    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, OwnedFd},
     path::PathBuf,
     sync::Arc,
 };
@@ -65,7 +68,7 @@ impl Directories {
         let reserve = handed.is_none().then(Reserve::default);
         let base = handed.map_or_else(open, Ok)?;
         let identity = identity(&rustix::fs::fstat(&base)?);
-        if identity != self::identity(&rustix::fs::fstat(&seen)?) {
+        if identity != entries::identity(&rustix::fs::fstat(&seen)?) {
             return Err(io::Error::other(
                 "the directory that the runtime has handed over is not the one that programs see",
             ));
@@ -137,8 +140,9 @@ impl Private {
         Ok(rustix::fs::chownat(directory, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)?)
     }
 
-    /// Makes the directory, or takes the one that is there. Whatever else has its name is put away.
-    pub(super) fn make(&self) -> io::Result<Arc<Directory>> {
+    /// Makes the directory, or takes the one that is there: it, open, and where programs see it. Whatever else has its name is put
+    /// away.
+    pub(super) fn make(&self) -> io::Result<(OwnedFd, PathBuf)> {
         let base = self.all.base.as_fd();
         let make = || -> io::Result<OwnedFd> {
             match rustix::fs::mkdirat(base, &self.name, Mode::RWXU) {
@@ -161,8 +165,7 @@ impl Private {
                 make()
             })
         })?;
-        let path = self.all.path().join(&self.name);
-        Directory::new(made, self.clone(), &path).map(Arc::new)
+        Ok((made, self.all.path().join(&self.name)))
     }
 
     /// Removes the directory with all that is in it. What cannot be removed is told in the log.
@@ -210,62 +213,6 @@ impl Private {
     }
 }
 
-/// How a directory is opened.
-const DIRECTORY: OFlags = OFlags::DIRECTORY.union(OFlags::NOFOLLOW).union(OFlags::NONBLOCK).union(OFlags::CLOEXEC);
-
-/// Frees a name, whatever has it. A directory that is not empty is given another name, which takes no longer the more is in
-/// it, and goes with the directory that it is in.
-pub(super) fn put_away(directory: BorrowedFd<'_>, name: &str) -> io::Result<()> {
-    put_away_unless(directory, name, false).map(drop)
-}
-
-/// As [`put_away`]; but a directory that is not empty may stay where it is, which is false then.
-fn put_away_unless<P: rustix::path::Arg + Copy>(directory: BorrowedFd<'_>, name: P, stay: bool) -> io::Result<bool> {
-    match rustix::fs::unlinkat(directory, name, AtFlags::empty()) {
-        Ok(()) | Err(Errno::NOENT) => return Ok(true),
-        Err(Errno::ISDIR | Errno::PERM) => {}
-        Err(error) => return Err(error.into()),
-    }
-    match rustix::fs::unlinkat(directory, name, AtFlags::REMOVEDIR) {
-        Ok(()) | Err(Errno::NOENT) => Ok(true),
-        Err(Errno::NOTEMPTY | Errno::EXIST) if stay => Ok(false),
-        Err(Errno::NOTEMPTY | Errno::EXIST) => move_up(directory, name, directory).map(|_| true),
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// Moves something to a directory, under a name that nobody has or can guess.
-fn move_up<P: rustix::path::Arg>(from: BorrowedFd<'_>, name: P, to: BorrowedFd<'_>) -> io::Result<u64> {
-    let number = uuid::Uuid::new_v4().as_u64_pair().0;
-    rustix::fs::renameat(from, name, to, removed(number))?;
-    Ok(number)
-}
-
-fn removed(number: u64) -> String {
-    format!("removed-{number:x}")
-}
-
-/// What tells one directory from another.
-pub(super) fn identity(stat: &Stat) -> (u64, u64) {
-    (stat.st_dev, stat.st_ino)
-}
-
-/// Opens something, without following links and without waiting, if it is of this type.
-pub(super) fn open_as(
-    directory: BorrowedFd<'_>,
-    name: &str,
-    access: OFlags,
-    wanted: FileType,
-) -> io::Result<(OwnedFd, Stat)> {
-    let flags = access | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let opened = rustix::fs::openat(directory, name, flags, Mode::empty())?;
-    let stat = rustix::fs::fstat(&opened)?;
-    if FileType::from_raw_mode(stat.st_mode) != wanted {
-        return Err(io::Error::other(format!("{name} is not what it was")));
-    }
-    Ok((opened, stat))
-}
-
 /// Reads a file of the image, which may be a link but not a pipe, and no longer than this.
 pub(crate) fn read_file(path: &str, longest: u64) -> io::Result<Vec<u8>> {
     use std::io::Read as _;
@@ -281,7 +228,8 @@ pub(crate) fn read_file(path: &str, longest: u64) -> io::Result<Vec<u8>> {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use super::*;
+    use super::{super::directory::Directory, *};
+    use rustix::fs::FileType;
     use std::{fs, os::unix::fs::symlink, path::Path};
 
     /// A session's place in a directory of a test's own.
@@ -296,7 +244,7 @@ pub(super) mod tests {
         fs::create_dir(&precious).unwrap();
         fs::write(precious.join("file"), "kept").unwrap();
         let private = private(home.path());
-        let path = private.make().unwrap().path_of("command");
+        let path = Directory::make(&private).unwrap().path_of("command");
         let at = path.parent().unwrap().to_owned();
         let replacements: [&dyn Fn(); 6] = [
             &|| symlink(precious.join("file"), &path).unwrap(),
@@ -313,13 +261,13 @@ pub(super) mod tests {
         for replace in replacements {
             let _ = fs::remove_file(&path);
             replace();
-            let directory = private.make().unwrap();
+            let directory = Directory::make(&private).unwrap();
             directory.write("command", b"ours").unwrap();
             assert!(directory.is_in_place());
             assert_eq!(fs::read_to_string(&path).unwrap(), "ours");
             fs::remove_file(&path).unwrap();
             replace();
-            let directory = private.make().unwrap();
+            let directory = Directory::make(&private).unwrap();
             directory.make_fifo("command").unwrap();
             directory.open_fifo("command", OFlags::RDONLY).unwrap();
         }
@@ -335,7 +283,7 @@ pub(super) mod tests {
         fs::create_dir(&precious).unwrap();
         fs::write(precious.join("file"), "kept").unwrap();
         let private = private(home.path());
-        let directory = private.make().unwrap();
+        let directory = Directory::make(&private).unwrap();
         symlink(&precious, directory.path_of("link")).unwrap();
         for number in 0..1000 {
             fs::create_dir_all(directory.path_of(&format!("wide/{number}/deeper"))).unwrap();
@@ -358,11 +306,11 @@ pub(super) mod tests {
     fn a_directory_that_was_moved_away_is_found_where_it_is() {
         let home = tempfile::tempdir().unwrap();
         let private = private(home.path());
-        let before = private.make().unwrap();
+        let before = Directory::make(&private).unwrap();
         // As somebody moves what it is in.
         fs::rename(home.path().join("all"), home.path().join("moved")).unwrap();
         assert!(!before.is_in_place());
-        let now = private.make().unwrap();
+        let now = Directory::make(&private).unwrap();
         assert!(now.is_in_place());
         assert_eq!(Path::new(now.path()), home.path().join("moved/1"));
     }

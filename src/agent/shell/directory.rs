@@ -1,8 +1,8 @@
 //! A session's private directory: the command's text, the pipes, the scripts of the traps.
 
 use super::{
-    directories::{self, Private},
-    fifo::Nature,
+    directories::Private,
+    entries::{self, Nature},
 };
 use rustix::{
     fs::{AtFlags, FileType, Mode, OFlags},
@@ -16,6 +16,7 @@ use std::{
         unix::fs::FileExt,
     },
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 /// A directory that is there, or was when it was opened.
@@ -28,11 +29,12 @@ pub(crate) struct Directory {
 }
 
 impl Directory {
-    /// Takes an open one that programs see at this path.
-    pub(super) fn new(fd: OwnedFd, private: Private, path: &Path) -> io::Result<Self> {
-        let identity = directories::identity(&rustix::fs::fstat(&fd)?);
+    /// Makes a session's, or takes the one that is there.
+    pub(super) fn make(private: &Private) -> io::Result<Arc<Self>> {
+        let (fd, path) = private.make()?;
+        let identity = entries::identity(&rustix::fs::fstat(&fd)?);
         let path = path.to_str().ok_or(io::ErrorKind::InvalidInput)?.to_owned();
-        Ok(Self { fd, identity, private, path })
+        Ok(Arc::new(Self { fd, identity, private: private.clone(), path }))
     }
 
     /// Where programs see it.
@@ -52,7 +54,7 @@ impl Directory {
 
     /// Whether its path still leads to it.
     pub(super) fn is_in_place(&self) -> bool {
-        rustix::fs::lstat(&self.path).is_ok_and(|stat| directories::identity(&stat) == self.identity)
+        rustix::fs::lstat(&self.path).is_ok_and(|stat| entries::identity(&stat) == self.identity)
     }
 
     /// Whether what has this name is the very same.
@@ -74,7 +76,7 @@ impl Directory {
         };
         let made = self.private.all().with_room(|| match make() {
             Err(Errno::EXIST) => {
-                directories::put_away(self.fd.as_fd(), name)?;
+                entries::put_away(self.fd.as_fd(), name)?;
                 Ok(make()?)
             }
             other => Ok(other?),
@@ -95,20 +97,20 @@ impl Directory {
 
     /// Opens a FIFO at one end.
     pub(super) fn open_fifo(&self, name: &str, access: OFlags) -> io::Result<(OwnedFd, Nature)> {
-        let (opened, stat) = directories::open_as(self.fd.as_fd(), name, access, FileType::Fifo)?;
+        let (opened, stat) = entries::open_as(self.fd.as_fd(), name, access, FileType::Fifo)?;
         Ok((opened, stat.into()))
     }
 
     /// Opens an empty file to be written, in the place of whatever else has its name.
     pub(super) fn empty_file(&self, name: &str) -> io::Result<OwnedFd> {
         let there = || -> io::Result<OwnedFd> {
-            let (file, _) = directories::open_as(self.fd.as_fd(), name, OFlags::WRONLY, FileType::RegularFile)?;
+            let (file, _) = entries::open_as(self.fd.as_fd(), name, OFlags::WRONLY, FileType::RegularFile)?;
             rustix::fs::ftruncate(&file, 0)?;
             Ok(file)
         };
         self.private.all().with_room(|| {
             there().or_else(|_| {
-                directories::put_away(self.fd.as_fd(), name)?;
+                entries::put_away(self.fd.as_fd(), name)?;
                 let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
                 let file = rustix::fs::openat(&self.fd, name, flags, Mode::RUSR | Mode::WUSR)?;
                 self.private.give(&file)?;

@@ -2,7 +2,7 @@
 
 mod input;
 
-use super::{directory::Directory, sys};
+use super::{directory::Directory, entries::Nature, sys};
 use crate::agent::output::LARGE_READ;
 use bytes::Bytes;
 use rustix::{fs::OFlags, io::Errno};
@@ -205,22 +205,6 @@ pub(crate) struct Fifo {
     nature: Nature,
 }
 
-/// Which file it is, and who may open it: what a program can change with its output in hand (`cp -p x /dev/stdout`).
-#[derive(PartialEq, Eq)]
-pub(super) struct Nature {
-    device: u64,
-    number: u64,
-    mode: u32,
-    owner: u32,
-    group: u32,
-}
-
-impl From<rustix::fs::Stat> for Nature {
-    fn from(stat: rustix::fs::Stat) -> Self {
-        Self { device: stat.st_dev, number: stat.st_ino, mode: stat.st_mode, owner: stat.st_uid, group: stat.st_gid }
-    }
-}
-
 impl Fifo {
     /// Makes one.
     pub(super) fn create(directory: &Arc<Directory>, name: &'static str) -> io::Result<Self> {
@@ -283,7 +267,7 @@ impl Fifo {
 
     /// Its device and number, which its writers see.
     pub(crate) fn identity(&self) -> (u64, u64) {
-        (self.nature.device, self.nature.number)
+        self.nature.identity()
     }
 }
 

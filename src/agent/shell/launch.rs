@@ -222,7 +222,7 @@ impl Launch {
     }
 
     fn spawn(&self, start_in: &Path, terminal: Terminal) -> io::Result<(Shell, Holder)> {
-        let directory = self.private.make()?;
+        let directory = Directory::make(&self.private)?;
         self.dialect.write_scripts(&directory, dialect::Taken::default(), self.is_last)?;
         // The FIFOs keep their names for the life of the shell, so their placeholders stay open with the reading ends.
         let status = Fifo::create(&directory, dialect::STATUS)?;

@@ -9,6 +9,7 @@ mod census;
 mod dialect;
 mod directories;
 mod directory;
+mod entries;
 pub(crate) mod environment;
 mod fifo;
 mod guard;
@@ -84,11 +85,6 @@ pub(crate) struct Streams<'a> {
 
 /// Parts of a pipeline that are surely few enough to be told.
 const MOST_PIPES: usize = 256;
-
-/// Whether a text asks for the statuses of a pipeline.
-fn mentions_pipes(text: &[u8]) -> bool {
-    [&b"PIPESTATUS"[..], b"pipestatus"].iter().any(|name| text.windows(name.len()).any(|part| part == *name))
-}
 
 /// A running shell.
 pub(crate) struct Shell {
@@ -168,7 +164,7 @@ impl Shell {
                 Some(word) => LastArgument::Word(word),
                 None => LastArgument::Noted,
             }),
-            pipes: if mentions_pipes(text) { &told.pipes } else { &[] },
+            pipes: if dialect::mentions_pipes(text) { &told.pipes } else { &[] },
             tells_end: quiet && is_whole && plain.is_none() && !streams.leave,
             has_many_pipes: self.seen.aliases || text.iter().filter(|byte| **byte == b'|').count() > MOST_PIPES,
             is_plain: plain.is_some(),
@@ -274,7 +270,7 @@ impl Shell {
         if !self.is_damaged() {
             return Ok(());
         }
-        let directory = self.directory.private().make()?;
+        let directory = Directory::make(self.directory.private())?;
         self.dialect.write_scripts(&directory, self.taken, self.is_last)?;
         let (status, saved) = (Fifo::create(&directory, STATUS)?, Fifo::create(&directory, SAVED)?);
         self.reports.reads_from(status);

@@ -5,7 +5,7 @@
 
 use super::{
     Event, Halt, Holder, Image, Launch, Report, Saved, Shell,
-    dialect::{RESTRICTED, StartUpFile},
+    dialect::{NOTHING, RESTRICTED, StartUpFile},
     launch::LaunchError,
     processes,
 };
@@ -253,6 +253,3 @@ impl Progress {
         if words.is_empty() { words } else { format!("; it says: {words}") }
     }
 }
-
-/// An empty file, the input of start-up files. It is no device, because `/dev` may lack those.
-pub(super) const NOTHING: &str = "nothing";

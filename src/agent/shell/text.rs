@@ -1,7 +1,7 @@
 //! The file of a command's text, kept open from one command to the next: to write over it is less work than to make its
 //! pages anew.
 
-use super::{dialect::COMMAND, directory::Directory, fifo::Nature};
+use super::{dialect::COMMAND, directory::Directory, entries::Nature};
 use std::{fs::File, io, os::unix::fs::FileExt};
 
 /// A longer text is not kept when the shell has run it: the memory is the sandbox's.
@@ -61,7 +61,7 @@ mod tests {
     #[test]
     fn it_holds_the_last_text_whatever_became_of_its_name() {
         let home = tempfile::tempdir().unwrap();
-        let directory = directories::tests::private(home.path()).make().unwrap();
+        let directory = Directory::make(&directories::tests::private(home.path())).unwrap();
         let path = directory.path_of(COMMAND);
         let mut file = TextFile::default();
         let mut check = |text: &str| {

@@ -1,6 +1,6 @@
 //! Requests of SandboxService.
 
-use super::{Checks, MAX_PATH, short, volume};
+use super::{Checks, MAX_LABELS, MAX_PATH, short, volume};
 use crate::{
     api::v1::{
         CreateSandboxRequest, DeleteSandboxRequest, GetSandboxRequest, Lifetime, ListSandboxesRequest, Resources,
@@ -9,9 +9,8 @@ use crate::{
     error::Result,
 };
 use prost_types::Duration;
-use std::{collections::HashMap, time::SystemTime};
+use std::time::SystemTime;
 
-const MAX_LABELS: usize = 64;
 /// Of a dataset or sample.
 const MAX_NAME: usize = 200;
 /// In seconds.
@@ -21,7 +20,7 @@ const MIB: i64 = 1 << 20;
 pub(in crate::server) fn create_sandbox(request: &CreateSandboxRequest) -> Result<()> {
     let mut checks = Checks::default();
     checks.text("image", &request.image, MAX_PATH);
-    labels(&mut checks, &request.labels);
+    checks.labels(&request.labels);
     checks.env("env", &request.env);
     if let Some(limits) = &request.resources {
         resources(&mut checks, limits);
@@ -69,7 +68,7 @@ pub(in crate::server) fn update_sandbox(request: &UpdateSandboxRequest) -> Resul
     checks.check(!paths.is_empty(), "update_mask", "is required: which fields to change");
     for path in paths {
         match path.as_str() {
-            "labels" => labels(&mut checks, &sandbox.labels),
+            "labels" => checks.labels(&sandbox.labels),
             "expire_time" => {
                 let at = sandbox.expire_time.map(SystemTime::try_from);
                 checks.check(!matches!(at, Some(Err(_))), "sandbox.expire_time", "is not a time");
@@ -99,21 +98,6 @@ pub(in crate::server) fn sandbox_id(id: &str) -> Result<()> {
     let mut checks = Checks::default();
     checks.required("sandbox_id", id);
     checks.finish()
-}
-
-pub(super) fn labels(checks: &mut Checks, labels: &HashMap<String, String>) {
-    if labels.len() > MAX_LABELS {
-        checks.wrong("labels", format!("has {} pairs; may have at most {MAX_LABELS}", labels.len()));
-    }
-    for (key, value) in labels {
-        let path = || format!("labels[{:?}]", short(key));
-        if !(1..=63).contains(&key.chars().count()) {
-            checks.wrong(path(), "a key must have 1 to 63 characters");
-        }
-        if !(1..=255).contains(&value.chars().count()) {
-            checks.wrong(path(), "a value must have 1 to 255 characters");
-        }
-    }
 }
 
 fn resources(checks: &mut Checks, limits: &Resources) {

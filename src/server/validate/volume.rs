@@ -1,6 +1,6 @@
 //! Requests of VolumeService, and the volumes that a new sandbox is to have.
 
-use super::{Checks, MAX_PATH, sandbox::labels};
+use super::{Checks, MAX_PATH};
 use crate::{
     api::v1::{CreateVolumeRequest, ListVolumesRequest, VolumeMount},
     error::Result,
@@ -34,7 +34,7 @@ pub(in crate::server) fn create_volume(request: &CreateVolumeRequest) -> Result<
         "must be 1 to {MAX_NAME} letters, digits and ._-, and begin with a letter or a digit, and not with {ID_PREFIX:?}"
     );
     checks.check(name.is_empty() || fits, "name", &right);
-    labels(&mut checks, &request.labels);
+    checks.labels(&request.labels);
     if let Some(bytes) = request.size_bytes {
         checks.range("size_bytes", bytes, MIB, i64::MAX);
         let is_own = request.host_directory.is_empty();

@@ -16,6 +16,7 @@ mod seen;
 mod startup;
 mod taken;
 mod whole;
+mod words;
 mod zsh;
 
 use super::{directory::Directory, quoting};
@@ -26,8 +27,8 @@ pub(crate) use call::Term;
 pub(super) use call::{Call, LastArgument, UNTRACE};
 pub(super) use loan::{Errand, WAS, Was};
 pub(super) use plain::last_word;
-pub(super) use seen::{Seen, mentions_last_argument};
-pub(super) use startup::{RESTRICTED, StartUpFile};
+pub(super) use seen::{Seen, mentions_last_argument, mentions_pipes};
+pub(super) use startup::{NOTHING, RESTRICTED, StartUpFile};
 pub(super) use taken::Taken;
 pub(super) use whole::{changes_reading, is_surely_whole, may_start_jobs, needs_top, speaks_at_top};
 

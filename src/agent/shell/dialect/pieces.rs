@@ -1,6 +1,11 @@
 //! What is made of the things that a shell has listed: pieces of a script, in the order in which a new shell can take them.
 
-use super::{Dialect, names, quoting::quoted, zsh};
+use super::{
+    Dialect, names,
+    quoting::quoted,
+    words::{before_equals, last_word, word},
+    zsh,
+};
 use crate::agent::shell::saved::{Item, Kind, Saved};
 use std::borrow::Cow;
 
@@ -182,18 +187,6 @@ impl Dialect {
         };
         Cow::Owned(String::from_utf8_lossy(name).into_owned())
     }
-}
-
-pub(super) fn word(text: &[u8], number: usize) -> &[u8] {
-    text.split(|byte| *byte == b' ').nth(number).unwrap_or_default()
-}
-
-fn last_word(text: &[u8]) -> &[u8] {
-    text.rsplit(|byte| *byte == b' ' || *byte == b'\n').next().unwrap_or_default()
-}
-
-fn before_equals(text: &[u8]) -> &[u8] {
-    text.split(|byte| *byte == b'=').next().unwrap_or_default()
 }
 
 /// With the keyword, which takes names that are no names without it.

@@ -37,6 +37,11 @@ pub(in crate::agent::shell) fn mentions_last_argument(text: &[u8]) -> bool {
     [&b"$_"[..], b"${_", b"${#_", b"${!", b"(P)"].iter().any(|name| has(text, name))
 }
 
+/// Whether a text asks for the statuses of a pipeline.
+pub(in crate::agent::shell) fn mentions_pipes(text: &[u8]) -> bool {
+    [&b"PIPESTATUS"[..], b"pipestatus"].iter().any(|name| has(text, name))
+}
+
 fn has(text: &[u8], word: &[u8]) -> bool {
     text.windows(word.len()).any(|part| part == word)
 }

@@ -1,7 +1,6 @@
 //! What a new shell is told before its first command.
 
 use super::{Dialect, SAVE_FILE, call::ORIGINAL};
-use crate::agent::shell::readiness::NOTHING;
 
 impl Dialect {
     /// Lines of a new shell. `directory` is the session's private one.
@@ -66,6 +65,9 @@ pub(in crate::agent::shell) struct StartUpFile {
     /// For the shell.
     pub(in crate::agent::shell) line: String,
 }
+
+/// An empty file, the input of start-up files. It is no device, because `/dev` may lack those.
+pub(in crate::agent::shell) const NOTHING: &str = "nothing";
 
 /// Exit code of a restricted shell that was told to end.
 pub(in crate::agent::shell) const RESTRICTED: i32 = 113;

@@ -1,6 +1,6 @@
 //! What zsh has listed, as zsh takes it back.
 
-use super::{pieces::word, quoting::quoted};
+use super::{quoting::quoted, words::word};
 use crate::agent::shell::saved::{Item, Kind};
 
 /// Options that decide how a function's text is understood, and which of them are on in a new shell.

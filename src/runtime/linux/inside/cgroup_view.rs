@@ -5,7 +5,7 @@
 //! `/proc/self/cgroup` and `/proc/self/mountinfo` agree with it: a sandbox has a cgroup namespace of its own, whose root
 //! they are.
 
-use super::mounts::tmpfs;
+use super::tmpfs::tmpfs;
 use crate::runtime::linux::{
     cgroup::{Cgroups, Hierarchy, Version},
     failure::{Failure, Step},

@@ -6,3 +6,4 @@ mod mounts;
 pub(super) mod privileges;
 pub(super) mod seccomp;
 mod syscalls;
+mod tmpfs;

@@ -2,7 +2,7 @@
 //! and the directory for the agent's own files. All paths here are inside the new root, where the image decides what is a
 //! directory and what is a link, so nothing of the host may be mounted any more when they are followed.
 
-use super::cgroup_view::View;
+use super::{cgroup_view::View, tmpfs::tmpfs};
 use crate::runtime::linux::{
     failure::{Failure, Step},
     sys,
@@ -206,10 +206,4 @@ fn cover(path: &CStr, with: impl FnOnce() -> io::Result<OwnedFd>) -> Result<(), 
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         other => other.step_with(|| format!("cover {}", path.to_string_lossy())),
     }
-}
-
-pub(super) fn tmpfs(path: &CStr, flags: MountFlags, mode: u32, bytes: u64) -> io::Result<()> {
-    // Zero would mean without a limit.
-    let options = CString::new(format!("mode={mode:o},size={}", bytes.max(4096)))?;
-    Ok(mount(c"tmpfs", path, c"tmpfs", flags, options.as_c_str())?)
 }

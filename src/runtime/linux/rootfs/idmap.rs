@@ -86,9 +86,14 @@ pub(in crate::runtime::linux) fn user_namespace(ids: Ids) -> io::Result<OwnedFd>
     Ok(namespace?.into())
 }
 
+/// A copy of a directory's mount that is mounted nowhere yet.
+pub(super) fn detached(directory: &Path) -> io::Result<OwnedFd> {
+    Ok(open_tree(CWD, directory, OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC)?)
+}
+
 /// A detached copy of the mount of a directory, whose files the ids of the user namespace own.
 pub(super) fn clone_mapped(directory: &Path, user_namespace: &OwnedFd) -> io::Result<OwnedFd> {
-    let mount = open_tree(CWD, directory, OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC)?;
+    let mount = detached(directory)?;
     sys::map_ids(mount.as_fd(), user_namespace.as_fd())?;
     Ok(mount)
 }

@@ -1,9 +1,6 @@
 //! Layers of other sandboxes, as a starter uses them.
 
-use super::{
-    idmap::{self, Ids},
-    tree,
-};
+use super::idmap::{self, Ids};
 use crate::runtime::linux::{
     failure::{Failure, Step},
     layout::Layout,
@@ -25,7 +22,7 @@ impl Frozen {
         match &self.user_namespace {
             _ if !directory.is_dir() => Ok(None),
             Some(user_namespace) => idmap::clone_mapped(&directory, user_namespace).map(Some),
-            None => tree::detached(&directory).map(Some),
+            None => idmap::detached(&directory).map(Some),
         }
     }
 }

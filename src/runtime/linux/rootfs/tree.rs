@@ -4,7 +4,11 @@
 //! nothing has to be unmounted, and a crash leaves nothing mounted. Without root the sandbox's first process mounts
 //! them itself, in its user namespace: then files that other users own, all of `/usr`, are read-only.
 
-use super::{idmap, layer::Frozen, skeleton};
+use super::{
+    idmap::{self, detached},
+    layer::Frozen,
+    skeleton,
+};
 use crate::runtime::linux::{
     failure::{Failure, Step},
     layout::Layout,
@@ -171,11 +175,6 @@ impl Tree<'_> {
             Err(error) => Err(error.into()),
         }
     }
-}
-
-/// A copy of a directory's mount that is mounted nowhere yet.
-pub(super) fn detached(directory: &Path) -> io::Result<OwnedFd> {
-    Ok(open_tree(CWD, directory, OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC)?)
 }
 
 /// Shows a directory of the host read-only, with what is mounted in it.

@@ -1,10 +1,7 @@
 //! A command as another user in a session's turn: in a shell of its own, which begins with what a new shell of the session
 //! would get, and of which nothing is kept.
 
-use super::{
-    Session,
-    driver::{Driver, Turn, is_shell_name, stopped, wait_for_stop},
-};
+use super::{Driver, Session, Turn, is_shell_name, stopped, wait_for_stop};
 use crate::{
     agent::{
         command::{

@@ -1,7 +1,7 @@
 //! A command's own variables and directory: the driver has the shell take them on before the command, and put back what
 //! was there after it, whatever became of the command. A shell that ended meanwhile is followed by one that is told the same.
 
-use super::driver::Driver;
+use super::Driver;
 use crate::agent::{
     command::running::ShellEnd,
     shell::{self, Asked, Before, Event, Loan, MOST_KEPT, Report},
