@@ -5,23 +5,22 @@
 //! nothing left of it.
 
 use super::{
-    Condition, Entry, NewSandbox, Progress, Sandbox, Sandboxes, State,
+    Entry, NewSandbox, Progress, Sandbox, Sandboxes, State,
     admission::Turn,
     entry::{About, Details},
     id, lifetime,
-    place::Place,
+    place::{Place, Reserved},
     policy,
-    preparing::{Prepared, WORKSPACE, used},
+    preparing::{Prepared, used},
     progress::Listener,
     row,
-    start::{deleted_meanwhile, spec, unless_deleted},
+    start::{WORKSPACE, deleted_meanwhile, spec, unless_deleted},
 };
 use crate::{
     error::{Error, Kind, Reason, Result},
     runtime::{Image, SandboxSpec, VolumeMount},
-    store::{Inserted, Quota, RequestKey, SandboxState, Settings},
+    store::{RequestKey, SandboxState, Settings},
     tenant::Caller,
-    volume::{self, Mounted},
 };
 use sha2::{Digest, Sha256};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -117,74 +116,6 @@ impl Sandboxes {
             digest: format!("{:x}", Sha256::digest(text)),
             not_before: self.clock().now() - REQUEST_KEPT,
         }))
-    }
-
-    /// Takes a place in this server and a row in the store, so that all bounds hold while the sandbox is made.
-    ///
-    /// A task of its own: a caller that goes away in the middle leaves the insertion to come to its end, and only then is what
-    /// was inserted removed, when the place that nobody takes is dropped.
-    pub(super) async fn reserve(
-        &self,
-        caller: &Caller,
-        about: About,
-        settings: Settings,
-        request: Option<&RequestKey>,
-    ) -> Result<Reserved> {
-        let (this, caller, request) = (self.clone(), caller.clone(), request.cloned());
-        let work = async move { this.reserve_here(&caller, about, settings, request.as_ref()).await };
-        self.spawn(work).await.map_err(|error| Error::internal("reserve a place for a sandbox", error))?
-    }
-
-    async fn reserve_here(
-        &self,
-        caller: &Caller,
-        about: About,
-        settings: Settings,
-        request: Option<&RequestKey>,
-    ) -> Result<Reserved> {
-        let id = about.id.clone();
-        let status = Condition::new(State::Starting, settings);
-        let row = row::new(&about, &status, self.server())?;
-        let mounted = about.details.volumes.clone();
-        let uses: Vec<_> = mounted.iter().map(|volume| row::volume_use(&about.id, volume)).collect();
-        let entry = Arc::new(Entry::new(about, status, self.link(&id)));
-        // Here before the row: who repeats the request while the sandbox is being made finds it.
-        self.registry().insert(id, entry.clone(), Entry::counts)?;
-        let place = Place::new(self, entry);
-        let limits = caller.limits();
-        let quota = Quota { sandboxes: limits.sandboxes, memory_bytes: limits.memory_bytes };
-        // After an error nobody knows whether the row is there: the place, dropped, sees to it that it is not.
-        let inserted = self.store().insert_sandbox(&row, quota, request, &uses).await?;
-        if inserted == Inserted::New {
-            return Ok(Reserved::Place(place));
-        }
-        place.give_back();
-        let too_much = |reason, what: &str, limit: Option<u64>| {
-            let message = format!(
-                "tenant \"{}\" has its limit of {} {what}; delete some sandboxes",
-                caller.tenant(),
-                limit.unwrap_or_default()
-            );
-            Err(Error::quota(reason, message))
-        };
-        match inserted {
-            // Returned above.
-            Inserted::New => Err(Error::internal("reserve a place for a sandbox", "it was given back")),
-            Inserted::Repeated(id) => Ok(Reserved::Repeated(id)),
-            Inserted::Reused => Err(Error::WrongState {
-                reason: Reason::RequestIdReused,
-                message: "request_id was used for another request; make up a new one".to_owned(),
-            }),
-            Inserted::TooManySandboxes => too_much(Reason::TooManySandboxes, "sandboxes", limits.sandboxes),
-            Inserted::TooMuchMemory => {
-                too_much(Reason::TooMuchMemory, "bytes of memory in all sandboxes", limits.memory_bytes)
-            }
-            Inserted::VolumeGone(id) => Err(Error::not_found(Kind::Volume, name_of(&mounted, &id))),
-            Inserted::VolumeInUse { volume_id, users } => {
-                let what_to_do = "delete it first, or ask for read_only if nobody writes";
-                Err(volume::in_use(name_of(&mounted, &volume_id), &users, what_to_do))
-            }
-        }
     }
 
     /// What the same request has made. `None` when that failed, so that it is to be made again.
@@ -283,18 +214,6 @@ struct Plan {
     opens_session: bool,
 }
 
-/// What the tenant calls a volume.
-fn name_of<'a>(mounted: &'a [Mounted], volume_id: &'a str) -> &'a str {
-    mounted.iter().find(|volume| volume.volume_id == volume_id).map_or(volume_id, |volume| &volume.name)
-}
-
 fn not_settled(what: &str) -> Error {
     Error::Unavailable { reason: Reason::SandboxNotRunning, message: format!("{what}; send it again later") }
-}
-
-/// What came of asking for a place.
-pub(super) enum Reserved {
-    Place(Place),
-    /// The same request has made this sandbox.
-    Repeated(String),
 }

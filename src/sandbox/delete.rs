@@ -106,7 +106,7 @@ impl Sandboxes {
                 other => tracing::warn!(sandbox = entry.id(), ?other, "an agent did not stop when asked; it is killed"),
             }
         }
-        let removed = match self.remove_from_runtime(entry.id()).await {
+        let removed = match self.removals().remove(entry.id()).await {
             Ok(()) => self.note(entry, SandboxState::Deleted).await.map_err(NotRemoved::from),
             Err(error) => Err(error),
         };
@@ -130,7 +130,7 @@ impl Sandboxes {
         let work = async move {
             // If somebody deletes it meanwhile, the database has that already and keeps it.
             let _ = this.note(&entry, SandboxState::Failed).await;
-            if let Err(error) = this.remove_from_runtime(entry.id()).await {
+            if let Err(error) = this.removals().remove(entry.id()).await {
                 tracing::error!(sandbox = entry.id(), %error, "a dead sandbox could not be removed");
             }
         };

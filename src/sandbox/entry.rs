@@ -1,8 +1,15 @@
 //! One sandbox: what it is, where it is in its life, who uses it and who watches it.
 
-use super::{Clock, State, life::Event, lifetime, link::Link, open_sessions::OpenSessions, removal::NotRemoved};
+use super::{
+    Clock, Condition, Lifetime, Progress, State,
+    life::Event,
+    lifetime::{self, Use},
+    link::Link,
+    open_sessions::OpenSessions,
+    removal::NotRemoved,
+};
 use crate::{
-    runtime::{Limits, Network, Pull},
+    runtime::{Limits, Network},
     sample::History,
     store::Settings,
     sync::lock,
@@ -15,34 +22,6 @@ use std::{
     time::{Duration, SystemTime},
 };
 use tokio::{sync::watch, time::Instant};
-
-/// How far the start of a sandbox is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Progress {
-    /// It waits for its turn.
-    Waiting,
-    /// Its image is being brought here.
-    Pulling(Pull),
-    /// What it begins with is being prepared.
-    Preparing,
-    /// It is being made.
-    Starting,
-}
-
-/// Why a sandbox ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum EndReason {
-    /// Somebody deleted it.
-    Deleted,
-    /// Its time to live was over.
-    Expired,
-    /// Nobody used it.
-    Idle,
-    /// Its agent ended by itself.
-    AgentEnded,
-    /// The server stopped and took it along.
-    ServerStopped,
-}
 
 /// What a client asks for.
 #[derive(Debug, Clone, Serialize)]
@@ -107,15 +86,6 @@ pub struct SampleUsed {
     pub history: History,
 }
 
-/// How long a sandbox lives. `None` is the server's default, zero is no limit.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub struct Lifetime {
-    /// In all, from now.
-    pub ttl: Option<Duration>,
-    /// While nobody uses it.
-    pub idle_timeout: Option<Duration>,
-}
-
 /// What never changes of a sandbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct About {
@@ -167,28 +137,6 @@ pub struct Details {
     pub default_session_id: String,
 }
 
-/// What changes and is told to who watches.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Condition {
-    /// Where it is in its life.
-    pub state: State,
-    /// How far its start is, while it starts.
-    pub progress: Progress,
-    /// Why it ended.
-    pub end_reason: Option<EndReason>,
-    /// What is known of how its agent ended, in words. Empty: it has not.
-    pub end_message: String,
-    /// What an update may change.
-    pub settings: Settings,
-}
-
-impl Condition {
-    /// A sandbox that has not ended.
-    pub(super) fn new(state: State, settings: Settings) -> Self {
-        Self { state, progress: Progress::Waiting, end_reason: None, end_message: String::new(), settings }
-    }
-}
-
 /// A sandbox as it is at a moment.
 #[derive(Debug, Clone)]
 pub struct Sandbox {
@@ -198,17 +146,6 @@ pub struct Sandbox {
     pub status: Condition,
     /// When it will be released if nobody uses it until then.
     pub expire_time: Option<SystemTime>,
-}
-
-/// Who uses a sandbox.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Use {
-    /// Calls under way.
-    pub(super) calls: usize,
-    /// Whether commands run.
-    pub(super) commands: bool,
-    /// When the last call or command ended.
-    pub(super) idle_since: Instant,
 }
 
 /// A sandbox and how to reach it.

@@ -3,10 +3,10 @@
 //! A layer is in use while a sandbox is there that was made from it, and as long as one is about to be. Making one and removing one is work
 //! that nobody owns: whoever needs the layer meanwhile waits for its end, and it goes on when nobody waits.
 
-use super::{Sandboxes, start::from_runtime};
+use super::{Clock, Entry, failure::from_runtime, registry::Registry};
 use crate::{
     error::{Error, Result},
-    runtime::{self, Layer},
+    runtime::{Layer, Runtime, RuntimeError},
     sync::lock,
 };
 use futures_util::{
@@ -18,7 +18,12 @@ use std::{
     sync::{Arc, Mutex},
     time::SystemTime,
 };
-use tokio::sync::Semaphore;
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    task::JoinHandle,
+};
+use tokio_util::task::TaskTracker;
+use tracing::Instrument;
 
 /// Layers that are being made at one time: each is a sandbox of its own.
 const MADE_AT_ONCE: usize = 4;
@@ -35,12 +40,24 @@ enum Done {
     Removed,
 }
 
-/// What is known of layers, besides what the runtime knows.
-pub(super) struct Layers {
+/// All layers of a server. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Layers(Arc<Inner>);
+
+struct Inner {
+    runtime: Arc<dyn Runtime>,
+    /// The sandboxes that there are, which say what they are made from.
+    registry: Arc<Mutex<Registry<Entry>>>,
+    clock: Clock,
+    /// Bytes that they may take together, apart from those that sandboxes use.
+    most_bytes: u64,
+    /// Work that owns something and goes on when the call that began it is cancelled.
+    work: TaskTracker,
     state: Mutex<State>,
-    pub(super) turns: Semaphore,
+    turns: Semaphore,
 }
 
+/// What is known of layers, besides what the runtime knows.
 #[derive(Default)]
 struct State {
     /// How many sandboxes are about to be made from it.
@@ -51,28 +68,22 @@ struct State {
     used: HashMap<String, SystemTime>,
 }
 
-impl Default for Layers {
-    fn default() -> Self {
-        Self { state: Mutex::default(), turns: Semaphore::new(MADE_AT_ONCE) }
-    }
-}
-
 /// Keeps a layer from being removed.
 pub(super) struct Hold {
-    sandboxes: Sandboxes,
+    layers: Layers,
     name: String,
 }
 
 impl Hold {
-    fn new(sandboxes: &Sandboxes, name: &str) -> Self {
-        *lock(&sandboxes.layers().state).wanted.entry(name.to_owned()).or_default() += 1;
-        Self { sandboxes: sandboxes.clone(), name: name.to_owned() }
+    fn new(layers: &Layers, name: &str) -> Self {
+        *lock(&layers.0.state).wanted.entry(name.to_owned()).or_default() += 1;
+        Self { layers: layers.clone(), name: name.to_owned() }
     }
 }
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        let mut state = lock(&self.sandboxes.layers().state);
+        let mut state = lock(&self.layers.0.state);
         if let Some(count) = state.wanted.get_mut(&self.name) {
             *count -= 1;
             if *count == 0 {
@@ -82,15 +93,32 @@ impl Drop for Hold {
     }
 }
 
-impl Sandboxes {
+impl Layers {
+    /// The layers of a server with these sandboxes. `work` is what the server waits for before it ends.
+    pub(super) fn new(
+        runtime: Arc<dyn Runtime>,
+        registry: Arc<Mutex<Registry<Entry>>>,
+        clock: Clock,
+        most_bytes: u64,
+        work: TaskTracker,
+    ) -> Self {
+        let (state, turns) = (Mutex::default(), Semaphore::new(MADE_AT_ONCE));
+        Self(Arc::new(Inner { runtime, registry, clock, most_bytes, work, state, turns }))
+    }
+
+    /// Waits for a turn at making one.
+    pub(super) async fn turn(&self) -> Result<SemaphorePermit<'_>> {
+        self.0.turns.acquire().await.map_err(|error| Error::internal("wait for a turn", error))
+    }
+
     /// Holds a layer, which is made first if it is not there. `make` is asked for the work only if nobody does it already.
-    pub(super) async fn hold_layer<F>(&self, name: &str, make: impl Fn() -> F) -> Result<Hold>
+    pub(super) async fn hold<F>(&self, name: &str, make: impl Fn() -> F) -> Result<Hold>
     where
         F: Future<Output = Result<()>> + Send + 'static,
     {
         let hold = Hold::new(self, name);
         loop {
-            let under_way = lock(&self.layers().state).work.get(name).cloned();
+            let under_way = lock(&self.0.state).work.get(name).cloned();
             let work = match under_way {
                 Some(work) => work,
                 None if self.has_layer(name).await? => break,
@@ -106,12 +134,16 @@ impl Sandboxes {
                 Err(error) => return Err(again(&error)),
             }
         }
-        lock(&self.layers().state).used.insert(name.to_owned(), self.clock().now());
+        lock(&self.0.state).used.insert(name.to_owned(), self.0.clock.now());
         Ok(hold)
     }
 
+    fn spawn<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
+        self.0.work.spawn(work.in_current_span())
+    }
+
     async fn has_layer(&self, name: &str) -> Result<bool> {
-        self.runtime().has_layer(name).await.map_err(|error| from_runtime(error, name))
+        self.0.runtime.has_layer(name).await.map_err(|error| from_runtime(error, name))
     }
 
     /// Begins work on a layer, unless there is some under way: then that is what is waited for. `None` if it may not begin.
@@ -121,7 +153,7 @@ impl Sandboxes {
         may: impl FnOnce(&State) -> bool,
         work: impl FnOnce() -> BoxFuture<'static, Result<Done>>,
     ) -> Option<Shared<BoxFuture<'static, Outcome>>> {
-        let mut state = lock(&self.layers().state);
+        let mut state = lock(&self.0.state);
         if let Some(work) = state.work.get(name) {
             return Some(work.clone());
         }
@@ -131,7 +163,7 @@ impl Sandboxes {
         let (this, work, about) = (self.clone(), work(), name.to_owned());
         let task = self.spawn(async move {
             let outcome = work.await;
-            lock(&this.layers().state).work.remove(&about);
+            lock(&this.0.state).work.remove(&about);
             if matches!(outcome, Ok(Done::Made)) {
                 this.make_room();
             }
@@ -154,17 +186,17 @@ impl Sandboxes {
         });
     }
 
-    async fn remove_what_is_too_much(&self) -> std::result::Result<(), runtime::RuntimeError> {
-        let mut layers = self.runtime().layers().await?;
+    async fn remove_what_is_too_much(&self) -> std::result::Result<(), RuntimeError> {
+        let mut layers = self.0.runtime.layers().await?;
         {
-            let mut state = lock(&self.layers().state);
+            let mut state = lock(&self.0.state);
             state.used.retain(|name, _| layers.iter().any(|layer| layer.name == *name));
             for layer in &mut layers {
                 layer.used = state.used.get(&layer.name).copied().unwrap_or(layer.used).max(layer.used);
             }
         }
         layers.sort_by_key(|layer| layer.used);
-        let most = self.policy().max_layer_bytes;
+        let most = self.0.most_bytes;
         let (mut bytes, mut count) = (layers.iter().map(size).sum::<u64>(), layers.len());
         for layer in layers {
             if bytes <= most && count <= MOST_LAYERS {
@@ -186,7 +218,7 @@ impl Sandboxes {
     /// Begins the removal of a layer. `None` if it is in use.
     fn begin_to_remove(&self, name: &str) -> Option<Shared<BoxFuture<'static, Outcome>>> {
         let is_used = || {
-            let entries = self.registry().all();
+            let entries = lock(&self.0.registry).all();
             entries.iter().any(|entry| entry.about().details.layer.as_deref() == Some(name))
         };
         // Looked at in one step: a hold is let go of when the sandbox says by itself what it is made from. And whoever wants the
@@ -194,7 +226,7 @@ impl Sandboxes {
         let may = |state: &State| !state.wanted.contains_key(name) && !is_used();
         let (this, about) = (self.clone(), name.to_owned());
         let removal = async move {
-            match this.runtime().remove_layer(&about).await {
+            match this.0.runtime.remove_layer(&about).await {
                 Ok(true) => Ok(Done::Removed),
                 // What it was made from is still being removed, perhaps.
                 Ok(false) => Ok(Done::Made),

@@ -3,7 +3,7 @@
 //! Pure: no time, no locks, no database. Who makes an event happen, and who waits for the state that follows, is elsewhere.
 //! An event that means nothing in a state changes nothing: of two that race, the one that comes second finds that out here.
 
-use super::{Condition, EndReason, Progress};
+use crate::{runtime::Pull, store::Settings};
 
 /// Where a sandbox is in its life; see the drawing in [`super`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +20,49 @@ pub enum State {
     Abandoned,
     /// Deleted. Only those who still hold the entry see it.
     Gone,
+}
+
+/// How far the start of a sandbox is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// It waits for its turn.
+    Waiting,
+    /// Its image is being brought here.
+    Pulling(Pull),
+    /// What it begins with is being prepared.
+    Preparing,
+    /// It is being made.
+    Starting,
+}
+
+/// Why a sandbox ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EndReason {
+    /// Somebody deleted it.
+    Deleted,
+    /// Its time to live was over.
+    Expired,
+    /// Nobody used it.
+    Idle,
+    /// Its agent ended by itself.
+    AgentEnded,
+    /// The server stopped and took it along.
+    ServerStopped,
+}
+
+/// What changes and is told to who watches.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Condition {
+    /// Where it is in its life.
+    pub state: State,
+    /// How far its start is, while it starts.
+    pub progress: Progress,
+    /// Why it ended.
+    pub end_reason: Option<EndReason>,
+    /// What is known of how its agent ended, in words. Empty: it has not.
+    pub end_message: String,
+    /// What an update may change.
+    pub settings: Settings,
 }
 
 /// What happens to a sandbox.
@@ -65,6 +108,11 @@ impl State {
 }
 
 impl Condition {
+    /// A sandbox that has not ended.
+    pub(super) fn new(state: State, settings: Settings) -> Self {
+        Self { state, progress: Progress::Waiting, end_reason: None, end_message: String::new(), settings }
+    }
+
     /// Takes in an event. False when it changes nothing.
     pub(super) fn apply(&mut self, event: &Event) -> bool {
         let Some(state) = self.state.after(event) else { return false };
@@ -88,13 +136,7 @@ impl Condition {
 
 #[cfg(test)]
 mod tests {
-    use super::{
-        super::{Condition, EndReason},
-        Event::*,
-        State::*,
-        *,
-    };
-    use crate::store::Settings;
+    use super::{Event::*, State::*, *};
 
     const STATES: [State; 6] = [Starting, Running, Stopping, Failed, Abandoned, Gone];
 

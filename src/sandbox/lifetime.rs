@@ -1,12 +1,33 @@
 //! When a sandbox is to be released. Pure: who knows the time says it.
 
-use super::{EndReason, Lifetime, Lifetimes, entry::Use};
+use super::{EndReason, Lifetimes};
 use crate::{
     error::{Error, Result, Violation},
     store::Settings,
 };
+use serde::Serialize;
 use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
+
+/// How long a sandbox lives. `None` is the server's default, zero is no limit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Lifetime {
+    /// In all, from now.
+    pub ttl: Option<Duration>,
+    /// While nobody uses it.
+    pub idle_timeout: Option<Duration>,
+}
+
+/// Who uses a sandbox.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Use {
+    /// Calls under way.
+    pub(super) calls: usize,
+    /// Whether commands run.
+    pub(super) commands: bool,
+    /// When the last call or command ended.
+    pub(super) idle_since: Instant,
+}
 
 /// How long a sandbox still has, and what ends then. `None`: it lives on.
 pub(super) fn remaining(settings: &Settings, usage: Use, now: SystemTime) -> Option<(Duration, EndReason)> {

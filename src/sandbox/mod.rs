@@ -28,6 +28,7 @@ mod clock;
 mod create;
 mod delete;
 mod entry;
+mod failure;
 #[cfg(test)]
 pub(crate) mod fake;
 mod id;
@@ -59,12 +60,11 @@ mod tests;
 mod update;
 
 pub use clock::Clock;
-pub use entry::{
-    About, Condition, Details, EndReason, Entry, Lifetime, NewSandbox, Progress, SampleUsed, SampleWanted, Sandbox,
-};
+pub use entry::{About, Details, Entry, NewSandbox, SampleUsed, SampleWanted, Sandbox};
 pub use id::is_sandbox_id;
 pub use inside::{Found, InsideError};
-pub use life::State;
+pub use life::{Condition, EndReason, Progress, State};
+pub use lifetime::Lifetime;
 pub use list::{Listing, is_page_token, token_of};
 pub use named_images::{KnownImage, NamedImage};
 pub use policy::{Lifetimes, Policy};

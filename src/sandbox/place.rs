@@ -3,8 +3,13 @@
 //! What removes it is a task of its own, so it makes no difference whether whoever gives up a place waits for that. As long as
 //! something is left, its row says "starting": a server that is killed meanwhile finds it when it starts again.
 
-use super::{Entry, Sandbox, Sandboxes, life::Event, removal::NotRemoved};
-use crate::store::SandboxState;
+use super::{Condition, Entry, Sandbox, Sandboxes, State, entry::About, life::Event, removal::NotRemoved, row};
+use crate::{
+    error::{Error, Kind, Reason, Result},
+    store::{Inserted, Quota, RequestKey, SandboxState, Settings},
+    tenant::Caller,
+    volume::{self, Mounted},
+};
 use std::{sync::Arc, time::Duration};
 use tokio::{runtime::Handle, time::sleep};
 
@@ -19,6 +24,13 @@ pub(super) struct Place {
     open: bool,
 }
 
+/// What came of asking for a place.
+pub(super) enum Reserved {
+    Place(Place),
+    /// The same request has made this sandbox.
+    Repeated(String),
+}
+
 impl Place {
     /// The sandbox is in the registry.
     pub(super) fn new(sandboxes: &Sandboxes, entry: Arc<Entry>) -> Self {
@@ -26,7 +38,7 @@ impl Place {
     }
 
     /// The sandbox lives from now on. The place itself, if it was deleted in the last moment.
-    pub(super) fn keep(mut self) -> Result<Sandbox, Self> {
+    pub(super) fn keep(mut self) -> std::result::Result<Sandbox, Self> {
         self.entry.touch();
         if !self.entry.apply(&Event::Made) {
             return Err(self);
@@ -63,6 +75,74 @@ impl Drop for Place {
 }
 
 impl Sandboxes {
+    /// Takes a place in this server and a row in the store, so that all bounds hold while the sandbox is made.
+    ///
+    /// A task of its own: a caller that goes away in the middle leaves the insertion to come to its end, and only then is what
+    /// was inserted removed, when the place that nobody takes is dropped.
+    pub(super) async fn reserve(
+        &self,
+        caller: &Caller,
+        about: About,
+        settings: Settings,
+        request: Option<&RequestKey>,
+    ) -> Result<Reserved> {
+        let (this, caller, request) = (self.clone(), caller.clone(), request.cloned());
+        let work = async move { this.reserve_here(&caller, about, settings, request.as_ref()).await };
+        self.spawn(work).await.map_err(|error| Error::internal("reserve a place for a sandbox", error))?
+    }
+
+    async fn reserve_here(
+        &self,
+        caller: &Caller,
+        about: About,
+        settings: Settings,
+        request: Option<&RequestKey>,
+    ) -> Result<Reserved> {
+        let id = about.id.clone();
+        let status = Condition::new(State::Starting, settings);
+        let row = row::new(&about, &status, self.server())?;
+        let mounted = about.details.volumes.clone();
+        let uses: Vec<_> = mounted.iter().map(|volume| row::volume_use(&about.id, volume)).collect();
+        let entry = Arc::new(Entry::new(about, status, self.link(&id)));
+        // Here before the row: who repeats the request while the sandbox is being made finds it.
+        self.registry().insert(id, entry.clone(), Entry::counts)?;
+        let place = Place::new(self, entry);
+        let limits = caller.limits();
+        let quota = Quota { sandboxes: limits.sandboxes, memory_bytes: limits.memory_bytes };
+        // After an error nobody knows whether the row is there: the place, dropped, sees to it that it is not.
+        let inserted = self.store().insert_sandbox(&row, quota, request, &uses).await?;
+        if inserted == Inserted::New {
+            return Ok(Reserved::Place(place));
+        }
+        place.give_back();
+        let too_much = |reason, what: &str, limit: Option<u64>| {
+            let message = format!(
+                "tenant \"{}\" has its limit of {} {what}; delete some sandboxes",
+                caller.tenant(),
+                limit.unwrap_or_default()
+            );
+            Err(Error::quota(reason, message))
+        };
+        match inserted {
+            // Returned above.
+            Inserted::New => Err(Error::internal("reserve a place for a sandbox", "it was given back")),
+            Inserted::Repeated(id) => Ok(Reserved::Repeated(id)),
+            Inserted::Reused => Err(Error::WrongState {
+                reason: Reason::RequestIdReused,
+                message: "request_id was used for another request; make up a new one".to_owned(),
+            }),
+            Inserted::TooManySandboxes => too_much(Reason::TooManySandboxes, "sandboxes", limits.sandboxes),
+            Inserted::TooMuchMemory => {
+                too_much(Reason::TooMuchMemory, "bytes of memory in all sandboxes", limits.memory_bytes)
+            }
+            Inserted::VolumeGone(id) => Err(Error::not_found(Kind::Volume, name_of(&mounted, &id))),
+            Inserted::VolumeInUse { volume_id, users } => {
+                let what_to_do = "delete it first, or ask for read_only if nobody writes";
+                Err(volume::in_use(name_of(&mounted, &volume_id), &users, what_to_do))
+            }
+        }
+    }
+
     /// Removes what there is of a sandbox that never ran. Returns after the first attempt.
     async fn abandon(&self, entry: &Arc<Entry>) {
         entry.apply(&Event::GivenUp);
@@ -85,8 +165,8 @@ impl Sandboxes {
     }
 
     /// Removes it from the runtime, and then its row: in this order, so that the row is there as long as anything else is.
-    async fn undo(&self, entry: &Entry) -> Result<(), NotRemoved> {
-        self.remove_from_runtime(entry.id()).await?;
+    async fn undo(&self, entry: &Entry) -> std::result::Result<(), NotRemoved> {
+        self.removals().remove(entry.id()).await?;
         if entry.status().end_reason.is_some() {
             // Somebody deleted it while it was made. Who does so again, or repeats its request, is told that.
             self.store().set_sandbox_state(entry.id(), SandboxState::Deleted, self.clock().now()).await?;
@@ -102,4 +182,9 @@ impl Sandboxes {
         self.registry().remove(entry.id());
         entry.apply(&Event::Removed);
     }
+}
+
+/// What the tenant calls a volume.
+fn name_of<'a>(mounted: &'a [Mounted], volume_id: &'a str) -> &'a str {
+    mounted.iter().find(|volume| volume.volume_id == volume_id).map_or(volume_id, |volume| &volume.name)
 }

@@ -9,13 +9,14 @@
 
 use super::{
     Entry, Progress, Sandboxes,
-    create::Reserved,
     entry::{About, Details, SampleUsed, SampleWanted},
+    failure::{from_runtime, is_full},
     id,
     link::Ran,
-    place::Place,
+    place::{Place, Reserved},
     policy,
-    start::{from_runtime, is_full, spec, unless_deleted},
+    sandboxes::Catalog,
+    start::{WORKSPACE, spec, unless_deleted},
 };
 use crate::{
     error::{Error, Reason, Result},
@@ -25,16 +26,8 @@ use crate::{
     tenant::{self, Caller, Tenant},
 };
 use sha2::{Digest, Sha256};
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 use tokio::time::{Instant, timeout};
-
-/// Where a code base is.
-pub(super) const WORKSPACE: &str = "/workspace";
 
 /// Changes with what is made out of the same sample.
 const FORMAT: u32 = 1;
@@ -61,13 +54,6 @@ git init -q --template= && git symbolic-ref HEAD refs/heads/main &&
     git -c core.logAllRefUpdates=false -c gc.auto=0 commit -q --allow-empty -m 'The code as it is when the task begins' &&
     rm -f .git/COMMIT_EDITMSG
 "#;
-
-/// What samples need of a server.
-pub(super) struct Catalog {
-    samples: Samples,
-    /// For copies of code bases.
-    scratch: PathBuf,
-}
 
 /// What the layer of a sample is made from.
 #[derive(Clone)]
@@ -155,7 +141,8 @@ impl Sandboxes {
         let name = sample.layer(&version);
         entry.progress(Progress::Preparing);
         let _hold = self
-            .hold_layer(&name, || {
+            .layers()
+            .hold(&name, || {
                 let (this, sample, image, name) = (self.clone(), sample.clone(), image.clone(), name.clone());
                 async move { this.prepare(&sample, image, &name).await }
             })
@@ -166,7 +153,7 @@ impl Sandboxes {
 
     /// Makes the layer of a sample.
     async fn prepare(&self, sample: &Prepared, image: Image, layer: &str) -> Result<()> {
-        let _turn = self.layers().turns.acquire().await.map_err(|error| Error::internal("wait for a turn", error))?;
+        let _turn = self.layers().turn().await?;
         let Some(catalog) = self.catalog() else { return Err(sample.unusable("this server has no samples")) };
         let workspace = Workspace::open(&sample.sample, sample.history, &catalog.scratch).await;
         let workspace = workspace.map_err(|error| match error {

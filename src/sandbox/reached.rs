@@ -1,12 +1,13 @@
 //! A sandbox as a call sees it: its agent's client, and what to make of it when the agent is lost.
 
 use super::{
-    Entry, Sandboxes, State,
+    Entry, Sandboxes, State, id,
     link::{AgentClient, CodeClient, FileClient},
 };
 use crate::{
     api::agent::v1::ActivityResponse,
-    error::{Error, Result},
+    error::{Error, Kind, Reason, Result},
+    tenant::Caller,
 };
 use std::{sync::Arc, time::Duration};
 use tokio::time::sleep;
@@ -153,6 +154,25 @@ impl Reached {
     pub fn watch(&self) -> Watching {
         self.entry().stream_started();
         Watching(self.entry().clone())
+    }
+}
+
+impl Sandboxes {
+    /// What a session, command or sandbox of this id is reached by, if its sandbox runs.
+    pub async fn reach(&self, caller: &Caller, kind: Kind, id: &str) -> Result<Reached> {
+        if kind == Kind::Sandbox && id != id::sandbox_of(id) {
+            return Err(Error::not_found(kind, id));
+        }
+        let entry = self.find(caller, kind, id, id::sandbox_of(id)).await?;
+        let problem = match entry.state() {
+            State::Running => return Ok(Reached::new(entry, self.clone())),
+            State::Gone => return Err(Error::not_found(kind, id)),
+            State::Starting => "is still being started".to_owned(),
+            State::Stopping | State::Abandoned => "is being deleted".to_owned(),
+            State::Failed => format!("has failed: {}; create another", entry.status().end_message),
+        };
+        let message = format!("sandbox \"{}\" {problem}", entry.id());
+        Err(Error::WrongState { reason: Reason::SandboxNotRunning, message })
     }
 }
 

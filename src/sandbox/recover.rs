@@ -66,7 +66,7 @@ impl Sandboxes {
         // After the sandboxes: those that have ended have given up their volumes.
         self.volumes().recover().await?;
         self.clean_now_and_then();
-        self.make_room();
+        self.layers().make_room();
         Ok(recovered)
     }
 
@@ -96,7 +96,7 @@ impl Sandboxes {
                 return Ok(State::Gone);
             }
             SandboxState::Stopping | SandboxState::Deleted => {
-                if let Err(error) = self.remove_from_runtime(&id).await {
+                if let Err(error) = self.removals().remove(&id).await {
                     tracing::warn!(sandbox = id, %error, "a deletion could not be finished; it is tried again");
                     let (about, status) = row::read(row)?;
                     let entry = Arc::new(Entry::new(about, status, self.link(&id)));
@@ -139,7 +139,7 @@ impl Sandboxes {
     }
 
     async fn remove_left(&self, id: &str) {
-        if let Err(error) = self.remove_from_runtime(id).await {
+        if let Err(error) = self.removals().remove(id).await {
             tracing::warn!(sandbox = id, %error, "what an earlier server left could not be removed");
         }
     }
@@ -169,7 +169,7 @@ impl Sandboxes {
 
     /// Removes a sandbox that nobody was told of. As long as that fails its row stays, and it is tried again.
     async fn remove_half_made(&self, id: &str) {
-        let removed = match self.remove_from_runtime(id).await {
+        let removed = match self.removals().remove(id).await {
             Ok(()) => self.store().forget_sandbox(id).await.map_err(NotRemoved::from),
             Err(error) => Err(error),
         };

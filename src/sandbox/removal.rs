@@ -3,10 +3,9 @@
 //! A removal may hang: a daemon that does not answer, a process that the kernel cannot end. Nobody waits for it longer than
 //! [`REMOVE_TIMEOUT`], and as long as one attempt is under way no second one begins beside it, however often it is asked for.
 
-use super::Sandboxes;
 use crate::{
     error::{Error, Reason},
-    runtime::RuntimeError,
+    runtime::{Runtime, RuntimeError},
     store::StoreError,
     sync::lock,
 };
@@ -21,14 +20,25 @@ use std::{
     time::Duration,
 };
 use tokio::time::timeout;
+use tokio_util::task::TaskTracker;
+use tracing::Instrument;
 
 /// How long whoever wants a sandbox removed waits for it.
 const REMOVE_TIMEOUT: Duration = Duration::from_secs(30);
 
 type Outcome = Result<(), Arc<RuntimeError>>;
 
-/// The attempts under way, by sandbox.
-pub(super) type Removals = Mutex<HashMap<String, Shared<BoxFuture<'static, Outcome>>>>;
+/// Removals from a runtime. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Removals(Arc<Inner>);
+
+struct Inner {
+    runtime: Arc<dyn Runtime>,
+    /// The attempts under way, by sandbox.
+    attempts: Mutex<HashMap<String, Shared<BoxFuture<'static, Outcome>>>>,
+    /// Work that owns something and goes on when the call that began it is cancelled.
+    work: TaskTracker,
+}
 
 /// Why a sandbox is not removed.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -73,21 +83,26 @@ impl From<StoreError> for NotRemoved {
 
 /// Takes an attempt off the list when it is over, however it ends.
 struct UnderWay {
-    sandboxes: Sandboxes,
+    removals: Removals,
     id: String,
 }
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        lock(self.sandboxes.removals()).remove(&self.id);
+        lock(&self.removals.0.attempts).remove(&self.id);
     }
 }
 
-impl Sandboxes {
+impl Removals {
+    /// None yet. `work` is what the server waits for before it ends.
+    pub(super) fn new(runtime: Arc<dyn Runtime>, work: TaskTracker) -> Self {
+        Self(Arc::new(Inner { runtime, attempts: Mutex::default(), work }))
+    }
+
     /// Removes what the runtime has of a sandbox.
-    pub(super) async fn remove_from_runtime(&self, sandbox_id: &str) -> Result<(), NotRemoved> {
+    pub(super) async fn remove(&self, sandbox_id: &str) -> Result<(), NotRemoved> {
         let attempt = {
-            let mut attempts = lock(self.removals());
+            let mut attempts = lock(&self.0.attempts);
             let begin = || self.attempt(sandbox_id);
             attempts.entry(sandbox_id.to_owned()).or_insert_with(begin).clone()
         };
@@ -98,8 +113,9 @@ impl Sandboxes {
     }
 
     fn attempt(&self, sandbox_id: &str) -> Shared<BoxFuture<'static, Outcome>> {
-        let under_way = UnderWay { sandboxes: self.clone(), id: sandbox_id.to_owned() };
-        let work = self.spawn(async move { under_way.sandboxes.runtime().remove(&under_way.id).await });
+        let under_way = UnderWay { removals: self.clone(), id: sandbox_id.to_owned() };
+        let work = async move { under_way.removals.0.runtime.remove(&under_way.id).await };
+        let work = self.0.work.spawn(work.in_current_span());
         let outcome = async move {
             let ended = work.await.unwrap_or_else(|error| {
                 Err(RuntimeError::Failed { step: "remove".to_owned(), source: io::Error::other(error) })

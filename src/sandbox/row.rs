@@ -1,8 +1,8 @@
 //! Between a sandbox and its row in the store.
 
 use super::{
-    EndReason, State,
-    entry::{About, Condition, Details},
+    Condition, EndReason, State,
+    entry::{About, Details},
     life::Event,
 };
 use crate::{

@@ -1,13 +1,14 @@
 //! All sandboxes of a server: what they share, and how one is found.
 
 use super::{
-    Clock, Entry, Policy, Reached, Sandbox, State, admission::Admission, id, images::Looks, layers::Layers, link::Link,
-    preparing::Catalog, registry::Registry, removal::Removals,
+    Clock, Entry, Policy, Sandbox, State, admission::Admission, images::Looks, layers::Layers, link::Link,
+    registry::Registry, removal::Removals,
 };
 use crate::{
     error::{Error, Kind, Reason, Result},
     rpc::lanes::Lanes,
     runtime::{self, Inspection, Liveness, Runtime, RuntimeError},
+    sample::Samples,
     store::{SandboxState, Store},
     sync::lock,
     tenant::Caller,
@@ -15,6 +16,7 @@ use crate::{
 };
 use futures_util::{StreamExt, stream, stream::BoxStream};
 use std::{
+    path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, OnceLock},
     time::Duration,
 };
@@ -36,7 +38,7 @@ struct Shared {
     policy: Policy,
     clock: Clock,
     /// Held for look-ups and changes only, never while a sandbox is worked on.
-    registry: Mutex<Registry<Entry>>,
+    registry: Arc<Mutex<Registry<Entry>>>,
     admission: Admission,
     /// Held while places for sessions are counted and one is taken, and for nothing else.
     session_gate: Mutex<()>,
@@ -51,6 +53,13 @@ struct Shared {
     lanes: OnceLock<Lanes>,
     /// Work that owns something and goes on when the call that began it is cancelled.
     work: TaskTracker,
+}
+
+/// What samples need of a server.
+pub(super) struct Catalog {
+    pub(super) samples: Samples,
+    /// For copies of code bases.
+    pub(super) scratch: PathBuf,
 }
 
 /// What a sandbox uses.
@@ -75,20 +84,24 @@ impl Sandboxes {
     /// The same with another clock.
     pub fn with_clock(runtime: Arc<dyn Runtime>, store: Store, server: &str, policy: Policy, clock: Clock) -> Self {
         let (binds, default_bytes, work) = (policy.binds.clone(), policy.default_disk_bytes, TaskTracker::new());
+        let registry = Arc::new(Mutex::new(Registry::new(policy.max_sandboxes)));
+        let (kept, most) = (registry.clone(), policy.max_layer_bytes);
+        let layers = Layers::new(runtime.clone(), kept, clock.clone(), most, work.clone());
+        let removals = Removals::new(runtime.clone(), work.clone());
         let volumes = Volumes::new(runtime.clone(), store.clone(), server, binds, default_bytes, work.clone());
         Self(Arc::new(Shared {
             runtime,
             store,
             server: server.to_owned(),
-            registry: Mutex::new(Registry::new(policy.max_sandboxes)),
+            registry,
             admission: Admission::new(policy.creations_at_once, policy.waiting_creations),
             policy,
             clock,
             session_gate: Mutex::default(),
             stops: watch::Sender::new(false),
-            removals: Removals::default(),
+            removals,
             looks: Looks::default(),
-            layers: Layers::default(),
+            layers,
             volumes,
             catalog: OnceLock::new(),
             lanes: OnceLock::new(),
@@ -151,23 +164,6 @@ impl Sandboxes {
             Some(Ok(now))
         };
         Ok(stream::unfold(next, async |mut next| Some((next().await?, next))).boxed())
-    }
-
-    /// What a session, command or sandbox of this id is reached by, if its sandbox runs.
-    pub async fn reach(&self, caller: &Caller, kind: Kind, id: &str) -> Result<Reached> {
-        if kind == Kind::Sandbox && id != id::sandbox_of(id) {
-            return Err(Error::not_found(kind, id));
-        }
-        let entry = self.find(caller, kind, id, id::sandbox_of(id)).await?;
-        let problem = match entry.state() {
-            State::Running => return Ok(Reached::new(entry, self.clone())),
-            State::Gone => return Err(Error::not_found(kind, id)),
-            State::Starting => "is still being started".to_owned(),
-            State::Stopping | State::Abandoned => "is being deleted".to_owned(),
-            State::Failed => format!("has failed: {}; create another", entry.status().end_message),
-        };
-        let message = format!("sandbox \"{}\" {problem}", entry.id());
-        Err(Error::WrongState { reason: Reason::SandboxNotRunning, message })
     }
 
     /// A sandbox of the caller's.

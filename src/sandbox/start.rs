@@ -1,15 +1,18 @@
 //! Starting a sandbox that has a place: its image, the runtime's part, and the agent's first answer.
 
-use super::{Entry, Progress, Reached, Sandboxes, State, preparing::WORKSPACE, row};
+use super::{Entry, Progress, Reached, Sandboxes, State, failure::from_runtime, row};
 use crate::{
     agent::config::AgentConfig,
-    error::{Error, Kind, Reason, Result},
-    runtime::{Created, Image, RuntimeError, SandboxSpec},
+    error::{Error, Reason, Result},
+    runtime::{Created, Image, SandboxSpec},
     store::SandboxState,
     tenant::Caller,
 };
-use std::{collections::BTreeMap, io, path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 use tokio::time::timeout;
+
+/// Where a code base is.
+pub(super) const WORKSPACE: &str = "/workspace";
 
 /// How long a new agent may take to answer. Far above what it needs; a loaded host is slow.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
@@ -150,29 +153,4 @@ pub(super) async fn unless_deleted<T>(entry: &Entry, step: impl Future<Output = 
 pub(super) fn deleted_meanwhile(sandbox_id: &str) -> Error {
     let message = format!("sandbox \"{sandbox_id}\" was deleted while it was being made");
     Error::WrongState { reason: Reason::SandboxNotRunning, message }
-}
-
-pub(super) fn from_runtime(error: RuntimeError, image: &str) -> Error {
-    match error {
-        RuntimeError::Image(hint) => {
-            Error::NotFound { kind: Kind::Image, id: image.to_owned(), hint: Some(format!("; {hint}")) }
-        }
-        RuntimeError::NotSupported { field, message } => {
-            Error::WrongState { reason: Reason::NotSupportedByHost, message: format!("{field}: {message}") }
-        }
-        RuntimeError::Volume(message) => Error::WrongState { reason: Reason::VolumeUnusable, message },
-        RuntimeError::Refused(message) => Error::WrongState { reason: Reason::NotSupportedByHost, message },
-        RuntimeError::Unavailable(message) => Error::Unavailable { reason: Reason::RuntimeUnreachable, message },
-        RuntimeError::Failed { source, step } if is_full(&source) => {
-            tracing::error!(error = %source, step, "the disk of the sandboxes is full");
-            Error::no_space("the server's sandboxes")
-        }
-        error @ (RuntimeError::NotFound | RuntimeError::Option(_) | RuntimeError::Failed { .. }) => {
-            Error::internal("start a sandbox", error)
-        }
-    }
-}
-
-pub(super) fn is_full(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }

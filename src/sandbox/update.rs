@@ -1,6 +1,6 @@
 //! Changing a sandbox that runs.
 
-use super::{Entry, Lifetime, Sandbox, Sandboxes, State, lifetime, policy, row, start::from_runtime};
+use super::{Entry, Lifetime, Sandbox, Sandboxes, State, failure::from_runtime, lifetime, policy, row};
 use crate::{
     error::{Error, Kind, Reason, Result},
     runtime::Limits,
