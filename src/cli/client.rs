@@ -15,8 +15,9 @@ use crate::{
         volume_service_client::VolumeServiceClient,
     },
     data_dir::DataDir,
+    image::ImageNames,
     rpc::transport::{CONNECTION_WINDOW, MAX_FRAME_BYTES, MAX_MESSAGE_BYTES, STREAM_WINDOW},
-    runtime::{ImageNames, Runtime},
+    runtime::Runtime,
     sample::Samples,
     sandbox::{Lifetimes, Policy, Sandboxes},
     server::{AtStop, Server, ServerError},
@@ -154,7 +155,7 @@ impl Place {
                 ))
             })?;
             self.image = root.display().to_string();
-            policy.image_roots.push(root);
+            policy.images.roots.push(root);
         }
         Ok(Prepared::Private(Box::new(Private { runtime, policy, samples: Samples::default(), home })))
     }

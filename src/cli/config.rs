@@ -11,6 +11,7 @@ use super::{
     span::{self, Span},
 };
 use crate::{
+    image::Allowed,
     sandbox::{Lifetimes, Policy},
     server::{AtStop, Most, Tls, Web},
     verification::AtOnce,
@@ -203,13 +204,15 @@ impl Config {
                     .max_layer_bytes
                     .or(file.max_layer_bytes)
                     .map_or(standard.max_layer_bytes, |bytes| bytes.0.unwrap_or(u64::MAX)),
-                image_roots,
-                allowed_images: if args.allow_image.is_empty() {
-                    file.allow_image.unwrap_or_default()
-                } else {
-                    args.allow_image
+                images: Allowed {
+                    roots: image_roots,
+                    references: if args.allow_image.is_empty() {
+                        file.allow_image.unwrap_or_default()
+                    } else {
+                        args.allow_image
+                    },
+                    named: named_images,
                 },
-                named_images,
                 binds: Binds(binds),
                 allow_host_network: args.allow_host_network || file.allow_host_network.unwrap_or(false),
             },

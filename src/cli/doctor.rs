@@ -8,7 +8,7 @@ use super::{
     log::{self, LogFormat},
     storage, table,
 };
-use crate::runtime::{ImageNames, Runtime};
+use crate::{image::ImageNames, runtime::Runtime};
 use clap::ValueEnum;
 use serde_json::{Value, json};
 use std::{path::PathBuf, process::ExitCode};

@@ -1,7 +1,7 @@
 //! Images that the operator gives names: `--image NAME=SOURCE`, or the table `image` of the configuration file.
 
 use super::launch::RuntimeKind;
-use crate::{runtime::ImageNames, sandbox::NamedImage};
+use crate::image::{ImageNames, NamedImage};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 

@@ -14,11 +14,11 @@ pub use layer::Layer;
 pub use storage::{Pending, Storage, StorageKind};
 pub use volume::{VolumeMount, VolumeSource};
 
+use crate::image::{Image, ImageNames};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::HashMap,
     io,
-    path::PathBuf,
     pin::Pin,
     sync::Arc,
     time::{Duration, SystemTime},
@@ -190,26 +190,6 @@ pub struct SandboxSpec {
     pub volumes: Vec<VolumeMount>,
     /// For the agent: passed on as it is.
     pub agent_config: Vec<u8>,
-}
-
-/// Where a root file system comes from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Image {
-    /// The host's programs, copy-on-write (read-only without root), with directories of its own for everything private.
-    Host,
-    /// A directory that holds a root file system; used copy-on-write (read-only without root), never changed.
-    Directory(PathBuf),
-    /// What a registry knows by this name: `debian:bookworm`.
-    Reference(String),
-}
-
-/// What the names of images mean to a runtime.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ImageNames {
-    /// [`Image::Host`] and [`Image::Directory`].
-    Files,
-    /// [`Image::Reference`].
-    References,
 }
 
 /// An image of a registry that is here.

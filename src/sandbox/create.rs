@@ -18,7 +18,8 @@ use super::{
 };
 use crate::{
     error::{Error, Kind, Reason, Result},
-    runtime::{Image, SandboxSpec, VolumeMount},
+    image::Image,
+    runtime::{SandboxSpec, VolumeMount},
     store::{RequestKey, SandboxState, Settings},
     tenant::Caller,
 };
@@ -54,7 +55,7 @@ impl Sandboxes {
             Some(sample) if new.image.is_empty() => sample.image.clone(),
             _ => new.image.clone(),
         };
-        let image = self.find_image(&name).await?;
+        let image = self.finder().find(&name, self.runtime().image_names()).await?;
         let (volumes, mounts) = self.volumes().find_wanted(caller, &new.volumes).await?;
         let settings = Settings { labels: new.labels.clone(), expire_time, idle_timeout };
         let details = Details {

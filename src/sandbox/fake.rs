@@ -10,8 +10,9 @@ use crate::{
         },
         v1::*,
     },
+    image::Image,
     runtime::{
-        BoxedStream, Created, Image, Inspection, Pull, Runtime, RuntimeError, SandboxSpec, SupportedLimits, Tell, Usage,
+        BoxedStream, Created, Inspection, Pull, Runtime, RuntimeError, SandboxSpec, SupportedLimits, Tell, Usage,
     },
 };
 use futures_util::stream::BoxStream;

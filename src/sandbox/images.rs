@@ -1,75 +1,89 @@
-//! Looking whether an image's directory is there and allowed.
-//!
-//! Its file system may not answer: a network mount whose server is gone. A thread that looks there cannot be called back, so
-//! only so many look below one root at a time, and nobody waits longer than [`LOOK_TIMEOUT`].
+//! The images that there are: those that the operator has given names, and what the runtime has besides.
 
-use super::{Sandboxes, policy::Policy};
+use super::Sandboxes;
 use crate::{
     error::{Error, Reason, Result},
-    runtime::{Image, ImageNames},
-    sync::lock,
+    image::{Image, ImageNames, with_tag},
+    runtime::{HeldImage, RuntimeError},
 };
-use std::{
-    collections::HashMap,
-    path::{Path, PathBuf},
-    sync::{Arc, Mutex},
-    time::Duration,
-};
-use tokio::{sync::Semaphore, task::spawn_blocking, time::timeout};
+use std::{collections::BTreeMap, time::Duration};
+use tokio::time::timeout;
 
-/// How long a look may take, the wait for a thread included.
-const LOOK_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the runtime may take to say which images it has.
+const LIST_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Threads that look below one root of images at a time. Below another root nobody waits for them.
-const LOOKS_AT_ONCE: usize = 8;
-
-/// Who looks, by root; those that lie in none of them together.
-pub(super) type Looks = Mutex<HashMap<Option<PathBuf>, Arc<Semaphore>>>;
+/// An image that can be asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownImage {
+    /// What clients call it.
+    pub name: String,
+    /// What the operator says of it.
+    pub description: String,
+    /// What it stands for.
+    pub image: Image,
+    /// Whether it is what a sandbox has whose request names none.
+    pub is_default: bool,
+    /// What the runtime knows of it.
+    pub held: Option<HeldImage>,
+}
 
 impl Sandboxes {
-    /// The image that a client means by a name.
-    pub(super) async fn find_image(&self, name: &str) -> Result<Image> {
-        if let Some(image) = self.policy().named(name) {
-            return Ok(image);
+    /// The images that are here and may be asked for, by name.
+    pub async fn images(&self) -> Result<Vec<KnownImage>> {
+        let mut known = BTreeMap::new();
+        let mut add = |name: String, image: Image, description: &str, held: Option<HeldImage>| {
+            let is_default = name == "host" && image == Image::Host;
+            let description = description.to_owned();
+            known.insert(name.clone(), KnownImage { name, description, image, is_default, held });
+        };
+        let allowed = self.finder().allowed();
+        let mut held = BTreeMap::new();
+        match self.runtime().image_names() {
+            ImageNames::Files => {
+                let description = "The programs of the server's host, copy-on-write.";
+                add("host".to_owned(), Image::Host, description, None);
+                for root in &allowed.roots {
+                    for directory in self.finder().directories(root).await? {
+                        if let Some(name) = directory.to_str().map(str::to_owned) {
+                            add(name, Image::Directory(directory), "", None);
+                        }
+                    }
+                }
+            }
+            ImageNames::References => {
+                for image in self.held_images().await? {
+                    held.insert(with_tag(&image.name), image.clone());
+                    if allowed.reference(&image.name).is_ok() {
+                        add(image.name.clone(), Image::Reference(image.name.clone()), "", Some(image));
+                    }
+                }
+            }
         }
-        if self.runtime().image_names() == ImageNames::References {
-            return self.policy().reference(name);
+        for (name, named) in &allowed.named {
+            let held = match &named.image {
+                Image::Reference(reference) => held.get(&with_tag(reference)).cloned(),
+                Image::Host | Image::Directory(_) => None,
+            };
+            add(name.clone(), named.image.clone(), &named.description, held);
         }
-        if !name.starts_with('/') {
-            return self.policy().file(name);
-        }
-        let root = self.policy().image_roots.iter().find(|root| Path::new(name).starts_with(root)).cloned();
-        let path = name.to_owned();
-        self.look_below(root, &format!("image {name:?}"), move |policy| policy.file(&path)).await
+        Ok(known.into_values().collect())
     }
 
-    /// Looks below a root of images, on a thread of its own. `what` lies there, for the error of a file system that does not answer.
-    pub(super) async fn look_below<T: Send + 'static>(
-        &self,
-        root: Option<PathBuf>,
-        what: &str,
-        look: impl FnOnce(&Policy) -> Result<T> + Send + 'static,
-    ) -> Result<T> {
-        let threads = {
-            let mut looks = lock(self.looks());
-            Arc::clone(looks.entry(root).or_insert_with(|| Arc::new(Semaphore::new(LOOKS_AT_ONCE))))
-        };
-        let this = self.clone();
-        let looking = async move {
-            let permit = threads.acquire_owned().await;
-            // The thread keeps the permit: it is given back when the file system has answered, not when nobody waits any more.
-            let looked = spawn_blocking(move || {
-                let _permit = permit;
-                look(this.policy())
-            });
-            looked.await.map_err(|error| Error::internal("look for an image", error))?
-        };
-        timeout(LOOK_TIMEOUT, looking).await.unwrap_or_else(|_| {
-            let message = format!(
-                "the file system of {what} did not answer within {} s; try again later",
-                LOOK_TIMEOUT.as_secs()
-            );
-            Err(Error::Unavailable { reason: Reason::RuntimeUnreachable, message })
-        })
+    /// What the runtime has. Whoever gives up leaves nothing behind that waits.
+    async fn held_images(&self) -> Result<Vec<HeldImage>> {
+        let held = timeout(LIST_TIMEOUT, self.runtime().images()).await;
+        held.map_err(|_| {
+            let message =
+                format!("what has the images did not answer within {} s; try again later", LIST_TIMEOUT.as_secs());
+            Error::Unavailable { reason: Reason::RuntimeUnreachable, message }
+        })?
+        .map_err(unreachable)
+    }
+}
+
+fn unreachable(error: RuntimeError) -> Error {
+    match error {
+        RuntimeError::Unavailable(message) => Error::Unavailable { reason: Reason::RuntimeUnreachable, message },
+        other => Error::internal("list the images", other),
     }
 }

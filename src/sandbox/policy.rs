@@ -1,16 +1,12 @@
 //! What the operator allows and what the host can give: images, networks, limits.
 
-use super::{named_images::NamedImage, references};
 use crate::{
-    error::{Error, Kind, Reason, Result},
-    runtime::{Image, Limits, Network, SupportedLimits},
+    error::{Error, Reason, Result},
+    image::Allowed,
+    runtime::{Limits, Network, SupportedLimits},
     volume::Binds,
 };
-use std::{
-    collections::BTreeMap,
-    path::{Component, Path, PathBuf},
-    time::Duration,
-};
+use std::time::Duration;
 
 /// A sandbox that nobody uses is most often one that was forgotten.
 const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(3600);
@@ -24,12 +20,8 @@ const DEFAULT_LAYER_BYTES: u64 = 20 << 30;
 pub struct Policy {
     /// Most sandboxes at one time.
     pub max_sandboxes: usize,
-    /// Root file systems must lie in one of these. Canonical paths.
-    pub image_roots: Vec<PathBuf>,
-    /// Images of registries that may be named, `*` for any part of a name; all if there is none.
-    pub allowed_images: Vec<String>,
-    /// What the operator has given names, which clients use as image.
-    pub named_images: BTreeMap<String, NamedImage>,
+    /// Images that clients may ask for.
+    pub images: Allowed,
     /// Directories of the host that clients may make volumes of.
     pub binds: Binds,
     /// Whether a sandbox may use the host's network.
@@ -77,9 +69,7 @@ impl Default for Policy {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
             max_sandboxes: 1000,
-            image_roots: Vec::new(),
-            allowed_images: Vec::new(),
-            named_images: BTreeMap::new(),
+            images: Allowed::default(),
             binds: Binds::default(),
             allow_host_network: false,
             default_disk_bytes: Some(DEFAULT_DISK_BYTES),
@@ -92,67 +82,6 @@ impl Default for Policy {
 }
 
 impl Policy {
-    /// The image of this host that a client means by a name. Looks at the file system.
-    pub(super) fn file(&self, name: &str) -> Result<Image> {
-        if name.is_empty() || name == "host" {
-            return Ok(Image::Host);
-        }
-        let path = Path::new(name);
-        if !path.is_absolute() {
-            let mut hint = "; images are \"host\" and absolute paths of root file system directories".to_owned();
-            if references::is_wellformed(name) {
-                hint += ", and this runtime has no images of registries: those are for --runtime docker";
-            }
-            hint += &self.names_there_are();
-            return Err(Error::NotFound { kind: Kind::Image, id: name.to_owned(), hint: Some(hint) });
-        }
-        // Whether something exists is told only of what the operator allows.
-        let found = path.canonicalize().ok();
-        let climbs = found.is_none() && path.components().any(|part| part == Component::ParentDir);
-        if climbs || !self.allows(found.as_deref().unwrap_or(path)) {
-            let message = format!(
-                "image {name:?} is not in a directory that the operator allows; start the server with --image-root DIR"
-            );
-            return Err(Error::WrongState { reason: Reason::NotAllowed, message });
-        }
-        match found {
-            Some(directory) if directory.is_dir() => Ok(Image::Directory(directory)),
-            _ => Err(Error::NotFound {
-                kind: Kind::Image,
-                id: name.to_owned(),
-                hint: Some("; a root file system is a directory".to_owned()),
-            }),
-        }
-    }
-
-    /// The image of a registry that a client means by a name.
-    pub(super) fn reference(&self, name: &str) -> Result<Image> {
-        if name.is_empty() {
-            return Err(Error::invalid(
-                "image",
-                "is required on this server: the name of an image, as debian:bookworm",
-            ));
-        }
-        if !references::is_wellformed(name) {
-            let hint = "; images are names as debian:bookworm or registry.example.com/team/image@sha256:…".to_owned()
-                + &self.names_there_are();
-            return Err(Error::NotFound { kind: Kind::Image, id: name.to_owned(), hint: Some(hint) });
-        }
-        if !self.allowed_images.is_empty() && !self.allowed_images.iter().any(|pattern| references::fits(pattern, name))
-        {
-            let message = format!(
-                "image {name:?} is not one that the operator allows: {}; start the server with --allow-image NAME",
-                self.allowed_images.join(", ")
-            );
-            return Err(Error::WrongState { reason: Reason::NotAllowed, message });
-        }
-        Ok(Image::Reference(name.to_owned()))
-    }
-
-    fn allows(&self, path: &Path) -> bool {
-        self.image_roots.iter().any(|root| path.starts_with(root))
-    }
-
     /// The network, if it is allowed.
     pub(super) fn network(&self, wanted: Network) -> Result<Network> {
         if wanted == Network::Host && !self.allow_host_network {
@@ -210,25 +139,5 @@ mod tests {
         let wanted = Limits { disk_bytes: Some(1), cpu_millis: Some(1), ..Limits::default() };
         let error = limits(wanted, SupportedLimits { disk: false, ..ALL }, None).unwrap_err();
         assert!(error.to_string().starts_with("resources.disk_bytes: "), "{error}");
-    }
-
-    #[test]
-    fn images_are_confined_to_the_roots_whatever_the_path_says() {
-        let dir = tempfile::tempdir().unwrap();
-        let root = dir.path().canonicalize().unwrap();
-        std::fs::create_dir_all(root.join("allowed/one")).unwrap();
-        std::fs::create_dir(root.join("secret")).unwrap();
-        std::os::unix::fs::symlink(root.join("secret"), root.join("allowed/link")).unwrap();
-        let policy = Policy { image_roots: vec![root.join("allowed")], ..Policy::default() };
-        let image = |path: &str| policy.file(root.join(path).to_str().unwrap());
-
-        assert_eq!(image("allowed/one").unwrap(), Image::Directory(root.join("allowed/one")));
-        assert!(matches!(image("allowed/two"), Err(Error::NotFound { kind: Kind::Image, .. })));
-        for outside in ["secret", "allowed/../secret", "allowed/link", "nothing", "allowed/../nothing"] {
-            let error = image(outside).unwrap_err();
-            assert!(matches!(error, Error::WrongState { reason: Reason::NotAllowed, .. }), "{outside}: {error}");
-        }
-        assert_eq!(policy.file("").unwrap(), Image::Host);
-        assert!(matches!(policy.file("ubuntu:24.04"), Err(Error::NotFound { .. })));
     }
 }

@@ -20,7 +20,8 @@ use super::{
 };
 use crate::{
     error::{Error, Reason, Result},
-    runtime::{Image, Limits, Network},
+    image::Image,
+    runtime::{Limits, Network},
     sample::{CodebaseError, History, Sample, Samples, Workspace},
     store::Settings,
     tenant::{self, Caller, Tenant},

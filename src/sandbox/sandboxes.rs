@@ -1,11 +1,12 @@
 //! All sandboxes of a server: what they share, and how one is found.
 
 use super::{
-    Clock, Entry, Policy, Sandbox, State, admission::Admission, images::Looks, layers::Layers, link::Link,
-    registry::Registry, removal::Removals,
+    Clock, Entry, Policy, Sandbox, State, admission::Admission, layers::Layers, link::Link, registry::Registry,
+    removal::Removals,
 };
 use crate::{
     error::{Error, Kind, Reason, Result},
+    image::Finder,
     rpc::lanes::Lanes,
     runtime::{self, Inspection, Liveness, Runtime, RuntimeError},
     sample::Samples,
@@ -44,7 +45,7 @@ struct Shared {
     session_gate: Mutex<()>,
     stops: watch::Sender<bool>,
     removals: Removals,
-    looks: Looks,
+    finder: Finder,
     layers: Layers,
     volumes: Volumes,
     /// Samples that sandboxes can be made from.
@@ -87,6 +88,7 @@ impl Sandboxes {
         let registry = Arc::new(Mutex::new(Registry::new(policy.max_sandboxes)));
         let (kept, most) = (registry.clone(), policy.max_layer_bytes);
         let layers = Layers::new(runtime.clone(), kept, clock.clone(), most, work.clone());
+        let finder = Finder::new(policy.images.clone());
         let removals = Removals::new(runtime.clone(), work.clone());
         let volumes = Volumes::new(runtime.clone(), store.clone(), server, binds, default_bytes, work.clone());
         Self(Arc::new(Shared {
@@ -100,7 +102,7 @@ impl Sandboxes {
             session_gate: Mutex::default(),
             stops: watch::Sender::new(false),
             removals,
-            looks: Looks::default(),
+            finder,
             layers,
             volumes,
             catalog: OnceLock::new(),
@@ -282,8 +284,8 @@ impl Sandboxes {
         &self.0.removals
     }
 
-    pub(super) fn looks(&self) -> &Looks {
-        &self.0.looks
+    pub(super) fn finder(&self) -> &Finder {
+        &self.0.finder
     }
 
     pub(super) fn layers(&self) -> &Layers {

@@ -4,7 +4,8 @@ use super::{Entry, Progress, Reached, Sandboxes, State, failure::from_runtime, r
 use crate::{
     agent::config::AgentConfig,
     error::{Error, Reason, Result},
-    runtime::{Created, Image, SandboxSpec},
+    image::Image,
+    runtime::{Created, SandboxSpec},
     store::SandboxState,
     tenant::Caller,
 };

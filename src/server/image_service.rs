@@ -3,8 +3,8 @@
 use super::validate;
 use crate::{
     api::v1::{self, image::Kind, image_service_server::ImageService},
+    image::Image,
     rpc::paging,
-    runtime::Image,
     sandbox::{KnownImage, Sandboxes},
 };
 use tonic::{Request, Response, Status};

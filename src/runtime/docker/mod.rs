@@ -16,7 +16,6 @@
 //! `server` and `inside` (the container's first process, and those that carry bytes there) say in which process their code runs; `daemon` is the
 //! server's way to the daemon.
 
-mod config;
 mod daemon;
 mod inside;
 mod paths;

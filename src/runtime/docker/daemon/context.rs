@@ -6,9 +6,9 @@
 //! contexts/tls/<sha256 of the name>/docker/*.pem    ca.pem, cert.pem, key.pem
 //! ```
 
-use crate::runtime::{
-    RuntimeError,
-    docker::config::{self, ConfigError},
+use crate::{
+    docker_config::{self, ConfigError},
+    runtime::RuntimeError,
 };
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
@@ -50,8 +50,8 @@ struct Endpoint {
 /// The name of the context in use, and which file says so.
 pub(super) fn current(folder: Option<&Path>) -> Result<Option<(String, String)>, RuntimeError> {
     let Some(folder) = folder else { return Ok(None) };
-    let name = config::read(folder).map_err(unreadable)?.current_context;
-    Ok(Some((name, config::file(folder).display().to_string())).filter(|(name, _)| !name.is_empty()))
+    let name = docker_config::read(folder).map_err(unreadable)?.current_context;
+    Ok(Some((name, docker_config::file(folder).display().to_string())).filter(|(name, _)| !name.is_empty()))
 }
 
 /// Reads a context.
@@ -69,7 +69,7 @@ pub(super) fn open(folder: Option<&Path>, name: &str, said_by: &str) -> Result<C
         text
     });
     let file = contexts.join("meta").join(&hash).join("meta.json");
-    let Some(mut meta) = config::json::<Meta>(&file).map_err(unreadable)? else {
+    let Some(mut meta) = docker_config::json::<Meta>(&file).map_err(unreadable)? else {
         return Err(RuntimeError::Option(format!(
             "there is no Docker context {name:?}, which {said_by} names: no {}; make it with `docker context create`, or \
              name the daemon with DOCKER_HOST",

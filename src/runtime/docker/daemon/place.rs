@@ -5,7 +5,7 @@ use super::{
     context::{self, Context},
     tls::Tls,
 };
-use crate::runtime::{RuntimeError, docker::config};
+use crate::{docker_config, runtime::RuntimeError};
 use std::{ffi::OsString, fmt, path::PathBuf, sync::Arc};
 
 /// Where a daemon listens unless told otherwise.
@@ -66,7 +66,7 @@ impl Place {
             Some(Ok(value)) => Ok(Some(value)),
             Some(Err(value)) => Err(RuntimeError::Option(format!("{name}={value:?}: is no text"))),
         };
-        let folder = config::folder(variable);
+        let folder = docker_config::folder(variable);
         let host = text("DOCKER_HOST")?;
         if host.is_none() {
             let named = match text("DOCKER_CONTEXT")? {

@@ -16,12 +16,15 @@ mod stats;
 mod upload;
 mod volume;
 
-use crate::runtime::{
-    BoxedStream, Changes, ChangesWanted, Created, HeldImage, Image, ImageNames, Inspection, Layer, Limits, Runtime,
-    RuntimeError, SandboxSpec, SupportedLimits, Tell, Usage,
-    docker::{
-        daemon::{self, Daemon},
-        work::failed,
+use crate::{
+    image::{Image, ImageNames},
+    runtime::{
+        BoxedStream, Changes, ChangesWanted, Created, HeldImage, Inspection, Layer, Limits, Runtime, RuntimeError,
+        SandboxSpec, SupportedLimits, Tell, Usage,
+        docker::{
+            daemon::{self, Daemon},
+            work::failed,
+        },
     },
 };
 use home::{Home, is_safe_id};

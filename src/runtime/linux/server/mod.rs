@@ -19,14 +19,17 @@ mod work;
 pub use config::LinuxConfig;
 pub use looks::{pending_in, storage_at_first, storage_of};
 
-use crate::runtime::{
-    BoxedStream, Changes, ChangesWanted, Created, Image, Inspection, Layer, Limits, Runtime, RuntimeError, SandboxSpec,
-    Storage, SupportedLimits, Usage,
-    linux::{
-        failure::Step,
-        layout::{AGENT_SOCKET, is_safe_id},
-        record, storage,
-        wire::Order,
+use crate::{
+    image::Image,
+    runtime::{
+        BoxedStream, Changes, ChangesWanted, Created, Inspection, Layer, Limits, Runtime, RuntimeError, SandboxSpec,
+        Storage, SupportedLimits, Usage,
+        linux::{
+            failure::Step,
+            layout::{AGENT_SOCKET, is_safe_id},
+            record, storage,
+            wire::Order,
+        },
     },
 };
 use futures_util::FutureExt;

@@ -1,18 +1,19 @@
 //! Images: looked up, pulled if they are not there, and checked.
 
-mod credentials;
 mod layers;
 mod pull;
 
 pub(super) use pull::Pulls;
 
 use super::layer::is_layer;
-use crate::runtime::{
-    HeldImage, RuntimeError, Tell,
-    docker::daemon::{Daemon, is_missing},
+use crate::{
+    image::tagged,
+    runtime::{
+        HeldImage, RuntimeError, Tell,
+        docker::daemon::{Daemon, is_missing},
+    },
 };
 use bollard::{models::ImageInspect, query_parameters::ListImagesOptions};
-use pull::with_tag;
 use std::{
     sync::Arc,
     time::{Duration, UNIX_EPOCH},
@@ -37,7 +38,7 @@ pub(super) async fn fetch(
 ) -> Result<(), RuntimeError> {
     match look(daemon, reference).await? {
         Some(_) => Ok(()),
-        None => pulls.pull(&with_tag(reference), &**tell).await,
+        None => pulls.pull(&tagged(reference), &**tell).await,
     }
 }
 

@@ -1,11 +1,12 @@
 //! Pulling images: once for all who wait for the same one.
 
-use super::{credentials, layers::Layers};
+use super::layers::Layers;
 use crate::{
+    image::{Credentials, credentials, registry},
     runtime::{Pull, RuntimeError, docker::daemon::Daemon},
     sync::lock,
 };
-use bollard::{errors::Error as ApiError, query_parameters::CreateImageOptionsBuilder};
+use bollard::{auth::DockerCredentials, errors::Error as ApiError, query_parameters::CreateImageOptionsBuilder};
 use futures_util::StreamExt;
 use std::{
     collections::HashMap,
@@ -87,11 +88,15 @@ impl Pulls {
     }
 
     async fn fetch(&self, reference: &str, tell: impl Fn(Pull)) -> Result<(), Failure> {
-        let credentials = credentials::of(registry(reference), self.stall).await.map_err(|reason| {
+        let credentials = credentials(registry(reference), self.stall).await.map_err(|reason| {
             Failure::Unavailable(format!("the credentials for {} cannot be read: {reason}", registry(reference)))
         })?;
         let options = CreateImageOptionsBuilder::new().from_image(reference).build();
-        let mut progress = std::pin::pin!(self.daemon.docker().create_image(Some(options), None, credentials));
+        let mut progress = std::pin::pin!(self.daemon.docker().create_image(
+            Some(options),
+            None,
+            credentials.map(as_the_daemon_takes_them)
+        ));
         let (mut layers, mut last) = (Layers::default(), Instant::now());
         loop {
             match timeout_at(last + self.stall, progress.next()).await {
@@ -115,7 +120,7 @@ impl Pulls {
     }
 
     fn failure(&self, reference: &str, error: ApiError) -> Failure {
-        if let Some(words) = credentials::refusal(&error) {
+        if let Some(words) = refusal(&error) {
             return Failure::Missing(format!("pulling {reference}: access was denied: {words}"));
         }
         match error {
@@ -134,33 +139,23 @@ impl Pulls {
     }
 }
 
-/// Without a tag the daemon would pull all that there are.
-pub(super) fn with_tag(reference: &str) -> String {
-    let last = reference.rsplit('/').next().unwrap_or_default();
-    if last.contains([':', '@']) { reference.to_owned() } else { format!("{reference}:latest") }
-}
-
-/// Which registry an image comes from.
-fn registry(reference: &str) -> &str {
-    match reference.split_once('/') {
-        Some((first, _)) if first.contains(['.', ':']) || first == "localhost" => first,
-        _ => "docker.io",
+fn as_the_daemon_takes_them(credentials: Credentials) -> DockerCredentials {
+    DockerCredentials {
+        username: credentials.username,
+        password: credentials.password,
+        serveraddress: Some(credentials.server),
+        identitytoken: credentials.identity_token,
+        ..DockerCredentials::default()
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_are_completed() {
-        for (reference, whole, from) in [
-            ("debian", "debian:latest", "docker.io"),
-            ("team/debian:12", "team/debian:12", "docker.io"),
-            ("localhost:5000/a", "localhost:5000/a:latest", "localhost:5000"),
-            ("ghcr.io/a/b@sha256:00", "ghcr.io/a/b@sha256:00", "ghcr.io"),
-        ] {
-            assert_eq!((with_tag(reference).as_str(), registry(reference)), (whole, from));
-        }
-    }
+/// The words of a registry that refuses the credentials, or that there are none. The daemon says 500 then, as for much
+/// else, and passes on the registry's words or those of its own client.
+fn refusal(error: &ApiError) -> Option<&str> {
+    let (ApiError::DockerResponseServerError { message, .. } | ApiError::DockerStreamError { error: message }) = error
+    else {
+        return None;
+    };
+    let signs = ["unauthorized", "no basic auth credentials", "access denied", "denied: ", "403 Forbidden"];
+    signs.iter().any(|sign| message.contains(sign)).then(|| message.trim())
 }

@@ -9,55 +9,55 @@ const FILE: &str = "config.json";
 /// What is read of `config.json`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-pub(super) struct Config {
+pub(crate) struct Config {
     /// The context in use.
-    pub(super) current_context: String,
+    pub(crate) current_context: String,
     /// What `docker login` wrote.
-    pub(super) auths: HashMap<String, Entry>,
+    pub(crate) auths: HashMap<String, Entry>,
     /// The helper for all registries.
-    pub(super) creds_store: Option<String>,
+    pub(crate) creds_store: Option<String>,
     /// Helpers for some.
-    pub(super) cred_helpers: HashMap<String, String>,
+    pub(crate) cred_helpers: HashMap<String, String>,
 }
 
 /// A login.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Entry {
+pub(crate) struct Entry {
     /// Name and password in base64.
-    pub(super) auth: String,
+    pub(crate) auth: String,
     /// The same in clear, as other tools write it.
-    pub(super) username: Option<String>,
-    pub(super) password: Option<String>,
-    pub(super) identitytoken: Option<String>,
+    pub(crate) username: Option<String>,
+    pub(crate) password: Option<String>,
+    pub(crate) identitytoken: Option<String>,
 }
 
 /// A file that cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error("{}: {source}", .file.display())]
-pub(super) struct ConfigError {
-    pub(super) file: PathBuf,
-    pub(super) source: io::Error,
+pub(crate) struct ConfigError {
+    pub(crate) file: PathBuf,
+    pub(crate) source: io::Error,
 }
 
 /// Where the configuration is, which need not exist.
-pub(super) fn folder(variable: &dyn Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
+pub(crate) fn folder(variable: &dyn Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
     let set = |name| variable(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     set("DOCKER_CONFIG").or_else(|| set("HOME").map(|home| home.join(".docker")))
 }
 
 /// Reads `config.json`; without one nothing is configured.
-pub(super) fn read(folder: &Path) -> Result<Config, ConfigError> {
+pub(crate) fn read(folder: &Path) -> Result<Config, ConfigError> {
     Ok(json(&folder.join(FILE))?.unwrap_or_default())
 }
 
 /// Its path, for messages.
-pub(super) fn file(folder: &Path) -> PathBuf {
+pub(crate) fn file(folder: &Path) -> PathBuf {
     folder.join(FILE)
 }
 
 /// Reads a file. `None` if there is no such file.
-pub(super) fn json<T: DeserializeOwned>(file: &Path) -> Result<Option<T>, ConfigError> {
+pub(crate) fn json<T: DeserializeOwned>(file: &Path) -> Result<Option<T>, ConfigError> {
     let wrong = |source| ConfigError { file: file.to_owned(), source };
     match fs::read(file) {
         Ok(text) => serde_json::from_slice(&text).map(Some).map_err(|error| wrong(error.into())),

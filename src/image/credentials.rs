@@ -2,10 +2,9 @@
 
 use crate::{
     descriptors,
-    runtime::docker::config::{self, Config, ConfigError, Entry},
+    docker_config::{self, Config, ConfigError, Entry},
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
-use bollard::{auth::DockerCredentials, errors::Error as ApiError};
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde::Deserialize;
 use std::{
@@ -22,6 +21,18 @@ const EVERYBODYS: &str = "https://index.docker.io/v1/";
 /// What a helper says when it has nothing, which is no failure.
 const NOTHING: &str = "credentials not found in native keychain";
 
+/// What opens a registry.
+#[derive(Default)]
+pub(crate) struct Credentials {
+    /// As the registry's own login writes it.
+    pub(crate) server: String,
+    /// Name and password.
+    pub(crate) username: Option<String>,
+    pub(crate) password: Option<String>,
+    /// In the place of a password.
+    pub(crate) identity_token: Option<String>,
+}
+
 /// What a helper answers.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -32,7 +43,7 @@ struct Answer {
 
 /// Why there are no credentials where there should be some.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum CredentialsError {
+pub(crate) enum CredentialsError {
     /// The configuration is broken.
     #[error(transparent)]
     Config(#[from] ConfigError),
@@ -51,30 +62,15 @@ pub(super) enum CredentialsError {
 }
 
 /// The credentials for a registry, if there are any. A helper program may take so long: it may ask a keychain, or a cloud.
-pub(super) async fn of(registry: &str, patience: Duration) -> Result<Option<DockerCredentials>, CredentialsError> {
-    match config::folder(&|name| env::var_os(name)) {
+pub(crate) async fn credentials(registry: &str, patience: Duration) -> Result<Option<Credentials>, CredentialsError> {
+    match docker_config::folder(&|name| env::var_os(name)) {
         Some(folder) => look(&folder, registry, patience).await,
         None => Ok(None),
     }
 }
 
-/// The words of a registry that refuses the credentials, or that there are none. The daemon says 500 then, as for much
-/// else, and passes on the registry's words or those of its own client.
-pub(super) fn refusal(error: &ApiError) -> Option<&str> {
-    let (ApiError::DockerResponseServerError { message, .. } | ApiError::DockerStreamError { error: message }) = error
-    else {
-        return None;
-    };
-    let signs = ["unauthorized", "no basic auth credentials", "access denied", "denied: ", "403 Forbidden"];
-    signs.iter().any(|sign| message.contains(sign)).then(|| message.trim())
-}
-
-async fn look(
-    folder: &Path,
-    registry: &str,
-    patience: Duration,
-) -> Result<Option<DockerCredentials>, CredentialsError> {
-    let Config { auths, creds_store, cred_helpers, .. } = config::read(folder)?;
+async fn look(folder: &Path, registry: &str, patience: Duration) -> Result<Option<Credentials>, CredentialsError> {
+    let Config { auths, creds_store, cred_helpers, .. } = docker_config::read(folder)?;
     let key = if matches!(registry, "docker.io" | "index.docker.io") { EVERYBODYS } else { registry };
     let helper = cred_helpers.get(registry).or_else(|| cred_helpers.get(key)).or(creds_store.as_ref());
     if let Some(helper) = helper.filter(|helper| !helper.is_empty())
@@ -86,7 +82,7 @@ async fn look(
         // Other names of the same: older tools write a URL.
         auths.iter().find(|(name, _)| host(name) == host(key))
     });
-    let wrong = || CredentialsError::Login { server: key.to_owned(), file: config::file(folder) };
+    let wrong = || CredentialsError::Login { server: key.to_owned(), file: docker_config::file(folder) };
     entry.map_or(Ok(None), |(_, entry)| read(entry, key).map_err(|Unreadable| wrong()))
 }
 
@@ -98,7 +94,7 @@ fn host(name: &str) -> &str {
 
 struct Unreadable;
 
-fn read(entry: &Entry, server: &str) -> Result<Option<DockerCredentials>, Unreadable> {
+fn read(entry: &Entry, server: &str) -> Result<Option<Credentials>, Unreadable> {
     let token = entry.identitytoken.clone().filter(|token| !token.is_empty());
     let pair = match (entry.auth.as_str(), &entry.username, &entry.password) {
         ("", Some(name), Some(password)) => Some((name.clone(), password.clone())),
@@ -113,17 +109,16 @@ fn read(entry: &Entry, server: &str) -> Result<Option<DockerCredentials>, Unread
         return Ok(None);
     }
     let (username, password) = pair.unzip();
-    Ok(Some(DockerCredentials {
+    Ok(Some(Credentials {
+        server: server.to_owned(),
         username,
         password: password.filter(|_| token.is_none()),
-        serveraddress: Some(server.to_owned()),
-        identitytoken: token,
-        ..DockerCredentials::default()
+        identity_token: token,
     }))
 }
 
 /// Asks a helper program. `None` when it has nothing for this registry.
-async fn ask(helper: &str, server: &str, patience: Duration) -> Result<Option<DockerCredentials>, CredentialsError> {
+async fn ask(helper: &str, server: &str, patience: Duration) -> Result<Option<Credentials>, CredentialsError> {
     let program = format!("docker-credential-{helper}");
     let output = match timeout(patience, run(&program, server)).await {
         Ok(Ok(output)) => output,
@@ -146,12 +141,11 @@ async fn ask(helper: &str, server: &str, patience: Duration) -> Result<Option<Do
         // The parser's words do not quote a secret.
         Err(error) => return Err(CredentialsError::Failed { program, said: error.to_string() }),
     };
-    let serveraddress = Some(server.to_owned());
+    let server = server.to_owned();
     Ok(Some(if username == "<token>" {
-        DockerCredentials { identitytoken: Some(secret), serveraddress, ..DockerCredentials::default() }
+        Credentials { server, identity_token: Some(secret), ..Credentials::default() }
     } else {
-        let (username, password) = (Some(username), Some(secret));
-        DockerCredentials { username, password, serveraddress, ..DockerCredentials::default() }
+        Credentials { server, username: Some(username), password: Some(secret), identity_token: None }
     }))
 }
 

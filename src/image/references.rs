@@ -24,9 +24,21 @@ pub(super) fn fits(pattern: &str, name: &str) -> bool {
 }
 
 /// A name of an image as a daemon tells it: with the tag or the digest that it has, `latest` unless it says.
-pub(super) fn with_tag(name: &str) -> String {
-    let name = completed(name);
-    if tag_at(&name).is_some() { name } else { format!("{name}:latest") }
+pub(crate) fn with_tag(name: &str) -> String {
+    tagged(&completed(name))
+}
+
+/// The same without the registry, if it says none. Without a tag a daemon would pull all that there are.
+pub(crate) fn tagged(name: &str) -> String {
+    if tag_at(name).is_some() { name.to_owned() } else { format!("{name}:latest") }
+}
+
+/// Which registry an image comes from.
+pub(crate) fn registry(name: &str) -> &str {
+    match name.split_once('/') {
+        Some((first, _)) if first.contains(['.', ':']) || first == "localhost" => first,
+        _ => "docker.io",
+    }
 }
 
 /// With the registry, and the folder of the one that everybody means.
@@ -143,6 +155,18 @@ mod tests {
             proptest::prop_assert!(fits(&name, &long) && fits(&long, &name));
             let stranger = format!("evil.example/{name}");
             proptest::prop_assert!(!fits(&name, &stranger) && !fits(&repository, &stranger));
+        }
+    }
+
+    #[test]
+    fn a_name_says_its_tag_and_its_registry() {
+        for (reference, whole, from) in [
+            ("debian", "debian:latest", "docker.io"),
+            ("team/debian:12", "team/debian:12", "docker.io"),
+            ("localhost:5000/a", "localhost:5000/a:latest", "localhost:5000"),
+            ("ghcr.io/a/b@sha256:00", "ghcr.io/a/b@sha256:00", "ghcr.io"),
+        ] {
+            assert_eq!((tagged(reference).as_str(), registry(reference)), (whole, from));
         }
     }
 }
