@@ -1,7 +1,6 @@
 //! Who may speak with the agent where its socket has a name inside.
 
-use crate::proc::Stat;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use crate::proc::{Stat, has_ended};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use tokio::net::UnixStream;
 
@@ -51,10 +50,9 @@ fn peer_process(stream: &UnixStream) -> Option<OwnedFd> {
     Some(unsafe { OwnedFd::from_raw_fd(process) })
 }
 
-/// Whether a process has not ended. A descriptor of one that has is readable.
+/// Whether a process was seen not to have ended.
 fn lives(process: &OwnedFd) -> bool {
-    let mut watched = [PollFd::new(process, PollFlags::IN)];
-    matches!(poll(&mut watched, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })), Ok(0))
+    has_ended(process).is_ok_and(|ended| !ended)
 }
 
 fn comes_from_outside(pid: i32) -> bool {

@@ -1,11 +1,10 @@
 //! Runtimes: they start the agent somewhere, reach it, and end it. Everything else is the agent's.
 
 mod changes;
+mod common;
 pub mod docker;
-mod kill;
 mod layer;
 pub mod linux;
-mod sharing;
 mod storage;
 mod volume;
 

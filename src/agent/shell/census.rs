@@ -1,7 +1,7 @@
 //! All processes at one time, as a client is shown them, and a signal for exactly one of them.
 
-use super::processes::{Moment, pids};
-use crate::proc::{self, Stat};
+use super::processes::Moment;
+use crate::proc::{self, Stat, pids};
 use rustix::process::{Pid, PidfdFlags};
 use std::{
     fs, io,

@@ -9,13 +9,12 @@ mod turns;
 
 use super::sys;
 use crate::{
-    proc::{self, Stat},
+    proc::{Stat, children, group_of, pids},
     sync::lock,
 };
 use std::{
-    collections::{HashMap, HashSet},
-    fs, io,
-    path::Path,
+    collections::HashMap,
+    io,
     sync::{
         Mutex,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -253,24 +252,6 @@ impl Moment {
         let up = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
         let ticks = rustix::param::clock_ticks_per_second();
         Self(up.tv_sec as u64 * ticks + up.tv_nsec as u64 * ticks / 1_000_000_000)
-    }
-}
-
-/// The numbers of all processes.
-pub(super) fn pids() -> io::Result<impl Iterator<Item = i32>> {
-    Ok(fs::read_dir("/proc")?.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()))
-}
-
-/// The process group of a process that has not ended for good.
-fn group_of(pid: i32) -> Option<i32> {
-    rustix::process::getpgid(rustix::process::Pid::from_raw(pid)).ok().map(|group| group.as_raw_nonzero().get())
-}
-
-/// The children of a process that has one thread. `None` when this kernel does not list them.
-fn children(parent: i32) -> io::Result<Option<HashSet<i32>>> {
-    match proc::text(parent, &format!("task/{parent}/children"))? {
-        Some(list) => Ok(Some(list.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect())),
-        None => Ok((!Path::new(&format!("/proc/{parent}/task")).exists()).then(HashSet::new)),
     }
 }
 

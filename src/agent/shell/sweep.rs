@@ -9,6 +9,7 @@ use super::{
     processes::{self, Process},
     sys,
 };
+use crate::proc;
 use std::{
     collections::{HashMap, HashSet},
     io,
@@ -58,7 +59,7 @@ impl Sweep {
         let mut look =
             Look { sweep: self, signal, ours: HashSet::new(), groups: HashSet::new(), found: Found::default() };
         let mut others: HashMap<i32, Vec<(i32, Process)>> = HashMap::new();
-        for (at, pid) in processes::pids()?.enumerate() {
+        for (at, pid) in proc::pids()?.enumerate() {
             if at % AT_ONE_TIME == AT_ONE_TIME - 1 {
                 tokio::task::yield_now().await;
             }

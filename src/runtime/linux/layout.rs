@@ -113,14 +113,6 @@ impl Layout {
     }
 }
 
-/// Whether an id can be a directory's name here. What cannot is unknown, not an error of its own.
-pub(super) fn is_safe_id(id: &str) -> bool {
-    !id.is_empty()
-        && id.len() <= 128
-        && !id.starts_with('.')
-        && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
-}
-
 /// The agent's socket in a sandbox's directory.
 pub(super) const AGENT_SOCKET: &str = "agent.sock";
 /// The agent's own output in a sandbox's directory.
@@ -129,16 +121,3 @@ pub(super) const AGENT_LOG: &str = "agent.log";
 pub(super) const RECORD: &str = "record.json";
 /// The same while it is being written.
 pub(super) const NEW_RECORD: &str = "record.json.new";
-
-#[cfg(test)]
-mod tests {
-    use super::is_safe_id;
-
-    #[test]
-    fn ids_that_are_not_file_names_are_refused() {
-        assert!(is_safe_id("sbx-0192f"));
-        for id in ["", ".", "..", "a/b", "../x", "a\0b", ".hidden", "ü"] {
-            assert!(!is_safe_id(id), "{id:?}");
-        }
-    }
-}

@@ -18,7 +18,6 @@ mod failure;
 mod inside;
 mod layout;
 mod pool_place;
-mod process;
 mod record;
 mod rootfs;
 mod server;

@@ -1,9 +1,11 @@
 //! What a sandbox leaves in its directory, so that any later server can find and end it.
 
-use crate::runtime::linux::{
-    layout::{NEW_RECORD, RECORD},
-    process::ProcessId,
-    wire::Made,
+use crate::{
+    proc::ProcessId,
+    runtime::linux::{
+        layout::{NEW_RECORD, RECORD},
+        wire::Made,
+    },
 };
 use serde::{Deserialize, Serialize};
 use std::{

@@ -3,8 +3,8 @@
 
 use super::listed::{Listed, Splitter};
 use crate::runtime::{
-    RuntimeError,
-    changes::{ChangeKind, Changes, ChangesWanted, Page},
+    ChangeKind, Changes, ChangesWanted, RuntimeError,
+    common::Page,
     docker::{daemon::Daemon, work::failed},
 };
 use bytes::Bytes;

@@ -1,13 +1,16 @@
 //! Finding containers of ours, and ending them.
 
-use super::{Shared, home::is_safe_id, labels, volume};
-use crate::runtime::{
-    Inspection, RuntimeError,
-    docker::{
-        daemon::is_missing,
-        work::{blocking, failed},
+use super::{Shared, labels, volume};
+use crate::{
+    proc,
+    runtime::{
+        Inspection, RuntimeError,
+        common::{hurry, is_safe_id},
+        docker::{
+            daemon::is_missing,
+            work::{blocking, failed},
+        },
     },
-    kill::hurry,
 };
 use bollard::{
     models::{ContainerInspectResponse, ContainerState, ContainerUpdateBody},
@@ -16,7 +19,7 @@ use bollard::{
 use std::{
     collections::{HashMap, HashSet},
     convert::Infallible,
-    fs, io,
+    io,
     time::Duration,
 };
 use tokio::time::{Instant, sleep};
@@ -149,7 +152,8 @@ async fn help(shared: &Shared, id: &str, pid: Option<i64>) -> Infallible {
         let id = id.to_owned();
         let helped = blocking("help a container to end", move || {
             // The daemon may count processes otherwise than this host, and the number may be another's by now.
-            let ours = fs::read_to_string(format!("/proc/{pid}/cgroup")).is_ok_and(|cgroups| cgroups.contains(&id));
+            let ours =
+                proc::text(pid, "cgroup").is_ok_and(|cgroups| cgroups.is_some_and(|cgroups| cgroups.contains(&id)));
             if ours {
                 hurry(pid, &[]);
             }

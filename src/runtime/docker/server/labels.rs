@@ -1,7 +1,8 @@
 //! Labels, by which what the daemon keeps of ours is found and known. None of them proves anything by itself: whatever is made from
 //! something of ours has its labels too.
 
-use super::{Shared, home::is_safe_id};
+use super::Shared;
+use crate::runtime::common::is_safe_id;
 use std::collections::HashMap;
 
 /// The data directory's word.

@@ -1,9 +1,10 @@
 //! Layers as images: what a container has changed, committed by the daemon. They have names of this data directory's own, and a label
 //! that says so.
 
-use super::{Shared, end, home::is_safe_id, labels};
+use super::{Shared, end, labels};
 use crate::runtime::{
     Layer, RuntimeError,
+    common::is_safe_id,
     docker::{daemon::is_missing, work::failed},
 };
 use bollard::{

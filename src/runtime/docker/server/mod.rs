@@ -21,13 +21,14 @@ use crate::{
     runtime::{
         BoxedStream, Changes, ChangesWanted, Created, HeldImage, Inspection, Layer, Limits, Runtime, RuntimeError,
         SandboxSpec, SupportedLimits, Tell, Usage,
+        common::is_safe_id,
         docker::{
             daemon::{self, Daemon},
             work::failed,
         },
     },
 };
-use home::{Home, is_safe_id};
+use home::Home;
 use image::Pulls;
 use std::{io, path::PathBuf, sync::Arc, time::Duration};
 use tokio::sync::{Semaphore, oneshot};

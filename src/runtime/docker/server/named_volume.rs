@@ -1,8 +1,9 @@
 //! Volumes that outlive sandboxes: named volumes of the daemon, with names of this data directory's own, and labels that say so.
 
-use super::{Shared, home::is_safe_id, labels};
+use super::{Shared, labels};
 use crate::runtime::{
     RuntimeError, VolumeMount, VolumeSource,
+    common::is_safe_id,
     docker::{daemon::is_missing, work::failed},
 };
 use bollard::{

@@ -3,12 +3,12 @@
 use super::{
     Shared, container, end,
     handover::Handover,
-    home::is_safe_id,
     image::{self, Found},
     upload,
 };
 use crate::runtime::{
     Created, RuntimeError, SandboxSpec,
+    common::is_safe_id,
     docker::work::{blocking, failed},
 };
 use bollard::{

@@ -5,6 +5,7 @@ use super::{
     mounts::{CgroupMount, directory, own_path, parse_mounts},
     write,
 };
+use crate::proc::Stat;
 use std::{
     fs, io,
     path::{Path, PathBuf},
@@ -151,9 +152,8 @@ fn ancestors() -> Vec<String> {
 }
 
 fn parent(pid: &str) -> Option<String> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"))?.trim();
-    (parent != "0").then(|| parent.to_owned())
+    let parent = Stat::of(pid).ok()??.id(4)?;
+    (parent != 0).then(|| parent.to_string())
 }
 
 fn enable(cgroup: &Path, controllers: &[Controller]) -> io::Result<()> {

@@ -2,10 +2,9 @@
 //! who creates a sandbox blocks a thread here, and only those who need the zygote wait for a new one.
 
 use crate::{
-    packet,
+    packet, proc,
     runtime::linux::{
         failure::{Failure, Step},
-        process,
         wire::{Hello, Order, Welcome},
     },
     sync::lock,
@@ -156,7 +155,7 @@ impl Zygote {
     /// Whether it was stopped, by a signal or a debugger, so that it will not answer by itself. Not if that cannot be seen.
     pub(super) fn is_stopped(&self) -> bool {
         let pid = i32::try_from(lock(&self.child).id()).ok().and_then(Pid::from_raw);
-        let state = pid.and_then(|pid| process::state_and_start(pid).ok());
+        let state = pid.and_then(|pid| proc::state_and_start(pid).ok());
         matches!(state, Some(('T' | 't', _)))
     }
 

@@ -7,7 +7,7 @@ use super::{
     work::blocking,
 };
 use crate::runtime::{
-    kill::{hurry, kill_all},
+    common::{hurry, kill_all},
     linux::{
         cgroup,
         failure::{Failure, Step},

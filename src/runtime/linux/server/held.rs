@@ -3,10 +3,10 @@
 
 use super::work::blocking;
 use crate::{
+    proc,
     runtime::linux::{
         failure::{Failure, Step},
         layout::Layout,
-        process,
         record::Record,
         sys,
     },
@@ -30,7 +30,7 @@ pub(super) struct Held {
 impl Held {
     /// Whether it has ended. It is the last of its sandbox's processes to do so.
     pub(super) fn has_ended(&self) -> Result<bool, Failure> {
-        process::has_ended(self.process.get_ref()).step("look at the sandbox's process")
+        proc::has_ended(self.process.get_ref()).step("look at the sandbox's process")
     }
 
     /// Waits for its end.
@@ -53,7 +53,7 @@ impl Held {
 
     /// Kills it, and with it every process of its sandbox.
     pub(super) fn kill(&self) -> Result<(), Failure> {
-        process::kill(self.process.get_ref()).step("kill the sandbox's processes")
+        proc::kill(self.process.get_ref()).step("kill the sandbox's processes")
     }
 }
 
@@ -84,7 +84,7 @@ impl Processes {
             let Some(record) = Record::read(&sandbox).step_with(|| format!("read the record in {path}"))? else {
                 return Ok(None);
             };
-            let process = process::open(&record.process).step("look for the sandbox's process")?;
+            let process = proc::open(&record.process).step("look for the sandbox's process")?;
             Ok(Some((record, process)))
         });
         match found.await? {

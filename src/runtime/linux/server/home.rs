@@ -1,14 +1,16 @@
 //! Taking charge of a data directory: the lock, what is in it, and what earlier servers left running.
 
 use super::end;
-use crate::runtime::linux::{
-    cgroup::Cgroups,
-    failure::{Failure, Step},
-    layout::{Layout, RECORD},
-    process,
-    record::Record,
-    rootfs::tree::MOUNT_POINTS,
-    storage::sweep,
+use crate::{
+    proc,
+    runtime::linux::{
+        cgroup::Cgroups,
+        failure::{Failure, Step},
+        layout::{Layout, RECORD},
+        record::Record,
+        rootfs::tree::MOUNT_POINTS,
+        storage::sweep,
+    },
 };
 use rustix::fs::{FlockOperation, flock};
 use std::{
@@ -54,7 +56,7 @@ pub(super) fn open(data_dir: &Path) -> Result<(Layout, File), Failure> {
 /// A power cut may damage records, because they are not flushed. No process of an earlier boot lives, so after a boot a
 /// damaged record says nothing that could be missed; without one, it would never be known that the sandbox is dead.
 fn forget_damage(layout: &Layout) -> io::Result<()> {
-    let boot = process::boot_id()?;
+    let boot = proc::boot_id()?;
     let last = match fs::read_to_string(layout.boot()) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
         other => other?,

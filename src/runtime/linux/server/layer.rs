@@ -8,9 +8,10 @@ use super::{
 };
 use crate::runtime::{
     RuntimeError,
+    common::is_safe_id,
     linux::{
         failure::{Failure, Step},
-        layout::{Layout, is_safe_id},
+        layout::Layout,
         record::Record,
         storage::{
             count::{self, Bounds},

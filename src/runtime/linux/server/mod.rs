@@ -11,6 +11,7 @@ mod looks;
 mod order;
 mod probe;
 mod shared;
+mod sharing;
 mod start;
 mod stats;
 mod volume;
@@ -24,12 +25,8 @@ use crate::{
     runtime::{
         BoxedStream, Changes, ChangesWanted, Created, Inspection, Layer, Limits, Runtime, RuntimeError, SandboxSpec,
         Storage, SupportedLimits, Usage,
-        linux::{
-            failure::Step,
-            layout::{AGENT_SOCKET, is_safe_id},
-            record, storage,
-            wire::Order,
-        },
+        common::is_safe_id,
+        linux::{failure::Step, layout::AGENT_SOCKET, record, storage, wire::Order},
     },
 };
 use futures_util::FutureExt;

@@ -1,6 +1,6 @@
 //! What the server's side of the runtime shares: the way to the zygote, the processes that are held, and what is under way.
 
-use super::{changes, client::Client, held::Processes, stats};
+use super::{changes, client::Client, held::Processes, sharing::Sharing, stats};
 use crate::runtime::{
     Storage, Usage,
     linux::{
@@ -11,7 +11,6 @@ use crate::runtime::{
             trash::Trash,
         },
     },
-    sharing::Sharing,
 };
 use std::{sync::Arc, time::Duration};
 use tokio::sync::Semaphore;

@@ -9,21 +9,23 @@ use super::{
     shared::{Shared, Started},
     work::blocking,
 };
-use crate::runtime::{
-    RuntimeError, Storage,
-    linux::{
-        cgroup,
-        failure::{Failure, Step},
-        layout::Layout,
-        process,
-        rootfs::skeleton,
-        storage::{
-            delete, layer,
-            pool::{self, Pool, Watched},
-            sweep::sweep,
-            trash,
+use crate::{
+    proc,
+    runtime::{
+        RuntimeError, Storage,
+        linux::{
+            cgroup,
+            failure::{Failure, Step},
+            layout::Layout,
+            rootfs::skeleton,
+            storage::{
+                delete, layer,
+                pool::{self, Pool, Watched},
+                sweep::sweep,
+                trash,
+            },
+            wire::{Hello, Made, Order},
         },
-        wire::{Hello, Made, Order},
     },
 };
 use rustix::fs::{MemfdFlags, Mode, memfd_create};
@@ -68,7 +70,7 @@ pub(super) fn start(config: &LinuxConfig) -> Result<Started, Failure> {
         cgroups,
         skeleton: name,
         host_directories: skeleton::shown(host),
-        boot_id: process::boot_id().step("read the boot id")?,
+        boot_id: proc::boot_id().step("read the boot id")?,
         pool: config.pool,
         disk_pool: pool.as_ref().map(|pool| pool.place().clone()),
     };

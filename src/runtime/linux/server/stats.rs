@@ -2,13 +2,12 @@
 
 use super::work::blocking;
 use crate::{
-    proc::Stat,
+    proc::{ProcessId, Stat, pids},
     runtime::{
         Usage,
         linux::{
             failure::{Failure, Step},
             layout::Layout,
-            process::ProcessId,
             record::Record,
             storage::{
                 count::{self, Bounds},
@@ -18,6 +17,7 @@ use crate::{
     },
 };
 use std::{
+    fmt::Display,
     fs,
     path::{Path, PathBuf},
     sync::{
@@ -111,15 +111,15 @@ fn cpu_time(cgroups: &[PathBuf]) -> Option<Duration> {
 /// The same from the processes themselves. Each has the times of its children that have ended, and the agent, to which
 /// orphans fall, those of all the others.
 fn cpu_time_of_processes(agent: &ProcessId) -> Option<Duration> {
-    let namespace = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
-    let own = namespace(&agent.pid.to_string())?;
-    let names = fs::read_dir("/proc").ok()?.flatten().filter_map(|entry| entry.file_name().into_string().ok());
-    let ticks: u64 = names.filter(|pid| namespace(pid).as_ref() == Some(&own)).filter_map(|pid| ticks(&pid)).sum();
+    let namespace = |pid: i32| fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
+    let own = namespace(agent.pid)?;
+    let members = pids().ok()?.filter(|pid| namespace(*pid).as_ref() == Some(&own));
+    let ticks: u64 = members.filter_map(ticks).sum();
     Some(Duration::from_millis(ticks * 1000 / rustix::param::clock_ticks_per_second().max(1)))
 }
 
 /// Ticks that a process and its children that have ended were on a processor.
-fn ticks(pid: &str) -> Option<u64> {
+fn ticks(pid: impl Display) -> Option<u64> {
     let stat = Stat::of(pid).ok()??;
     Some((14..=17).filter_map(|field| stat.number(field)).sum())
 }

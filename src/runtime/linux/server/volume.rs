@@ -6,9 +6,9 @@ use super::{
 };
 use crate::runtime::{
     RuntimeError,
+    common::is_safe_id,
     linux::{
         failure::{Failure, Step},
-        layout::is_safe_id,
         storage::{
             slots, trash,
             volume::{FILES, NOTE, Note, PREFIX, read},

@@ -3,12 +3,14 @@
 //! sandbox as its own.
 
 use super::{list::entries, pool::Root, trash};
-use crate::runtime::{
-    Layer,
-    linux::{
-        failure::{Failure, Step},
-        layout::Layout,
-        process,
+use crate::{
+    proc,
+    runtime::{
+        Layer,
+        linux::{
+            failure::{Failure, Step},
+            layout::Layout,
+        },
     },
 };
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_NOW};
@@ -95,7 +97,7 @@ pub(in crate::runtime::linux) fn list(layout: &Layout) -> Result<Vec<Layer>, Fai
 /// Removes what is left of layers that were being made or removed, those that a power cut may have damaged, and those whose pool
 /// was replaced. Only right while nobody makes sandboxes.
 pub(in crate::runtime::linux) fn sweep(layout: &Layout, pool: Option<&Root>) -> Result<(), Failure> {
-    let boot = process::boot_id().step("read the boot id")?;
+    let boot = proc::boot_id().step("read the boot id")?;
     // By their names, because a zygote does not see the pool where the server does.
     let there = pool.map(|pool| pool.subvolumes().step("list the pool of the sandboxes' files")).transpose()?;
     let mut kept = HashSet::new();

@@ -4,9 +4,9 @@
 //! ([`crate::runtime::linux::rootfs::volumes`]), whichever slot that has.
 
 use super::list::entries;
-use crate::runtime::linux::{
-    failure::Failure,
-    layout::{Layout, is_safe_id},
+use crate::runtime::{
+    common::is_safe_id,
+    linux::{failure::Failure, layout::Layout},
 };
 use serde::{Deserialize, Serialize};
 use std::{

@@ -5,6 +5,7 @@
 
 use crate::{
     packet,
+    proc::{ProcessId, state_and_start},
     runtime::linux::{
         failure::{Failure, Step},
         inside::{
@@ -13,7 +14,6 @@ use crate::{
             seccomp::Filter,
         },
         layout::{AGENT_LOG, AGENT_SOCKET, Layout},
-        process::{ProcessId, state_and_start},
         record::Record,
         rootfs::{
             idmap::{self, Ids},

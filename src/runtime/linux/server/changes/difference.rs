@@ -9,7 +9,7 @@ use super::{
     notes::{Notes, is_whiteout},
 };
 use crate::runtime::{
-    changes::ChangeKind,
+    ChangeKind,
     linux::storage::walk::{Up, Walk},
 };
 use rustix::{

@@ -6,8 +6,8 @@ mod notes;
 
 use super::work::blocking;
 use crate::runtime::{
-    RuntimeError,
-    changes::{Changes, ChangesWanted, Page, is_ours, joined, key},
+    Changes, ChangesWanted, RuntimeError,
+    common::{Page, is_ours, joined, key},
     linux::{
         failure::Step,
         layout::Layout,

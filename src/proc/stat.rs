@@ -1,42 +1,7 @@
-//! What `/proc` says of a process, read in one place. There are three answers: it is there, there is none of this number, and an
-//! error, which says only that nobody could look.
-//!
-//! A process gives itself its name, and so it may be no UTF-8, and hold anything that separates fields.
+//! The fields of `/proc/PID/stat`. A process gives itself its name, and so it may hold anything that separates fields.
 
-use std::{
-    fmt::Display,
-    fs,
-    io::{self, Read},
-};
-
-/// More than what `/proc` usually says of a process.
-const USUAL_LENGTH: usize = 2048;
-
-/// The text of a file that a process has in `/proc`. `None` when there is no process of this number.
-pub(crate) fn text(pid: impl Display, file: &str) -> io::Result<Option<String>> {
-    match read(&format!("/proc/{pid}/{file}")) {
-        Ok(text) => Ok(Some(lossy(text))),
-        Err(error) if is_gone(&error) => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
-/// Such a file does not say how long it is, and would be asked for in many small pieces.
-fn read(path: &str) -> io::Result<Vec<u8>> {
-    let mut text = Vec::with_capacity(USUAL_LENGTH);
-    // Of a part of a file no length is asked.
-    fs::File::open(path)?.take(u64::MAX).read_to_end(&mut text)?;
-    Ok(text)
-}
-
-/// Whether an error of reading `/proc` says that the process is not there.
-pub(crate) fn is_gone(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESRCH))
-}
-
-fn lossy(text: Vec<u8>) -> String {
-    String::from_utf8(text).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
-}
+use super::text::text;
+use std::{fmt::Display, io};
 
 /// `/proc/PID/stat`, by the numbers that proc(5) gives its fields.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,7 +59,7 @@ mod tests {
     #[test]
     fn a_process_whose_name_is_no_text_is_seen() {
         let named = std::thread::spawn(|| {
-            fs::write("/proc/thread-self/comm", b"\xff) R").unwrap();
+            std::fs::write("/proc/thread-self/comm", b"\xff) R").unwrap();
             let (own, status) = (Stat::of("thread-self").unwrap().unwrap(), text("thread-self", "status").unwrap());
             (own.id(4), status.is_some_and(|status| status.contains("\nPPid:")))
         });

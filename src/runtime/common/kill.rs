@@ -1,7 +1,8 @@
 //! Ending processes that have no interest in it. A killed process needs processor time to die, and a sandbox can see to
 //! it that its own first process gets none: by its scheduling class, by a crowd of others, by its limit.
 
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal, setpriority_process};
+use crate::proc;
+use rustix::process::{Pid, PidfdFlags, pidfd_open, setpriority_process};
 use std::{
     fs, io,
     path::{Path, PathBuf},
@@ -12,7 +13,7 @@ const NICENESS: [i32; 2] = [-20, 0];
 
 /// Gives a process all the processor time that there is: its cgroups' limit is lifted, and each of its threads gets an
 /// ordinary scheduling class. What is not allowed is left as it is.
-pub(super) fn hurry(pid: i32, cgroups: &[PathBuf]) {
+pub(in crate::runtime) fn hurry(pid: i32, cgroups: &[PathBuf]) {
     for cgroup in cgroups {
         for (file, no_limit) in [("cpu.cfs_quota_us", "-1"), ("cpu.max", "max")] {
             let _ = write(&cgroup.join(file), no_limit);
@@ -28,7 +29,7 @@ pub(super) fn hurry(pid: i32, cgroups: &[PathBuf]) {
 
 /// Kills every process in a cgroup. Those that are on their way out may still be there afterwards, and on version 1 those
 /// that were forked meanwhile; so this is done again until the cgroup can be removed.
-pub(super) fn kill_all(cgroup: &Path) -> io::Result<()> {
+pub(in crate::runtime) fn kill_all(cgroup: &Path) -> io::Result<()> {
     match write(&cgroup.join("cgroup.kill"), "1") {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         other => return other,
@@ -52,15 +53,9 @@ fn kill_member(pid: Pid, cgroup: &Path) -> io::Result<()> {
     };
     let Some(name) = cgroup.file_name().and_then(|name| name.to_str()) else { return Ok(()) };
     let member = |line: &str| line.rsplit_once('/').is_some_and(|(_, last)| last == name);
-    match fs::read_to_string(format!("/proc/{}/cgroup", pid.as_raw_pid())) {
-        Ok(cgroups) if cgroups.lines().any(member) => {}
-        Ok(_) => return Ok(()),
-        Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESRCH)) => return Ok(()),
-        Err(error) => return Err(error),
-    }
-    match pidfd_send_signal(&process, Signal::KILL) {
-        Err(rustix::io::Errno::SRCH) | Ok(()) => Ok(()),
-        Err(error) => Err(error.into()),
+    match proc::text(pid.as_raw_pid(), "cgroup")? {
+        Some(cgroups) if cgroups.lines().any(member) => proc::kill(&process),
+        Some(_) | None => Ok(()),
     }
 }
 

@@ -1,6 +1,6 @@
-//! Processes named so that a reused number is never mistaken for them.
+//! Processes named so that a reused number is never mistaken for them, and whether they live: alive, dead, or unknown, which is an error.
 
-use crate::proc::{Stat, is_gone};
+use super::{Stat, text::is_gone};
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal},
@@ -13,22 +13,22 @@ use std::{
 
 /// One process of one boot of this host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct ProcessId {
+pub(crate) struct ProcessId {
     /// Its number.
-    pub(super) pid: i32,
+    pub(crate) pid: i32,
     /// When it started, in clock ticks since boot.
-    pub(super) start_time: u64,
+    pub(crate) start_time: u64,
     /// The boot.
-    pub(super) boot_id: String,
+    pub(crate) boot_id: String,
 }
 
 /// The identity of this boot.
-pub(super) fn boot_id() -> io::Result<String> {
+pub(crate) fn boot_id() -> io::Result<String> {
     Ok(fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
 }
 
 /// State letter and start time of a process.
-pub(super) fn state_and_start(pid: Pid) -> io::Result<(char, u64)> {
+pub(crate) fn state_and_start(pid: Pid) -> io::Result<(char, u64)> {
     let gone = || io::Error::from_raw_os_error(libc::ESRCH);
     let stat = Stat::of(pid.as_raw_pid())?.ok_or_else(gone)?;
     let start_time = stat.start_time().ok_or(io::ErrorKind::InvalidData)?;
@@ -38,7 +38,7 @@ pub(super) fn state_and_start(pid: Pid) -> io::Result<(char, u64)> {
 /// A descriptor of the process if it still is the one that was recorded. `None` is a process that was seen to be gone:
 /// its number is free or another's, or the host has booted since. An error says that it could not be looked at, and
 /// nothing about the process. A zombie still has a descriptor; see [`has_ended`].
-pub(super) fn open(process: &ProcessId) -> io::Result<Option<OwnedFd>> {
+pub(crate) fn open(process: &ProcessId) -> io::Result<Option<OwnedFd>> {
     let Some(pid) = Pid::from_raw(process.pid) else { return Ok(None) };
     if boot_id()? != process.boot_id {
         return Ok(None);
@@ -59,7 +59,7 @@ pub(super) fn open(process: &ProcessId) -> io::Result<Option<OwnedFd>> {
 }
 
 /// Whether the process has ended; a zombie has. Needs no further descriptor.
-pub(super) fn has_ended(pidfd: &impl AsFd) -> io::Result<bool> {
+pub(crate) fn has_ended(pidfd: &impl AsFd) -> io::Result<bool> {
     let now = Timespec { tv_sec: 0, tv_nsec: 0 };
     loop {
         match poll(&mut [PollFd::new(pidfd, PollFlags::IN)], Some(&now)) {
@@ -71,7 +71,7 @@ pub(super) fn has_ended(pidfd: &impl AsFd) -> io::Result<bool> {
 }
 
 /// Kills it; one that is already gone is no error.
-pub(super) fn kill(pidfd: impl AsFd) -> io::Result<()> {
+pub(crate) fn kill(pidfd: impl AsFd) -> io::Result<()> {
     match pidfd_send_signal(pidfd, Signal::KILL) {
         Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
         Err(error) => Err(error.into()),
