@@ -144,6 +144,7 @@ mod the_command_line_moves_files;
 mod the_command_line_moves_trees;
 mod the_command_line_shows_what_runs;
 mod the_data_directorys_own_btrfs_limits_files;
+mod the_files_import_in_no_circle;
 mod the_folders_of_a_room_import_in_one_direction;
 mod the_guide_to_files_is_true;
 mod the_guide_to_samples_is_true;

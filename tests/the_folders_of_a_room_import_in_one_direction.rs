@@ -45,7 +45,7 @@ const FOLDERS: &[(&str, &[Folder])] = &[
 ];
 
 /// All paths in a text that begin with `crate::` or `super::`, those of grouped imports one by one.
-fn paths(text: &str) -> Vec<Vec<&str>> {
+pub fn paths(text: &str) -> Vec<Vec<&str>> {
     let (mut found, mut rest) = (Vec::new(), text);
     while let Some(at) = ["crate::", "super::"].iter().filter_map(|word| rest.find(word)).min() {
         let is_begin = !rest[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':');
@@ -55,7 +55,7 @@ fn paths(text: &str) -> Vec<Vec<&str>> {
 }
 
 /// Takes one path, or a group of them, and returns the rest of the text.
-fn branch<'a>(text: &'a str, above: &[&'a str], found: &mut Vec<Vec<&'a str>>) -> &'a str {
+pub fn branch<'a>(text: &'a str, above: &[&'a str], found: &mut Vec<Vec<&'a str>>) -> &'a str {
     if let Some(group) = text.strip_prefix('{') {
         let mut rest = group.trim_start();
         while !rest.is_empty() && !rest.starts_with('}') {
@@ -81,7 +81,7 @@ fn branch<'a>(text: &'a str, above: &[&'a str], found: &mut Vec<Vec<&'a str>>) -
 }
 
 /// The module that a file is, as a path from the crate's root.
-fn module(file: &Path) -> Vec<String> {
+pub fn module(file: &Path) -> Vec<String> {
     let path = file.strip_prefix(source()).unwrap().with_extension("");
     let mut names: Vec<_> = path.iter().map(|name| name.to_str().unwrap().to_owned()).collect();
     names.pop_if(|last| last == "mod");
@@ -89,7 +89,7 @@ fn module(file: &Path) -> Vec<String> {
 }
 
 /// A path from the crate's root.
-fn absolute(path: &[&str], module: &[String]) -> Vec<String> {
+pub fn absolute(path: &[&str], module: &[String]) -> Vec<String> {
     let ups = path.iter().take_while(|name| **name == "super").count();
     let (above, below) =
         if ups > 0 { (&module[..module.len() - ups], &path[ups..]) } else { (&module[..0], &path[1..]) };
