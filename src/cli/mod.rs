@@ -70,15 +70,7 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 #[command(name = "sandshell", version, propagate_version = true)]
 struct Cli {
     #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Debug, Subcommand)]
-enum Command {
-    #[command(flatten)]
-    Public(Box<Public>),
-    #[command(flatten)]
-    Internal(Internal),
+    command: Box<Public>,
 }
 
 /// What people use.
@@ -140,26 +132,21 @@ enum Public {
     Man(manual::ManArgs),
 }
 
-/// What Sandshell starts of itself.
-#[derive(Debug, Subcommand)]
+/// What Sandshell starts of itself. Apart from what people use: each sandbox's agent is started in this way, and the description of all
+/// other subcommands takes a millisecond to make.
+#[derive(Debug, Parser)]
 enum Internal {
     /// The program inside every sandbox.
-    #[command(hide = true)]
     Agent(internal::AgentArgs),
     /// The program beside the agent that works on files.
-    #[command(hide = true)]
     Files(internal::FilesArgs),
     /// The process that makes sandboxes.
-    #[command(hide = true)]
     Zygote(internal::ZygoteArgs),
     /// The program that carries bytes to an agent that is elsewhere.
-    #[command(hide = true)]
     Relay(internal::RelayArgs),
     /// The process that clears up after a private server.
-    #[command(hide = true)]
     Janitor(janitor::Args),
     /// The process that reads a Parquet file for an import.
-    #[command(hide = true)]
     ParquetRows,
 }
 
@@ -170,10 +157,8 @@ pub fn main() -> ExitCode {
         // As if it were not set. SAFETY: no other thread could be reading the environment.
         unsafe { std::env::remove_var("SANDSHELL_SERVER") };
     }
-    let outcome = match Cli::parse().command {
-        Command::Internal(internal) => internal.main(),
-        Command::Public(public) => public.main(),
-    };
+    let is_internal = std::env::args_os().nth(1).is_some_and(|name| name.to_str().is_some_and(Internal::has_subcommand));
+    let outcome = if is_internal { Internal::parse().main() } else { Cli::parse().command.main() };
     outcome.unwrap_or_else(|error| {
         eprintln!("sandshell: {error}");
         ExitCode::from(FAILED)

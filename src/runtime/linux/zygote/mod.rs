@@ -67,7 +67,7 @@ fn serve(control_fd: RawFd) -> Result<(), Failure> {
     let text = serde_json::to_vec(&welcome).map_err(io::Error::from).step("answer the greeting")?;
     packet::send(control.as_fd(), &text, &[], SendFlags::empty()).step("answer the greeting")?;
     let (pool, shared) = shared?;
-    Zygote { shared, pool, control, idle: Vec::new(), busy: Vec::new(), last_order: None }.run()
+    Zygote { shared, pool, control, idle: Vec::new(), busy: Vec::new(), last_start: None }.run()
     // `hello` holds the lock until here.
 }
 
@@ -135,8 +135,8 @@ struct Zygote {
     idle: Vec<Starter>,
     /// Those that have one; they end when it is done.
     busy: Vec<Starter>,
-    /// When the last order came.
-    last_order: Option<Instant>,
+    /// When the last order came, or was done.
+    last_start: Option<Instant>,
 }
 
 /// A starter as the zygote knows it.
@@ -152,8 +152,11 @@ struct Starter {
 
 /// How long a start usually takes at most. One that takes longer, because its image hangs, say, is not waited for.
 const USUAL: Duration = Duration::from_secs(1);
-/// How long a new sandbox has the processors for itself, for its first command, as long as another one can be started at once.
-const CALM: Duration = Duration::from_millis(10);
+/// How long a new sandbox has the processors for itself, for its first commands and perhaps its end, as long as enough others can be
+/// started at once. On version 1 of cgroups a starter that enters its own makes whoever removes one wait for 10 ms.
+const CALM: Duration = Duration::from_millis(30);
+/// So many are enough. Fewer are added to as soon as nothing is being started: who makes one sandbox after another never waits.
+const ENOUGH: usize = 2;
 /// How long starters may take to finish when the server is gone. The next server waits for that.
 const FAREWELL: Duration = Duration::from_secs(8);
 /// How long a starter may take to end after it was killed.
@@ -165,7 +168,7 @@ impl Zygote {
             // Only when nothing is being started, so that getting ready does not slow down what somebody waits for.
             let quiet = self.busy.iter().map(|starter| USUAL.saturating_sub(starter.since.elapsed())).max();
             let mut quiet = quiet.unwrap_or_default();
-            if let Some(last) = self.last_order.filter(|_| !self.idle.is_empty()) {
+            if let Some(last) = self.last_start.filter(|_| self.idle.len() >= ENOUGH) {
                 quiet = quiet.max(CALM.saturating_sub(last.elapsed()));
             }
             while quiet.is_zero() && self.idle.len() < self.shared.hello.pool {
@@ -188,6 +191,9 @@ impl Zygote {
             // Starters say nothing: a socket that is ready is one whose starter has ended.
             let mut ended = ready.iter().skip(1).copied();
             let mut gone: Vec<_> = ended.by_ref().take(busy).collect();
+            if gone.contains(&true) {
+                self.last_start = Some(Instant::now());
+            }
             keep(&mut self.busy, &gone);
             gone = ended.take(idle).collect();
             keep(&mut self.idle, &gone);
@@ -228,7 +234,7 @@ impl Zygote {
             other => other.step("read an order")?,
         };
         let descriptors: Vec<BorrowedFd<'_>> = order.descriptors.iter().map(AsFd::as_fd).collect();
-        self.last_order = Some(Instant::now());
+        self.last_start = Some(Instant::now());
         // From here on an end without an answer is a starter's, and the order is not given again to another zygote.
         let waits = descriptors.first().is_some_and(|reply| Answer::Accepted.tell(reply).is_ok());
         if !waits {
