@@ -19,25 +19,20 @@ const MAX_BYTES: usize = 64 * 1024;
 const MAX_DESCRIPTORS: usize = 4;
 
 /// What one packet held.
-pub(crate) struct Packet {
+pub struct Packet {
     /// Its bytes. Empty when the other side is gone.
-    pub(crate) bytes: Vec<u8>,
+    pub bytes: Vec<u8>,
     /// Its descriptors, close-on-exec.
-    pub(crate) descriptors: Vec<OwnedFd>,
+    pub descriptors: Vec<OwnedFd>,
 }
 
 /// A connected pair; neither end survives an exec.
-pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
+pub fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok(socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?)
 }
 
 /// Sends one packet. `WouldBlock` when the other side is too far behind and `flags` says not to wait.
-pub(crate) fn send(
-    socket: BorrowedFd<'_>,
-    bytes: &[u8],
-    descriptors: &[BorrowedFd<'_>],
-    flags: SendFlags,
-) -> io::Result<()> {
+pub fn send(socket: BorrowedFd<'_>, bytes: &[u8], descriptors: &[BorrowedFd<'_>], flags: SendFlags) -> io::Result<()> {
     if bytes.len() > MAX_BYTES {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "the request is too long"));
     }
@@ -56,7 +51,7 @@ pub(crate) fn send(
 }
 
 /// Receives one packet, waiting for it.
-pub(crate) fn receive(socket: BorrowedFd<'_>) -> io::Result<Packet> {
+pub fn receive(socket: BorrowedFd<'_>) -> io::Result<Packet> {
     let mut bytes = vec![0; MAX_BYTES];
     let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
     let mut control = RecvAncillaryBuffer::new(&mut space);

@@ -7,43 +7,43 @@
 use seccompiler::{BpfProgram, sock_filter};
 use std::{collections::BTreeMap, io};
 
-pub(crate) const LOAD: u16 = 0x20;
-pub(crate) const AND: u16 = 0x54;
-pub(crate) const JUMP: u16 = 0x05;
-pub(crate) const JUMP_IF_EQUAL: u16 = 0x15;
+pub const LOAD: u16 = 0x20;
+pub const AND: u16 = 0x54;
+pub const JUMP: u16 = 0x05;
+pub const JUMP_IF_EQUAL: u16 = 0x15;
 const JUMP_IF_NOT_LESS: u16 = 0x35;
-pub(crate) const RETURN: u16 = 0x06;
+pub const RETURN: u16 = 0x06;
 
-pub(crate) const ALLOW: u32 = 0x7fff_0000;
+pub const ALLOW: u32 = 0x7fff_0000;
 /// To be combined with an error number.
-pub(crate) const REFUSE: u32 = 0x0005_0000;
+pub const REFUSE: u32 = 0x0005_0000;
 /// Ends the process.
-pub(crate) const KILL: u32 = 0x8000_0000;
+pub const KILL: u32 = 0x8000_0000;
 
 /// Where the kernel puts the number of the call, and the architecture that it is made for.
-pub(crate) const NUMBER: u32 = 0;
-pub(crate) const ARCHITECTURE: u32 = 4;
+pub const NUMBER: u32 = 0;
+pub const ARCHITECTURE: u32 = 4;
 
 /// What is said of a call.
 #[derive(Clone)]
-pub(crate) enum Answer {
+pub enum Answer {
     /// Always the same.
     Return(u32),
     /// This program decides. It must end with a return on each of its ways.
     Look(BpfProgram),
 }
 
-pub(crate) fn step(code: u16, k: u32) -> sock_filter {
+pub fn step(code: u16, k: u32) -> sock_filter {
     sock_filter { code, jt: 0, jf: 0, k }
 }
 
 /// Why there is no such filter: a jump in it would be longer than the kernel's filters can express.
 #[derive(Debug, thiserror::Error)]
 #[error("a filter of system calls has too many ranges of numbers")]
-pub(crate) struct TooManyRanges;
+pub struct TooManyRanges;
 
 /// A program that looks at the number of a call, which must have been loaded. `otherwise` is said of numbers without an answer.
-pub(crate) fn by_number(answers: BTreeMap<u32, Answer>, otherwise: u32) -> Result<BpfProgram, TooManyRanges> {
+pub fn by_number(answers: BTreeMap<u32, Answer>, otherwise: u32) -> Result<BpfProgram, TooManyRanges> {
     let mut bodies = Vec::new();
     let ranges = ranges(answers, otherwise, &mut bodies);
     let mut program = tree(&ranges)?;
@@ -115,16 +115,15 @@ fn tree(ranges: &[(u32, Leaf)]) -> Result<BpfProgram, TooManyRanges> {
 }
 
 /// Binds the calling process and all that it starts. Allocates nothing when it succeeds.
-pub(crate) fn apply(program: &BpfProgram) -> io::Result<()> {
+pub fn apply(program: &BpfProgram) -> io::Result<()> {
     seccompiler::apply_filter(program).map_err(|error| match error {
         seccompiler::Error::Prctl(error) | seccompiler::Error::Seccomp(error) => error,
         other => io::Error::other(other.to_string()),
     })
 }
 
-/// What the kernel would do with a call.
-#[cfg(test)]
-pub(crate) fn decide(program: &BpfProgram, architecture: u32, number: u32, arguments: [u64; 6]) -> u32 {
+/// What the kernel would do with a call: for the tests of those who make filters.
+pub fn decide(program: &BpfProgram, architecture: u32, number: u32, arguments: [u64; 6]) -> u32 {
     let load = |offset: u32| match offset {
         NUMBER => number,
         ARCHITECTURE => architecture,
@@ -146,7 +145,8 @@ pub(crate) fn decide(program: &BpfProgram, architecture: u32, number: u32, argum
             0x25 => go(value > step.k),
             JUMP => at += step.k as usize,
             RETURN => return step.k,
-            other => panic!("{other:#x}"),
+            // The kernel installs no filter with any other step that is not made here.
+            _ => return KILL,
         }
     }
 }

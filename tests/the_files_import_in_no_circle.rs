@@ -119,7 +119,7 @@ fn handed_on(module: &[String], text: &str) -> BTreeMap<String, Place> {
 #[test]
 fn no_files_import_each_other_in_a_circle() {
     let is_one = |file: &std::path::PathBuf| {
-        !is_test_file(file) && !file.ends_with("src/lib.rs") && !file.ends_with("src/main.rs")
+        !is_test_file(file) && !["lib.rs", "inside.rs", "main.rs"].iter().any(|root| *file == source().join(root))
     };
     let all = files(&source()).into_iter().filter(is_one).map(|file| {
         let text = fs::read_to_string(&file).unwrap();

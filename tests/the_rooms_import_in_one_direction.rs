@@ -202,7 +202,8 @@ fn indentation(line: &str) -> usize {
 /// Whether a file is compiled for tests only, because its name says so or the module above it does.
 pub fn is_test_file(path: &Path) -> bool {
     let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    let above = ["mod.rs", "lib.rs"].iter().find_map(|up| fs::read_to_string(path.with_file_name(up)).ok());
+    let above =
+        ["mod.rs", "lib.rs", "inside.rs"].iter().find_map(|up| fs::read_to_string(path.with_file_name(up)).ok());
     let declared = above.unwrap_or_default();
     let lines: Vec<_> = declared.lines().map(str::trim).collect();
     let for_tests = lines.windows(2).any(|l| l[0] == "#[cfg(test)]" && l[1].ends_with(&format!("mod {name};")));

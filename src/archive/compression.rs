@@ -6,7 +6,7 @@ use zstd::zstd_safe::{DCtx, DParameter, ErrorCode, InBuffer, OutBuffer, get_erro
 
 /// How an archive is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Compression {
+pub enum Compression {
     None,
     Gzip,
     Zstd,
@@ -23,7 +23,7 @@ const ZSTD_MAGIC: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
 
 impl Compression {
     /// What the first bytes of an archive look like; `None` while there are too few to tell.
-    pub(crate) fn of(first: &[u8]) -> Option<Self> {
+    pub fn of(first: &[u8]) -> Option<Self> {
         match first {
             _ if first.starts_with(GZIP_MAGIC) => Some(Self::Gzip),
             _ if first.starts_with(ZSTD_MAGIC) => Some(Self::Zstd),

@@ -3,11 +3,11 @@
 use std::io;
 
 /// The result of work on archives.
-pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
+pub(super) type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What went wrong.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Error {
+pub enum Error {
     /// An entry that must not be unpacked.
     #[error("entry \"{entry}\" of the archive was refused: it {why}")]
     Refused {
@@ -49,7 +49,7 @@ pub(crate) enum Error {
 
 /// Why an entry is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Refusal {
+pub enum Refusal {
     /// Its name begins with a slash.
     #[error("has an absolute name")]
     Absolute,

@@ -9,20 +9,20 @@ use super::{
 
 /// What an entry is that goes by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Passing<'a> {
+pub struct Passing<'a> {
     /// Its path as the archive has it, without `./` in front and without a slash behind.
-    pub(crate) path: &'a [u8],
+    pub path: &'a [u8],
     /// Whether it is a directory.
-    pub(crate) is_directory: bool,
+    pub is_directory: bool,
     /// Of a hard link, the path in the archive that it is another name of.
-    pub(crate) first_name: Option<&'a [u8]>,
+    pub first_name: Option<&'a [u8]>,
 }
 
 /// Decides of each entry whether it stays.
-pub(crate) type Keep = Box<dyn FnMut(Passing<'_>) -> bool + Send>;
+pub(super) type Keep = Box<dyn FnMut(Passing<'_>) -> bool + Send>;
 
 /// Takes an archive and gives what is left of it.
-pub(crate) struct Filter {
+pub struct Filter {
     reader: Reader,
     writer: Writer,
 }
@@ -37,18 +37,18 @@ struct Writer {
 }
 
 impl Filter {
-    pub(crate) fn new(keep: Keep) -> Self {
+    pub fn new(keep: Keep) -> Self {
         Self { reader: Reader::new(), writer: Writer { keep, out: Vec::new(), is_kept: false, written: 0 } }
     }
 
     /// Takes bytes of the archive, and gives those that stay.
-    pub(crate) fn take(&mut self, bytes: &[u8]) -> Result<Vec<u8>> {
+    pub fn take(&mut self, bytes: &[u8]) -> Result<Vec<u8>> {
         self.reader.push(bytes, &mut self.writer)?;
         Ok(std::mem::take(&mut self.writer.out))
     }
 
     /// All bytes have come: what ends the archive.
-    pub(crate) fn finish(self) -> Result<Vec<u8>> {
+    pub fn finish(self) -> Result<Vec<u8>> {
         if !self.reader.may_end() {
             return Err(Error::damaged(self.reader.current(), "it ends in the middle"));
         }

@@ -12,11 +12,11 @@ const MOST_BYTES: u64 = 256 << 10;
 
 /// Patterns in the form of `.gitignore`.
 #[derive(Debug, Clone)]
-pub(crate) struct Patterns(Gitignore);
+pub struct Patterns(Gitignore);
 
 impl Patterns {
     /// Patterns that count from the top of a walk. Names the first that is wrong.
-    pub(crate) fn new<'a>(patterns: impl IntoIterator<Item = &'a str>) -> Result<Self, String> {
+    pub fn new<'a>(patterns: impl IntoIterator<Item = &'a str>) -> Result<Self, String> {
         let mut builder = GitignoreBuilder::new("");
         for pattern in patterns {
             builder.add_line(None, pattern).map_err(|error| format!("\"{pattern}\": {error}"))?;
@@ -25,7 +25,7 @@ impl Patterns {
     }
 
     /// No patterns.
-    pub(crate) fn none() -> Self {
+    pub fn none() -> Self {
         Self(Gitignore::empty())
     }
 
@@ -46,7 +46,7 @@ impl Patterns {
     }
 
     /// Whether a path is left out, is kept by a pattern with `!`, or is not spoken of.
-    pub(crate) fn says(&self, path: &[u8], is_directory: bool) -> Option<bool> {
+    pub fn says(&self, path: &[u8], is_directory: bool) -> Option<bool> {
         match self.0.matched(Path::new(OsStr::from_bytes(path)), is_directory) {
             Match::None => None,
             Match::Ignore(_) => Some(true),

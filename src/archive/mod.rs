@@ -17,13 +17,13 @@ mod sparse;
 mod unpack;
 mod walk;
 
-pub(crate) use compression::Compression;
-pub(crate) use error::Error;
-pub(crate) use filter::{Filter, Passing};
-pub(crate) use ignored::Patterns;
-pub(crate) use pack::{Packer, Packing, Top, one_file, open_directory, open_or_make};
-pub(crate) use unpack::{Import, Limits, Rules, Unpacked};
-pub(crate) use walk::Walk;
+pub use compression::Compression;
+pub use error::Error;
+pub use filter::{Filter, Passing};
+pub use ignored::Patterns;
+pub use pack::{Packer, Packing, Top, one_file, open_directory, open_or_make};
+pub use unpack::{Import, Limits, Rules, Unpacked};
+pub use walk::Walk;
 
 #[cfg(test)]
 mod tests;

@@ -33,28 +33,28 @@ const ZEROS: [u8; 2 * BLOCK] = [0; 2 * BLOCK];
 
 /// What is packed, and how.
 #[derive(Debug, Clone)]
-pub(crate) struct Packing {
+pub struct Packing {
     /// How the archive is compressed.
-    pub(crate) compression: Compression,
+    pub compression: Compression,
     /// What is left out.
-    pub(crate) excluded: Patterns,
+    pub excluded: Patterns,
     /// Whether what `.gitignore` files name is left out.
-    pub(crate) honours_gitignore: bool,
+    pub honours_gitignore: bool,
     /// Only what has changed at this time or later, by the clock of its file system: seconds and nanoseconds, the directories that it is in,
     /// and all of a directory that may have been renamed since.
-    pub(crate) changed_since: Option<(i64, u32)>,
+    pub changed_since: Option<(i64, u32)>,
 }
 
 /// One of the paths that are packed.
-pub(crate) struct Top {
+pub struct Top {
     /// Its name in the archive; empty for a directory whose contents have none of their own.
-    pub(crate) name: Vec<u8>,
+    pub name: Vec<u8>,
     /// It, open.
-    pub(crate) file: OwnedFd,
+    pub file: OwnedFd,
 }
 
 /// An archive that is being made.
-pub(crate) struct Packer {
+pub struct Packer {
     how: Packing,
     tops: std::vec::IntoIter<Top>,
     /// The tree that is being walked through, and what its names begin with.
@@ -90,7 +90,7 @@ struct Reading {
 
 impl Packer {
     /// Opens what a path names, following links. What is no regular file and no directory is `None`.
-    pub(crate) fn open(directory: impl AsFd, path: &[u8]) -> Result<Option<OwnedFd>> {
+    pub fn open(directory: impl AsFd, path: &[u8]) -> Result<Option<OwnedFd>> {
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         let failed = |error: Errno| Error::io(path, error);
         let file = openat(directory, path, flags, Mode::empty()).map_err(failed)?;
@@ -98,7 +98,7 @@ impl Packer {
         Ok(matches!(kind, FileType::RegularFile | FileType::Directory).then_some(file))
     }
 
-    pub(crate) fn new(tops: Vec<Top>, how: Packing) -> Result<Self> {
+    pub fn new(tops: Vec<Top>, how: Packing) -> Result<Self> {
         let encoder = Encoder::new(how.compression).map_err(|error| Error::io("", error))?;
         let tops = tops.into_iter();
         Ok(Self {
@@ -115,7 +115,7 @@ impl Packer {
     }
 
     /// The next bytes of the archive: at least so many, unless they are the last. `None` at the end.
-    pub(crate) fn next(&mut self, least: usize, wanted: &dyn Fn() -> bool) -> Result<Option<Vec<u8>>> {
+    pub fn next(&mut self, least: usize, wanted: &dyn Fn() -> bool) -> Result<Option<Vec<u8>>> {
         while self.encoder.out().len() < least && !self.is_over {
             if !wanted() {
                 return Err(Error::GivenUp);
@@ -338,7 +338,7 @@ fn link_target(directory: BorrowedFd<'_>, name: &CStr) -> Result<Vec<u8>, Errno>
 
 /// Opens a directory that a path names, following links, and makes it and those above it if they are missing. Says whether it was
 /// made.
-pub(crate) fn open_or_make(path: &std::path::Path) -> Result<(OwnedFd, bool)> {
+pub fn open_or_make(path: &std::path::Path) -> Result<(OwnedFd, bool)> {
     let failed = |error: std::io::Error| Error::Io { path: path.display().to_string(), source: error };
     let is_new = statat(rustix::fs::CWD, path, AtFlags::empty()).is_err();
     if is_new {
@@ -348,14 +348,14 @@ pub(crate) fn open_or_make(path: &std::path::Path) -> Result<(OwnedFd, bool)> {
 }
 
 /// Opens a directory that a path names, following links.
-pub(crate) fn open_directory(path: &std::path::Path) -> Result<OwnedFd> {
+pub fn open_directory(path: &std::path::Path) -> Result<OwnedFd> {
     let flags = DIRECTORY.difference(OFlags::NOFOLLOW);
     rustix::fs::open(path, flags, Mode::empty())
         .map_err(|error| Error::Io { path: path.display().to_string(), source: error.into() })
 }
 
 /// An archive of one file of these bytes.
-pub(crate) fn one_file(name: &str, bytes: &[u8]) -> Vec<u8> {
+pub fn one_file(name: &str, bytes: &[u8]) -> Vec<u8> {
     let size = bytes.len() as u64;
     let entry = Entry {
         kind: Kind::File,

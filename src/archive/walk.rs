@@ -22,7 +22,7 @@ const MOST_OPEN: usize = 32;
 const MOST_NAMES: usize = 1_000_000;
 
 /// A walk.
-pub(crate) struct Walk {
+pub struct Walk {
     top: OwnedFd,
     frames: Vec<Frame>,
     /// The path from the top to the directory that was reached.
@@ -47,26 +47,26 @@ struct Frame {
 }
 
 /// An entry that a walk has found.
-pub(crate) struct Found<'a> {
+pub struct Found<'a> {
     /// The directory that it is in.
-    pub(crate) directory: BorrowedFd<'a>,
+    pub directory: BorrowedFd<'a>,
     /// Its name there.
-    pub(crate) name: CString,
+    pub name: CString,
     /// Its path from the top.
-    pub(crate) path: Vec<u8>,
+    pub path: Vec<u8>,
     /// What it is.
-    pub(crate) stat: Stat,
+    pub stat: Stat,
 }
 
 impl Found<'_> {
-    pub(crate) fn kind(&self) -> FileType {
+    pub fn kind(&self) -> FileType {
         FileType::from_raw_mode(self.stat.st_mode)
     }
 }
 
 impl Walk {
     /// Begins at an open directory.
-    pub(crate) fn new(top: OwnedFd, excluded: Patterns, honours_gitignore: bool) -> Result<Self> {
+    pub fn new(top: OwnedFd, excluded: Patterns, honours_gitignore: bool) -> Result<Self> {
         let mut walk = Self { top, frames: Vec::new(), path: Vec::new(), next: None, excluded, honours_gitignore };
         let top = openat(&walk.top, c".", DIRECTORY, Mode::empty()).map_err(|error| Error::io("", error))?;
         walk.push(top, 0).map_err(|error| Error::io("", error))?;
@@ -75,7 +75,8 @@ impl Walk {
 
     /// What is found next: a directory before what is in it. An error is one directory's, and the walk goes on after it.
     /// `None` at the end.
-    pub(crate) fn next(&mut self) -> Option<Result<Found<'_>>> {
+    #[expect(clippy::should_implement_trait, reason = "what it gives is borrowed from it, which no iterator's can be")]
+    pub fn next(&mut self) -> Option<Result<Found<'_>>> {
         if let Some((name, opened)) = self.next.take()
             && let Err(error) = self.enter(&name, opened)
         {
@@ -113,12 +114,12 @@ impl Walk {
     }
 
     /// Does not enter the directory that was found last.
-    pub(crate) fn pass_by(&mut self) {
+    pub fn pass_by(&mut self) {
         self.next = None;
     }
 
     /// Enters the directory that was found last as somebody has opened it. By now another one may have its name.
-    pub(crate) fn enter_this(&mut self, directory: OwnedFd) {
+    pub fn enter_this(&mut self, directory: OwnedFd) {
         if let Some((_, opened)) = &mut self.next {
             *opened = Some(directory);
         }

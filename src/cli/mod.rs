@@ -157,7 +157,8 @@ pub fn main() -> ExitCode {
         // As if it were not set. SAFETY: no other thread could be reading the environment.
         unsafe { std::env::remove_var("SANDSHELL_SERVER") };
     }
-    let is_internal = std::env::args_os().nth(1).is_some_and(|name| name.to_str().is_some_and(Internal::has_subcommand));
+    let is_internal =
+        std::env::args_os().nth(1).is_some_and(|name| name.to_str().is_some_and(Internal::has_subcommand));
     let outcome = if is_internal { Internal::parse().main() } else { Cli::parse().command.main() };
     outcome.unwrap_or_else(|error| {
         eprintln!("sandshell: {error}");

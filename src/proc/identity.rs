@@ -13,22 +13,22 @@ use std::{
 
 /// One process of one boot of this host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct ProcessId {
+pub struct ProcessId {
     /// Its number.
-    pub(crate) pid: i32,
+    pub pid: i32,
     /// When it started, in clock ticks since boot.
-    pub(crate) start_time: u64,
+    pub start_time: u64,
     /// The boot.
-    pub(crate) boot_id: String,
+    pub boot_id: String,
 }
 
 /// The identity of this boot.
-pub(crate) fn boot_id() -> io::Result<String> {
+pub fn boot_id() -> io::Result<String> {
     Ok(fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
 }
 
 /// State letter and start time of a process.
-pub(crate) fn state_and_start(pid: Pid) -> io::Result<(char, u64)> {
+pub fn state_and_start(pid: Pid) -> io::Result<(char, u64)> {
     let gone = || io::Error::from_raw_os_error(libc::ESRCH);
     let stat = Stat::of(pid.as_raw_pid())?.ok_or_else(gone)?;
     let start_time = stat.start_time().ok_or(io::ErrorKind::InvalidData)?;
@@ -38,7 +38,7 @@ pub(crate) fn state_and_start(pid: Pid) -> io::Result<(char, u64)> {
 /// A descriptor of the process if it still is the one that was recorded. `None` is a process that was seen to be gone:
 /// its number is free or another's, or the host has booted since. An error says that it could not be looked at, and
 /// nothing about the process. A zombie still has a descriptor; see [`has_ended`].
-pub(crate) fn open(process: &ProcessId) -> io::Result<Option<OwnedFd>> {
+pub fn open(process: &ProcessId) -> io::Result<Option<OwnedFd>> {
     let Some(pid) = Pid::from_raw(process.pid) else { return Ok(None) };
     if boot_id()? != process.boot_id {
         return Ok(None);
@@ -59,7 +59,7 @@ pub(crate) fn open(process: &ProcessId) -> io::Result<Option<OwnedFd>> {
 }
 
 /// Whether the process has ended; a zombie has. Needs no further descriptor.
-pub(crate) fn has_ended(pidfd: &impl AsFd) -> io::Result<bool> {
+pub fn has_ended(pidfd: &impl AsFd) -> io::Result<bool> {
     let now = Timespec { tv_sec: 0, tv_nsec: 0 };
     loop {
         match poll(&mut [PollFd::new(pidfd, PollFlags::IN)], Some(&now)) {
@@ -71,7 +71,7 @@ pub(crate) fn has_ended(pidfd: &impl AsFd) -> io::Result<bool> {
 }
 
 /// Kills it; one that is already gone is no error.
-pub(crate) fn kill(pidfd: impl AsFd) -> io::Result<()> {
+pub fn kill(pidfd: impl AsFd) -> io::Result<()> {
     match pidfd_send_signal(pidfd, Signal::KILL) {
         Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
         Err(error) => Err(error.into()),

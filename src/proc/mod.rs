@@ -6,7 +6,7 @@ mod stat;
 mod text;
 mod tree;
 
-pub(crate) use identity::{ProcessId, boot_id, has_ended, kill, open, state_and_start};
-pub(crate) use stat::Stat;
-pub(crate) use text::text;
-pub(crate) use tree::{children, group_of, pids};
+pub use identity::{ProcessId, boot_id, has_ended, kill, open, state_and_start};
+pub use stat::Stat;
+pub use text::text;
+pub use tree::{children, group_of, pids};

@@ -5,40 +5,40 @@ use std::{fmt::Display, io};
 
 /// `/proc/PID/stat`, by the numbers that proc(5) gives its fields.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Stat {
+pub struct Stat {
     /// One letter.
-    pub(crate) state: char,
+    pub state: char,
     /// From the fourth field on: what is no such number is negative.
     numbers: Vec<Option<u64>>,
 }
 
 impl Stat {
     /// Of a process; `None` when there is none of this number.
-    pub(crate) fn of(pid: impl Display) -> io::Result<Option<Self>> {
+    pub fn of(pid: impl Display) -> io::Result<Option<Self>> {
         let Some(text) = text(pid, "stat")? else { return Ok(None) };
         let unknown = || io::Error::new(io::ErrorKind::InvalidData, "unknown form of /proc/PID/stat");
         Self::parse(&text).map(Some).ok_or_else(unknown)
     }
 
     /// The second field, the name, stands in parentheses and may hold some: the others begin after the last one.
-    pub(crate) fn parse(text: &str) -> Option<Self> {
+    pub fn parse(text: &str) -> Option<Self> {
         let mut fields = text[text.rfind(')')? + 1..].split_ascii_whitespace();
         let state = fields.next()?.chars().next()?;
         Some(Self { state, numbers: fields.map(|field| field.parse().ok()).collect() })
     }
 
     /// A field that is a number and not negative, from the fourth on.
-    pub(crate) fn number(&self, field: usize) -> Option<u64> {
+    pub fn number(&self, field: usize) -> Option<u64> {
         *self.numbers.get(field.checked_sub(4)?)?
     }
 
     /// A field that is the id of something: of a process, a group, a session.
-    pub(crate) fn id(&self, field: usize) -> Option<i32> {
+    pub fn id(&self, field: usize) -> Option<i32> {
         self.number(field)?.try_into().ok()
     }
 
     /// When it began, in clock ticks since the host booted.
-    pub(crate) fn start_time(&self) -> Option<u64> {
+    pub fn start_time(&self) -> Option<u64> {
         self.number(22)
     }
 }

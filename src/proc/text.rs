@@ -11,7 +11,7 @@ use std::{
 const USUAL_LENGTH: usize = 2048;
 
 /// The text of a file that a process has in `/proc`. `None` when there is no process of this number.
-pub(crate) fn text(pid: impl Display, file: &str) -> io::Result<Option<String>> {
+pub fn text(pid: impl Display, file: &str) -> io::Result<Option<String>> {
     match read(&format!("/proc/{pid}/{file}")) {
         Ok(text) => Ok(Some(lossy(text))),
         Err(error) if is_gone(&error) => Ok(None),
@@ -28,7 +28,7 @@ fn read(path: &str) -> io::Result<Vec<u8>> {
 }
 
 /// Whether an error of reading `/proc` says that the process is not there.
-pub(crate) fn is_gone(error: &io::Error) -> bool {
+pub(super) fn is_gone(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESRCH))
 }
 

@@ -3,6 +3,6 @@
 pub mod codec;
 pub mod lanes;
 pub mod paging;
-pub(crate) mod refusing;
+pub mod refusing;
 pub mod status;
 pub mod transport;

@@ -18,7 +18,7 @@ const ENDS_WITHIN: Duration = Duration::from_secs(10);
 
 /// Refuses the calls that come on this connection. It ends after a call when `is_over` says that the reason is gone, or when no call has come
 /// for a while, and not before: a call that its client sends just when it hears of the end would be lost.
-pub(crate) async fn refuse(connection: UnixStream, error: Error, mut is_over: impl FnMut() -> bool) {
+pub async fn refuse(connection: UnixStream, error: Error, mut is_over: impl FnMut() -> bool) {
     let status = Status::from(error);
     let called = Notify::new();
     let answer = |_: http::Request<Incoming>| {

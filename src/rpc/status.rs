@@ -28,7 +28,7 @@ const MAX_VIOLATIONS: usize = 20;
 /// Clients bound headers to 8 KiB, in which all of an answer must fit. The message counts as it is sent, where a byte that
 /// is not plain ASCII takes three; details grow by a third.
 const MAX_MESSAGE: usize = 1536;
-pub(crate) const MAX_DETAILS: usize = 4096;
+pub const MAX_DETAILS: usize = 4096;
 
 /// Longest name of a field, and longest text about it, in one violation.
 const MAX_PART: usize = 512;
@@ -83,7 +83,7 @@ fn shorten(text: &mut String) {
 }
 
 /// A message, or as much of it as may be sent.
-pub(crate) fn bounded(message: &str) -> String {
+pub fn bounded(message: &str) -> String {
     let mut sent = 0;
     let fitting = message.chars().take_while(|character| {
         // As gRPC has it: all but these is sent as `%` and two digits for each byte.
@@ -165,7 +165,7 @@ fn is_not_protobuf(status: &Status) -> bool {
 }
 
 /// Whether an agent said so itself; else the line to it failed, and the status was made on this side of it.
-pub(crate) fn is_agents_word(status: &Status) -> bool {
+pub fn is_agents_word(status: &Status) -> bool {
     let of_the_line = matches!(
         status.code(),
         Code::Unknown | Code::Internal | Code::Unavailable | Code::Cancelled | Code::OutOfRange
@@ -175,7 +175,7 @@ pub(crate) fn is_agents_word(status: &Status) -> bool {
 
 /// Why a call of an agent failed.
 #[derive(Debug)]
-pub(crate) enum Told {
+pub enum Told {
     /// The agent refuses it: the name of the cause, and its words. Neither is longer than an answer may be.
     Refused(String, String),
     /// The line to it failed.
@@ -183,7 +183,7 @@ pub(crate) enum Told {
 }
 
 /// What a failed call of an agent means.
-pub(crate) fn told(status: Status) -> Told {
+pub fn told(status: Status) -> Told {
     if !is_agents_word(&status) {
         return Told::OfTheLine(status.into());
     }
@@ -192,7 +192,7 @@ pub(crate) fn told(status: Status) -> Told {
 }
 
 /// The name of a code, as gRPC has it.
-pub(crate) fn code_name(code: Code) -> &'static str {
+pub fn code_name(code: Code) -> &'static str {
     match code {
         Code::Ok => "OK",
         Code::Cancelled => "CANCELLED",

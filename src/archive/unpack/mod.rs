@@ -16,47 +16,47 @@ use std::io::{self, Write};
 
 /// How entries are unpacked.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Rules {
+pub struct Rules {
     /// Whether they get the owner and group, by number, that the archive has.
-    pub(crate) owners: bool,
+    pub owners: bool,
     /// Whether entries that are refused are left out. Else the first one ends it all.
-    pub(crate) skip_refused: bool,
+    pub skip_refused: bool,
     /// Whether symbolic links may lead out of the directory. They are made, and never followed.
-    pub(crate) outside_links: bool,
+    pub outside_links: bool,
     /// Whether what is in a directory named `.git` is refused: git runs what its configuration and hooks say.
-    pub(crate) no_git: bool,
+    pub no_git: bool,
     /// Whether the directory itself gets the attributes that the archive has for it.
-    pub(crate) top: bool,
+    pub top: bool,
 }
 
 /// How much an archive may have.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Limits {
+pub struct Limits {
     /// Bytes when it is not compressed.
-    pub(crate) bytes: u64,
+    pub bytes: u64,
     /// Entries.
-    pub(crate) entries: u64,
+    pub entries: u64,
 }
 
 /// What was unpacked.
 #[derive(Debug, Default, Clone)]
-pub(crate) struct Unpacked {
+pub struct Unpacked {
     /// Regular files, hard links to them included.
-    pub(crate) files: u64,
+    pub files: u64,
     /// Directories that the archive mentions.
-    pub(crate) directories: u64,
+    pub directories: u64,
     /// Symbolic links.
-    pub(crate) symlinks: u64,
+    pub symlinks: u64,
     /// Bytes of the regular files, holes included.
-    pub(crate) bytes: u64,
+    pub bytes: u64,
     /// Entries that were left out: the first of them, and why.
-    pub(crate) refused: Vec<(String, Refusal)>,
+    pub refused: Vec<(String, Refusal)>,
     /// How many those are in all.
-    pub(crate) refused_total: u64,
+    pub refused_total: u64,
 }
 
 /// An archive that is being unpacked. One that is dropped leaves what was unpacked whole, and nothing of the entry under way.
-pub(crate) struct Import(State);
+pub struct Import(State);
 
 enum State {
     /// The first bytes, which say how it is compressed unless its client does.
@@ -68,7 +68,7 @@ enum State {
 
 impl Import {
     /// Begins to unpack into an open directory. Without a compression the first bytes tell which.
-    pub(crate) fn new(into: OwnedFd, compression: Option<Compression>, rules: Rules, limits: Limits) -> Result<Self> {
+    pub fn new(into: OwnedFd, compression: Option<Compression>, rules: Rules, limits: Limits) -> Result<Self> {
         let feed = Feed {
             reader: Reader::new(),
             placing: Placing::new(into, rules, limits.entries),
@@ -81,7 +81,7 @@ impl Import {
     }
 
     /// Takes bytes of the archive. `wanted` is asked now and then whether to go on.
-    pub(crate) fn take(&mut self, bytes: &[u8], wanted: Box<dyn Fn() -> bool + Send>) -> Result<()> {
+    pub fn take(&mut self, bytes: &[u8], wanted: Box<dyn Fn() -> bool + Send>) -> Result<()> {
         match std::mem::replace(&mut self.0, State::Over) {
             State::Beginning(compression, mut first, mut feed) => {
                 first.extend_from_slice(bytes);
@@ -120,7 +120,7 @@ impl Import {
     }
 
     /// All bytes have come.
-    pub(crate) fn finish(mut self, wanted: Box<dyn Fn() -> bool + Send>) -> Result<Unpacked> {
+    pub fn finish(mut self, wanted: Box<dyn Fn() -> bool + Send>) -> Result<Unpacked> {
         let (compression, mut decoder) = match self.0 {
             State::Beginning(compression, first, feed) => {
                 self.0 = State::Over;

@@ -1,4 +1,4 @@
-//! Compiles `proto/` without protoc: protox parses, tonic generates, and the descriptor set is kept for reflection.
+//! Compiles `proto/` and `proto-agent/` without protoc: protox parses, tonic generates, and the descriptor set is kept for reflection.
 
 use prost::Message;
 use std::{env, fs, path::PathBuf};
@@ -16,9 +16,9 @@ const PROTOS: &[&str] = &[
 ];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    println!("cargo:rerun-if-changed=proto");
-    println!("cargo:rerun-if-changed=proto-agent");
-    let descriptors = protox::compile(PROTOS, ["proto", "proto-agent"])?;
+    println!("cargo:rerun-if-changed=../../proto");
+    println!("cargo:rerun-if-changed=../../proto-agent");
+    let descriptors = protox::compile(PROTOS, ["../../proto", "../../proto-agent"])?;
     let out = PathBuf::from(env::var("OUT_DIR")?);
     // Reflection shows only what clients may call: the agent's private service stays out of it.
     let mut public = descriptors.clone();
