@@ -80,6 +80,9 @@ async fn main() {
     if options.wants("list") {
         list::measure(&server, &options, &mut table).await;
     }
+    if options.wants("deletion") {
+        create::delete_full(&server, &options, &mut table).await;
+    }
     server.stop();
     docker::measure(&options, &mut table).await;
     println!("{}\n\n{table}", report::machine());
