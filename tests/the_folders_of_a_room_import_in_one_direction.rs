@@ -1,5 +1,5 @@
 //! The folders of a runtime say which process their code runs in. Who would import against the direction would bring code of one process
-//! into another one.
+//! into another one. Those of the agent and of the server say what is made of what.
 
 use crate::the_rooms_import_in_one_direction::{code, files, is_test_file, source};
 use std::{
@@ -11,8 +11,8 @@ use std::{
 /// A folder, and those that it may use.
 type Folder = (&'static str, &'static [&'static str]);
 
-/// For each runtime and for the agent its folders, from those that use others down to those that use none, each with those that it may use. The
-/// files beside them, which all folders may use, are the last row.
+/// For each of these rooms its folders, from those that use others down to those that use none, each with those that it may use. The files
+/// beside them, which all folders may use, are the last row.
 const FOLDERS: &[(&str, &[Folder])] = &[
     (
         "agent",
@@ -39,6 +39,18 @@ const FOLDERS: &[(&str, &[Folder])] = &[
             ("storage", &["cgroup"]),
             ("cgroup", &[]),
             ("", &["cgroup"]),
+        ],
+    ),
+    (
+        "server",
+        &[
+            ("connections", &["layers", "web"]),
+            ("services", &["relay", "request", "layers"]),
+            ("relay", &["request", "layers"]),
+            ("request", &[]),
+            ("layers", &["web"]),
+            ("web", &[]),
+            ("", &["connections", "services", "relay", "layers", "web"]),
         ],
     ),
     ("runtime/docker", &[("server", &["daemon"]), ("inside", &[]), ("daemon", &[]), ("", &[])]),

@@ -1,21 +1,17 @@
 //! Puts the services together and serves them until told to stop.
 
 use super::{
-    auth::{Access, AuthLayer},
-    code_service,
-    connection::Protocol,
-    deadline::DeadlineLayer,
-    file_service, image_service, listening,
-    places::{Most, Places},
-    request_id::RequestIdLayer,
-    sample_service, sandbox_service, session_service,
-    stopping::{Stopping, StoppingLayer},
-    strangers::Strangers,
-    streams::Streams,
-    sys,
-    tls::Tls,
-    transport::Transport,
-    verification_service, volume_service,
+    connections::{
+        connection::Protocol,
+        listening,
+        places::{Most, Places},
+        sys,
+        tls::Tls,
+        transport::Transport,
+    },
+    layers::{self, auth::Access, stopping::Stopping, strangers::Strangers},
+    relay::streams::Streams,
+    services::{code, file, image, sample, sandbox, session, verification, volume},
     web::Web,
 };
 use crate::{
@@ -44,7 +40,6 @@ use tonic_health::{
     pb::health_server::HealthServer,
     server::{HealthReporter, HealthService},
 };
-use tower::ServiceBuilder;
 
 /// How long calls may take to end once their streams were told that the server stops.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
@@ -176,13 +171,7 @@ impl Server {
         let health = HealthReporter::new();
         report(&health, ServingStatus::Serving).await;
         let stopping = Stopping::default();
-        // The request id is outside, so that a refusal has one too.
-        let service = ServiceBuilder::new()
-            .layer(RequestIdLayer)
-            .layer(DeadlineLayer)
-            .layer(StoppingLayer(stopping.clone()))
-            .layer(AuthLayer(self.access.clone()))
-            .service(self.routes(&health)?.prepare());
+        let service = layers::around(self.routes(&health)?, self.access.clone(), stopping.clone());
         let tls = self.tls.as_ref().map(|tls| tls.acceptor(self.web.is_some()));
         let protocol =
             Protocol::new(service, tls, stopping.clone()).with_web(self.web.clone()).with_lanes(self.lanes.clone());
@@ -214,31 +203,23 @@ impl Server {
     }
 
     fn routes(&self, health: &HealthReporter) -> Result<Routes, ServerError> {
-        let sandboxes = SandboxServiceServer::new(sandbox_service::Service(self.sandboxes.clone()))
+        let sandboxes = SandboxServiceServer::new(sandbox::Service(self.sandboxes.clone()))
             .max_decoding_message_size(MAX_MESSAGE_BYTES);
         let streams = Streams::default();
-        let sessions = SessionServiceServer::new(session_service::Service(
-            self.sandboxes.clone(),
-            streams.clone(),
-            self.command_timeout,
-        ))
-        .max_decoding_message_size(MAX_MESSAGE_BYTES);
-        let files = FileServiceServer::new(file_service::Service(self.sandboxes.clone(), streams.clone()))
-            .max_decoding_message_size(MAX_MESSAGE_BYTES);
-        let code = CodeServiceServer::new(code_service::Service(
-            self.sandboxes.clone(),
-            streams.clone(),
-            self.command_timeout,
-        ))
-        .max_decoding_message_size(MAX_MESSAGE_BYTES);
-        let images = ImageServiceServer::new(image_service::Service(self.sandboxes.clone()))
-            .max_decoding_message_size(MAX_MESSAGE_BYTES);
-        let samples = SampleServiceServer::new(sample_service::Service(self.samples.clone()))
-            .max_decoding_message_size(MAX_MESSAGE_BYTES);
-        let verifications =
-            VerificationServiceServer::new(verification_service::Service(self.verifications.clone(), streams))
+        let sessions =
+            SessionServiceServer::new(session::Service(self.sandboxes.clone(), streams.clone(), self.command_timeout))
                 .max_decoding_message_size(MAX_MESSAGE_BYTES);
-        let volumes = VolumeServiceServer::new(volume_service::Service(self.sandboxes.volumes().clone()))
+        let files = FileServiceServer::new(file::Service(self.sandboxes.clone(), streams.clone()))
+            .max_decoding_message_size(MAX_MESSAGE_BYTES);
+        let code = CodeServiceServer::new(code::Service(self.sandboxes.clone(), streams.clone(), self.command_timeout))
+            .max_decoding_message_size(MAX_MESSAGE_BYTES);
+        let images = ImageServiceServer::new(image::Service(self.sandboxes.clone()))
+            .max_decoding_message_size(MAX_MESSAGE_BYTES);
+        let samples = SampleServiceServer::new(sample::Service(self.samples.clone()))
+            .max_decoding_message_size(MAX_MESSAGE_BYTES);
+        let verifications = VerificationServiceServer::new(verification::Service(self.verifications.clone(), streams))
+            .max_decoding_message_size(MAX_MESSAGE_BYTES);
+        let volumes = VolumeServiceServer::new(volume::Service(self.sandboxes.volumes().clone()))
             .max_decoding_message_size(MAX_MESSAGE_BYTES);
         let reflection = || {
             tonic_reflection::server::Builder::configure()
