@@ -1,7 +1,7 @@
 //! What runs inside a sandbox, and what it has in common with the server: the [`agent`], the messages of [`api`] and how they travel
 //! ([`rpc`]), errors, archives, processes.
 //!
-//! A crate of its own, in the same house: everything else, the crate `sandshell`, uses it, and the two are compiled side by side.
+//! A crate of its own, so that it is compiled beside the rest: the crate `sandshell` (lib.rs), which uses it. Their sources are in one folder.
 
 pub mod agent;
 pub mod api;

@@ -20,6 +20,6 @@ pub mod tenant;
 pub mod verification;
 pub mod volume;
 
-// The other half of the house, by its usual names: the rooms that are inside.rs are compiled as a crate of their own.
+// The rooms of the other crate (inside.rs), under the same names as there.
 pub use sandshell_inside::{agent, api, error, rpc};
 use sandshell_inside::{archive, packet, proc, seccomp, sync};

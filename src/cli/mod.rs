@@ -132,8 +132,8 @@ enum Public {
     Man(manual::ManArgs),
 }
 
-/// What Sandshell starts of itself. Apart from what people use: each sandbox's agent is started in this way, and the description of all
-/// other subcommands takes a millisecond to make.
+/// Subcommands that only Sandshell itself uses, to start its own processes. They are a command line of their own, because the agent of each
+/// sandbox is started in this way, and to describe all the other subcommands first would take it a millisecond.
 #[derive(Debug, Parser)]
 enum Internal {
     /// The program inside every sandbox.

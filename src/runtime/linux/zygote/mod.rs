@@ -135,7 +135,7 @@ struct Zygote {
     idle: Vec<Starter>,
     /// Those that have one; they end when it is done.
     busy: Vec<Starter>,
-    /// When the last order came, or was done.
+    /// When the last order came or, if that is later, was done.
     last_start: Option<Instant>,
 }
 
@@ -152,10 +152,11 @@ struct Starter {
 
 /// How long a start usually takes at most. One that takes longer, because its image hangs, say, is not waited for.
 const USUAL: Duration = Duration::from_secs(1);
-/// How long a new sandbox has the processors for itself, for its first commands and perhaps its end, as long as enough others can be
-/// started at once. On version 1 of cgroups a starter that enters its own makes whoever removes one wait for 10 ms.
+/// How long a new sandbox has the processors to itself, for its first commands and perhaps its end, before starters are made again, as long
+/// as there are [`ENOUGH`] of them. On version 1 of cgroups a starter that enters its own makes whoever removes one wait for 10 ms.
 const CALM: Duration = Duration::from_millis(30);
-/// So many are enough. Fewer are added to as soon as nothing is being started: who makes one sandbox after another never waits.
+/// With fewer idle starters than this, new ones are made as soon as nothing is being started, so that whoever makes one sandbox after another
+/// does not wait for one.
 const ENOUGH: usize = 2;
 /// How long starters may take to finish when the server is gone. The next server waits for that.
 const FAREWELL: Duration = Duration::from_secs(8);
