@@ -51,8 +51,6 @@ enum Failure {
     Config(#[from] serde_json::Error),
     #[error(transparent)]
     Io(#[from] io::Error),
-    #[error("serve: {0}")]
-    Serve(io::Error),
 }
 
 /// Runs the agent until it is killed.
@@ -93,6 +91,7 @@ fn serve(handed: Handed) -> Result<(), Failure> {
             tokio::spawn(session::programs::count_background(Arc::clone(&sessions)));
         }
         let incoming = calls::connections::take(listener, handed.peers, files);
-        calls::service::Service { sessions }.serve(incoming).await.map_err(Failure::Serve)
+        calls::service::Service { sessions }.serve(incoming).await;
+        Ok(())
     })
 }

@@ -4,5 +4,7 @@ pub mod codec;
 pub mod lanes;
 pub mod paging;
 pub mod refusing;
+pub mod services;
+pub mod serving;
 pub mod status;
 pub mod transport;

@@ -11,6 +11,10 @@ use crate::{
         v1::*,
     },
     image::Image,
+    rpc::{
+        services::{Named, Services},
+        serving::{self, Terms},
+    },
     runtime::{
         BoxedStream, Created, Inspection, Pull, Runtime, RuntimeError, SandboxSpec, SupportedLimits, Tell, Usage,
     },
@@ -30,7 +34,7 @@ use tokio::{
     time::Instant,
 };
 use tokio_stream::{StreamExt, wrappers::ReceiverStream};
-use tonic::{Request, Response, Status, Streaming, transport};
+use tonic::{Request, Response, Status, Streaming};
 
 /// Sandboxes by id, with the tasks that serve their connections.
 #[derive(Default)]
@@ -135,12 +139,19 @@ impl Runtime for FakeRuntime {
         let mut agents = self.agents.lock().unwrap();
         let (agent, connections) = agents.get_mut(sandbox_id).ok_or(RuntimeError::NotFound)?;
         let (ours, theirs) = tokio::io::duplex(64 << 10);
-        let router = transport::Server::builder().add_service(AgentServiceServer::new(agent.clone()));
+        let services = Services::new([Named::new(AgentServiceServer::new(agent.clone()))]);
         let (cut, mut is_cut) = (tokio::spawn(std::future::pending::<()>()), theirs);
         connections.push(cut.abort_handle());
         let (near, far) = tokio::io::duplex(64 << 10);
-        tokio::spawn(router.serve_with_incoming(tokio_stream::once(Ok::<_, io::Error>(far)).chain(pending())));
-        // tonic spawns its connections, so what can be cut is the pipe in front of one.
+        tokio::spawn(async move {
+            let terms = Terms { stream_window: 1 << 20, most_calls: 1000, most_resets: None };
+            serving::serve(tokio_stream::once(far), terms, |_| {
+                let services = services.clone();
+                move |request| services.answer(request)
+            })
+            .await;
+        });
+        // Connections have tasks of their own, so what can be cut is the pipe in front of one.
         tokio::spawn(async move {
             let mut near = near;
             tokio::select! {
@@ -178,10 +189,6 @@ impl Runtime for FakeRuntime {
         self.removed.send_modify(|count| *count += 1);
         Ok(())
     }
-}
-
-fn pending<T>() -> impl futures_util::Stream<Item = T> {
-    futures_util::stream::pending()
 }
 
 /// Commands are words: `echo` ends with its own name, `cat` repeats its input, `hang` waits, `flood` never ends.

@@ -24,7 +24,11 @@ use crate::{
             verification_service_server::VerificationServiceServer, volume_service_server::VolumeServiceServer,
         },
     },
-    rpc::{lanes::Lanes, transport::MAX_MESSAGE_BYTES},
+    rpc::{
+        lanes::Lanes,
+        services::{Named, Services},
+        transport::MAX_MESSAGE_BYTES,
+    },
     sample::Samples,
     sandbox::Sandboxes,
     tenant::Tenants,
@@ -34,7 +38,6 @@ use futures_util::Stream;
 use std::{future::Future, io, net::SocketAddr, time::Duration};
 use tokio::{net::TcpListener, time::timeout};
 use tokio_util::task::TaskTracker;
-use tonic::service::Routes;
 use tonic_health::{
     ServingStatus,
     pb::health_server::HealthServer,
@@ -171,7 +174,7 @@ impl Server {
         let health = HealthReporter::new();
         report(&health, ServingStatus::Serving).await;
         let stopping = Stopping::default();
-        let service = layers::around(self.routes(&health)?, self.access.clone(), stopping.clone());
+        let service = layers::around(self.services(&health)?, self.access.clone(), stopping.clone());
         let tls = self.tls.as_ref().map(|tls| tls.acceptor(self.web.is_some()));
         let protocol =
             Protocol::new(service, tls, stopping.clone()).with_web(self.web.clone()).with_lanes(self.lanes.clone());
@@ -202,7 +205,7 @@ impl Server {
         Ok(())
     }
 
-    fn routes(&self, health: &HealthReporter) -> Result<Routes, ServerError> {
+    fn services(&self, health: &HealthReporter) -> Result<Services, ServerError> {
         let sandboxes = SandboxServiceServer::new(sandbox::Service(self.sandboxes.clone()))
             .max_decoding_message_size(MAX_MESSAGE_BYTES);
         let streams = Streams::default();
@@ -228,17 +231,20 @@ impl Server {
                 // The details of errors, which grpcurl and its like print by what reflection knows.
                 .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
         };
-        Ok(Routes::new(sandboxes)
-            .add_service(sessions)
-            .add_service(files)
-            .add_service(code)
-            .add_service(images)
-            .add_service(samples)
-            .add_service(verifications)
-            .add_service(volumes)
-            .add_service(HealthServer::new(HealthService::from_health_reporter(health.clone())))
-            .add_service(reflection().build_v1()?)
-            .add_service(reflection().build_v1alpha()?))
+        // First what is called most.
+        Ok(Services::new([
+            Named::new(sessions),
+            Named::new(sandboxes),
+            Named::new(files),
+            Named::new(code),
+            Named::new(verifications),
+            Named::new(samples),
+            Named::new(volumes),
+            Named::new(images),
+            Named::new(HealthServer::new(HealthService::from_health_reporter(health.clone()))),
+            Named::new(reflection().build_v1()?),
+            Named::new(reflection().build_v1alpha()?),
+        ]))
     }
 }
 

@@ -30,7 +30,7 @@ pub(in crate::agent) fn take(
     listener: UnixListener,
     peers: Peers,
     files: FileProcess,
-) -> impl Stream<Item = io::Result<Connection>> {
+) -> impl Stream<Item = Connection> {
     let (give, others) = mpsc::channel(1);
     tokio::spawn(async move {
         loop {
@@ -49,12 +49,12 @@ pub(in crate::agent) fn take(
     ReceiverStream::new(others)
 }
 
-async fn sort(connection: UnixStream, files: FileProcess, others: mpsc::Sender<io::Result<Connection>>) {
+async fn sort(connection: UnixStream, files: FileProcess, others: mpsc::Sender<Connection>) {
     let Ok(Ok(first)) = timeout(SAYS_WITHIN, first_byte(&connection)).await else { return };
     enlarge(&connection);
     if first != FOR_FILES {
         // Only an agent that ends takes none.
-        let _ = others.send(Ok(Connection::new(connection))).await;
+        let _ = others.send(Connection::new(connection)).await;
         return;
     }
     if let Err(error) = recv(connection.as_fd(), &mut [0_u8; 1], RecvFlags::empty()) {

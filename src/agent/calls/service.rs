@@ -23,18 +23,22 @@ use crate::{
         },
     },
     error::{Error, Reason},
-    rpc::{paging, transport},
+    rpc::{
+        paging,
+        services::{Named, Services},
+        serving::{self, Terms},
+        transport,
+    },
 };
 use futures_util::StreamExt;
 use std::{
-    io,
     pin::Pin,
     sync::{Arc, OnceLock},
     time::Duration,
 };
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tonic::{Request, Response, Status, Streaming, body::Body, transport::server::Connected};
+use tonic::{Request, Response, Status, Streaming, body::Body};
 
 type Answers = Pin<Box<dyn futures_util::Stream<Item = Result<ExecResponse, Status>> + Send>>;
 
@@ -60,10 +64,7 @@ pub(in crate::agent) struct Service {
 
 impl Service {
     /// Serves on these connections, and goes on until they end.
-    pub(in crate::agent) async fn serve<I>(self, incoming: I) -> io::Result<()>
-    where
-        I: futures_util::Stream<Item = io::Result<Connection>>,
-    {
+    pub(in crate::agent) async fn serve(self, incoming: impl futures_util::Stream<Item = Connection>) {
         let budget = Arc::clone(self.sessions.budget());
         let contexts = Contexts::new(Arc::clone(&self.sessions));
         let code =
@@ -73,28 +74,25 @@ impl Service {
             .max_encoding_message_size(usize::MAX);
         // What arrives is in memory before anybody asks for it, as much as a window of each stream.
         let window = u32::try_from(budget.total() / 1024).unwrap_or(MOST_WINDOW).clamp(LEAST_WINDOW, MOST_WINDOW);
-        let charge = move |request: http::Request<Body>| {
-            let refusing = Arc::clone(&budget);
-            let refuse = move |length| Status::from(no_room(length, &refusing));
-            request.map(|body| Body::new(Arriving::new(body, &budget, refuse)))
-        };
-        let hold = |mut response: http::Response<Body>| match response.extensions_mut().remove::<Held>() {
-            Some(held) => response.map(|body| Body::new(held.by(body))),
-            None => response,
-        };
-        tonic::transport::Server::builder()
-            .layer(tower::util::MapResponseLayer::new(hold))
-            .layer(tower::util::MapRequestLayer::new(charge))
-            .initial_stream_window_size(window)
-            .initial_connection_window_size(transport::CONNECTION_WINDOW)
-            .max_frame_size(transport::MAX_FRAME_BYTES)
-            .max_concurrent_streams(MOST_STREAMS)
-            .http2_max_pending_accept_reset_streams(Some(MOST_RESETS))
-            .add_service(service)
-            .add_service(code)
-            .serve_with_incoming(incoming)
-            .await
-            .map_err(io::Error::other)
+        let terms = Terms { stream_window: window, most_calls: MOST_STREAMS, most_resets: Some(MOST_RESETS) };
+        let services = Services::new([Named::new(service), Named::new(code)]);
+        serving::serve(incoming, terms, |connection| {
+            let (services, budget, line) = (services.clone(), Arc::clone(&budget), connection.line());
+            move |mut request: http::Request<Body>| {
+                request.extensions_mut().insert(line.clone());
+                let refusing = Arc::clone(&budget);
+                let refuse = move |length| Status::from(no_room(length, &refusing));
+                let answer = services.answer(request.map(|body| Body::new(Arriving::new(body, &budget, refuse))));
+                async move {
+                    let mut response = answer.await?;
+                    Ok(match response.extensions_mut().remove::<Held>() {
+                        Some(held) => response.map(|body| Body::new(held.by(body))),
+                        None => response,
+                    })
+                }
+            }
+        })
+        .await;
     }
 }
 
@@ -335,14 +333,6 @@ impl AgentService for Service {
     async fn stop(&self, _request: Request<StopRequest>) -> Result<Response<StopResponse>, Status> {
         self.sessions.stop().await;
         Ok(Response::new(StopResponse {}))
-    }
-}
-
-impl Connected for Connection {
-    type ConnectInfo = Line;
-
-    fn connect_info(&self) -> Line {
-        self.line()
     }
 }
 

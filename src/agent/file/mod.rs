@@ -99,7 +99,8 @@ fn serve(agent: OwnedFd, settings: &Settings) -> io::Result<()> {
         let agent = super::shell::watch(agent)?;
         let (arrived, connections) = mpsc::channel(1);
         tokio::spawn(async move { take(&agent, &arrived).await });
-        service::serve(connections, working_directory, settings).await
+        service::serve(connections, working_directory, settings).await;
+        Ok(())
     })
 }
 

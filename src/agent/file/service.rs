@@ -30,11 +30,13 @@ use crate::{
         import_request, read_response, write_request,
     },
     error::{Error, Reason},
-    rpc::transport,
+    rpc::{
+        services::{Named, Services},
+        serving::{self, Terms},
+    },
 };
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 use std::{
-    io,
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
     pin::Pin,
@@ -63,11 +65,7 @@ const SEARCH: u32 = 8;
 const MOST_STREAMS: u32 = 4096;
 
 /// Serves these connections until there are no more.
-pub(super) async fn serve(
-    connections: mpsc::Receiver<UnixStream>,
-    working_directory: PathBuf,
-    settings: &Settings,
-) -> io::Result<()> {
+pub(super) async fn serve(connections: mpsc::Receiver<UnixStream>, working_directory: PathBuf, settings: &Settings) {
     let transfers = settings.memory_bytes.map_or(MOST_TRANSFERS, |bytes| bytes / 4 / u64::from(WINDOW));
     let most_transfers = transfers.clamp(LEAST_TRANSFERS, MOST_TRANSFERS) as u32;
     let transfers = Arc::new(Semaphore::new(most_transfers as usize));
@@ -75,21 +73,18 @@ pub(super) async fn serve(
     let work = Work::new();
     let walks = work.that_gives_way();
     let service = Service { work, walks, transfers, most_transfers, watches, working_directory, user };
-    let incoming = ReceiverStream::new(connections).map(|connection| {
-        connection.set_nonblocking(true)?;
-        tokio::net::UnixStream::from_std(connection)
+    let terms = Terms { stream_window: WINDOW, most_calls: MOST_STREAMS, most_resets: None };
+    let services = Services::new([Named::new(FileServiceServer::new(service))]);
+    // A connection that cannot be taken is told to its client by its end, and ends nothing else.
+    let incoming = ReceiverStream::new(connections).filter_map(|connection| async move {
+        connection.set_nonblocking(true).ok()?;
+        tokio::net::UnixStream::from_std(connection).ok()
     });
-    // One that cannot be taken is told to its client by its end, and ends nothing else.
-    let incoming = incoming.filter_map(|connection: io::Result<_>| async { connection.ok().map(Ok::<_, io::Error>) });
-    tonic::transport::Server::builder()
-        .initial_stream_window_size(WINDOW)
-        .initial_connection_window_size(transport::CONNECTION_WINDOW)
-        .max_frame_size(transport::MAX_FRAME_BYTES)
-        .max_concurrent_streams(MOST_STREAMS)
-        .add_service(FileServiceServer::new(service))
-        .serve_with_incoming(incoming)
-        .await
-        .map_err(io::Error::other)
+    serving::serve(incoming, terms, |_| {
+        let services = services.clone();
+        move |request| services.answer(request)
+    })
+    .await;
 }
 
 /// The service.

@@ -19,16 +19,16 @@ pub(super) mod stopping;
 pub(super) mod strangers;
 pub(super) mod traffic;
 
+use crate::rpc::services::Services;
 use auth::{Access, AuthLayer};
 use calls::CallService;
 use deadline::DeadlineLayer;
 use request_id::RequestIdLayer;
 use stopping::{Stopping, StoppingLayer};
-use tonic::service::Routes;
 use tower::ServiceBuilder;
 
 /// All services with the layers around them, in the order in which a call passes these.
-pub(super) fn around(services: Routes, access: Access, stopping: Stopping) -> impl CallService {
+pub(super) fn around(services: Services, access: Access, stopping: Stopping) -> impl CallService {
     ServiceBuilder::new()
         // The request id is outside, so that a refusal has one too, and a line in the log (`call_log`).
         .layer(RequestIdLayer)
@@ -38,5 +38,5 @@ pub(super) fn around(services: Routes, access: Access, stopping: Stopping) -> im
         .layer(StoppingLayer(stopping))
         // Next to the services, which take from here who calls. Its refusals pass all of the above.
         .layer(AuthLayer(access))
-        .service(services.prepare())
+        .service(services)
 }
