@@ -14,6 +14,10 @@ use std::{
 
 /// What moves so much within this time is heavy: 40 MiB a second, which takes a twentieth of a processor.
 const HEAVY_BYTES: u64 = 4 << 20;
+
+/// What is counted at one time. The clock is not looked at for less: small calls come by the thousand.
+const COUNTED: u64 = 64 << 10;
+
 const WITHIN: Duration = Duration::from_millis(100);
 
 /// For how long it is taken for heavy after that. A stream that pauses for a moment goes on where it was.
@@ -27,6 +31,8 @@ pub struct Flow {
     lanes: Option<Pair>,
     opened: Instant,
     load: Load,
+    /// Bytes that were moved and not counted yet.
+    uncounted: AtomicU64,
 }
 
 /// What a connection moves. Times are milliseconds.
@@ -35,13 +41,14 @@ pub(super) struct Load {
     /// When `bytes` began to be counted.
     since: AtomicU64,
     bytes: AtomicU64,
+    /// 0 when it is light and was for a while.
     heavy_until: AtomicU64,
 }
 
 impl Load {
     /// Counts what was moved. Only the connection itself does that, one piece after the other.
-    pub(super) fn count(&self, now: u64, bytes: usize) {
-        let mut counted = bytes as u64;
+    pub(super) fn count(&self, now: u64, bytes: u64) {
+        let mut counted = bytes;
         if now.saturating_sub(self.since.load(Relaxed)) < millis(WITHIN) {
             counted += self.bytes.load(Relaxed);
         } else {
@@ -53,26 +60,42 @@ impl Load {
         }
     }
 
-    pub(super) fn is_heavy(&self, now: u64) -> bool {
-        now < self.heavy_until.load(Relaxed)
+    /// The time is asked for only of a connection that is heavy, or was.
+    pub(super) fn is_heavy(&self, now: impl FnOnce() -> u64) -> bool {
+        let until = self.heavy_until.load(Relaxed);
+        if until == 0 {
+            return false;
+        }
+        let heavy = now() < until;
+        if !heavy {
+            // Unless it has become heavy again meanwhile.
+            let _ = self.heavy_until.compare_exchange(until, 0, Relaxed, Relaxed);
+        }
+        heavy
     }
 }
 
 impl Flow {
     pub(super) fn new(lanes: Option<Pair>) -> Self {
-        Self { lanes, opened: Instant::now(), load: Load::default() }
+        Self { lanes, opened: Instant::now(), load: Load::default(), uncounted: AtomicU64::new(0) }
     }
 
     /// Counts bytes that it has moved.
     pub(super) fn count(&self, bytes: usize) {
-        if self.lanes.is_some() {
-            self.load.count(self.age(), bytes);
+        if self.lanes.is_none() {
+            return;
+        }
+        let uncounted = self.uncounted.load(Relaxed) + bytes as u64;
+        let (counted, left) = if uncounted < COUNTED { (0, uncounted) } else { (uncounted, 0) };
+        self.uncounted.store(left, Relaxed);
+        if counted > 0 {
+            self.load.count(self.age(), counted);
         }
     }
 
     /// Whether it moves a lot.
     fn is_heavy(&self) -> bool {
-        self.load.is_heavy(self.age())
+        self.load.is_heavy(|| self.age())
     }
 
     fn age(&self) -> u64 {

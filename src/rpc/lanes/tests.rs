@@ -18,16 +18,16 @@ fn what_moves_a_lot_is_heavy_until_it_has_been_calm() {
     let load = Load::default();
     for now in 0..1000 {
         load.count(now, 30 << 10);
-        assert!(!load.is_heavy(now), "30 MiB a second are heavy after {now} ms");
+        assert!(!load.is_heavy(|| now), "30 MiB a second are heavy after {now} ms");
     }
     for now in 1000..2000 {
         load.count(now, 60 << 10);
-        assert_eq!(load.is_heavy(now), now >= 1068, "60 MiB a second after {now} ms");
+        assert_eq!(load.is_heavy(|| now), now >= 1068, "60 MiB a second after {now} ms");
     }
-    assert!(load.is_heavy(2400), "it was heavy a moment ago");
-    assert!(!load.is_heavy(2500));
+    assert!(load.is_heavy(|| 2400), "it was heavy a moment ago");
+    assert!(!load.is_heavy(|| 2500));
     load.count(3000, 100 << 20);
-    assert!(load.is_heavy(3000), "a large piece counts at once");
+    assert!(load.is_heavy(|| 3000), "a large piece counts at once");
 }
 
 /// Work that says, whenever it is asked, on which thread it is. It says no more once it has been asked for the last time.

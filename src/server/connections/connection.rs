@@ -22,6 +22,7 @@ use crate::{
         web::{self, Web},
     },
 };
+use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::{
@@ -169,6 +170,14 @@ impl<S: CallService> Protocol<S> {
     }
 }
 
+/// What a connection must do that does not end by itself.
+enum Must {
+    /// Take no more calls.
+    WindUp,
+    /// End now.
+    Go,
+}
+
 /// Serves a connection until it ends or must go.
 async fn serve<C: Future<Output = hyper::Result<()>>>(
     connection: C,
@@ -177,11 +186,15 @@ async fn serve<C: Future<Output = hyper::Result<()>>>(
     stopping: &Stopping,
 ) {
     let mut connection = pin!(connection);
+    // Looked at when one of them comes, and not whenever something comes on the connection.
+    let mut ends: FuturesUnordered<BoxFuture<'_, Must>> = FuturesUnordered::new();
+    ends.push(Box::pin(traffic.ended().map(|()| Must::Go)));
+    ends.push(Box::pin(outstays(traffic).map(|()| Must::WindUp)));
+    ends.push(Box::pin(stopping.begun().map(|()| Must::WindUp)));
     tokio::select! {
+        biased;
+        must = ends.next() => if let Some(Must::Go) = must { return },
         ended = connection.as_mut() => return note(ended),
-        () = traffic.ended() => return,
-        () = outstays(traffic) => {}
-        () = stopping.begun() => {}
     }
     // It takes no more calls, and ends with the last one.
     wind_up(connection.as_mut());
@@ -249,6 +262,8 @@ pub(super) fn http(executor: Executor) -> http2::Builder<Executor> {
         .max_concurrent_streams(MAX_STREAMS)
         .max_header_list_size(MAX_HEADER_BYTES)
         .max_pending_accept_reset_streams(Some(MOST_RESETS))
+        // gRPC knows no date.
+        .auto_date_header(false)
         .keep_alive_interval(KEEPALIVE_INTERVAL)
         .keep_alive_timeout(KEEPALIVE_TIMEOUT);
     http

@@ -54,7 +54,9 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let id = request.headers().get(HEADER).filter(|id| is_sane(id)).cloned().unwrap_or_else(new_id);
+        let mut id = request.headers().get(HEADER).filter(|id| is_sane(id)).cloned().unwrap_or_else(new_id);
+        // Each is another one. HTTP/2 keeps what is not marked so in its tables, in the place of headers that come again.
+        id.set_sensitive(true);
         let span = span(&id, request.uri().path());
         let record = CallRecord::begin(&span);
         let answer = span.in_scope(|| self.0.call(request));

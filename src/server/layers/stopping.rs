@@ -5,6 +5,7 @@ use crate::error::Error;
 use futures_util::future::BoxFuture;
 use http::{Request, Response};
 use std::{
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -18,7 +19,10 @@ const ANSWERED_WITHIN: Duration = Duration::from_secs(2);
 
 /// The steps of stopping, each taken once.
 #[derive(Debug, Clone, Default)]
-pub(in crate::server) struct Stopping {
+pub(in crate::server) struct Stopping(Arc<Steps>);
+
+#[derive(Debug, Default)]
+struct Steps {
     begun: CancellationToken,
     told: CancellationToken,
 }
@@ -26,22 +30,22 @@ pub(in crate::server) struct Stopping {
 impl Stopping {
     /// The server stops: no new connections, and those that do nothing are closed.
     pub(in crate::server) fn begin(&self) {
-        self.begun.cancel();
+        self.0.begun.cancel();
     }
 
     /// All streams were told how they end.
     pub(in crate::server) fn have_told(&self) {
-        self.told.cancel();
+        self.0.told.cancel();
     }
 
     /// Returns once the server stops.
     pub(in crate::server) async fn begun(&self) {
-        self.begun.cancelled().await;
+        self.0.begun.cancelled().await;
     }
 
     /// Returns once all streams were told.
     pub(in crate::server) async fn told(&self) {
-        self.told.cancelled().await;
+        self.0.told.cancelled().await;
     }
 }
 
