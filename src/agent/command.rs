@@ -90,13 +90,20 @@ pub(super) struct Command {
     error_stream: v1::Stream,
     /// Taken when it is over.
     ongoing: Mutex<Option<Ongoing>>,
+    /// Taken when it is over: sessions remember many commands, and this is most of the memory that one takes.
+    ways: Mutex<Option<Ways>>,
+    arrived: Mutex<Arrived>,
+}
+
+/// The ways to reach a command that is not over.
+#[derive(Clone)]
+struct Ways {
     control: mpsc::Sender<Control>,
     input: mpsc::UnboundedSender<QueuedInput>,
-    arrived: Mutex<Arrived>,
-    /// Cancelled when input came that nothing wanted.
-    input_refused: CancellationToken,
     /// Has a permit for each byte that may still be queued.
     input_room: Arc<Semaphore>,
+    /// Cancelled when input came that nothing wanted.
+    input_refused: CancellationToken,
 }
 
 /// The beginning of a command's text, charged for as long as the command is remembered.
@@ -165,7 +172,12 @@ impl Command {
     pub(super) fn create(id: String, session_id: Option<String>, spec: Spec, ongoing: Ongoing) -> Job {
         let (control, control_inbox) = mpsc::channel(MOST_UNHEARD);
         let (input, input_inbox) = mpsc::unbounded_channel();
-        let input_room = Arc::new(Semaphore::new(MOST_UNREAD_INPUT));
+        let ways = Ways {
+            control,
+            input,
+            input_room: Arc::new(Semaphore::new(MOST_UNREAD_INPUT)),
+            input_refused: CancellationToken::new(),
+        };
         let arguments = spec.arguments.as_ref().map_or(&[][..], |arguments| &arguments.0);
         let shown = Shown::of(&spec.text, arguments, spec.log.budget());
         let (phase, ongoing) = (Mutex::new(Phase::Queued), Mutex::new(Some(ongoing)));
@@ -181,11 +193,8 @@ impl Command {
             starters: AtomicUsize::new(0),
             error_stream: if spec.merge { v1::Stream::Stdout } else { v1::Stream::Stderr },
             ongoing,
-            control,
-            input,
+            ways: Mutex::new(Some(ways)),
             arrived: Mutex::default(),
-            input_refused: CancellationToken::new(),
-            input_room,
         };
         Job { command: Arc::new(command), spec, control: control_inbox, input: input_inbox }
     }
@@ -209,8 +218,7 @@ impl Command {
         }
         *phase = Phase::Over(SystemTime::now(), None, exited);
         drop(phase);
-        lock(&self.ongoing).take();
-        self.log.set_over();
+        self.close();
         true
     }
 
@@ -230,8 +238,18 @@ impl Command {
         };
         *phase = Phase::Over(started, turn, exited);
         drop(phase);
-        lock(&self.ongoing).take();
+        self.close();
+    }
+
+    /// Nothing more can be said to it, and nothing more comes but what its background processes print.
+    fn close(&self) {
+        drop((lock(&self.ongoing).take(), lock(&self.ways).take()));
         self.log.set_over();
+    }
+
+    /// The ways to reach it, until it is over.
+    fn ways(&self) -> Option<Ways> {
+        lock(&self.ways).clone()
     }
 
     /// How it ended, when it has.
@@ -283,7 +301,10 @@ impl Command {
 
     /// Says something to it, and waits while much that was said before waits for its turn. False when it is over.
     pub(super) async fn say(&self, control: Control) -> bool {
-        self.exited().is_none() && self.control.send(control).await.is_ok()
+        match self.ways() {
+            Some(ways) => ways.control.send(control).await.is_ok(),
+            None => false,
+        }
     }
 
     /// Gives it input, waiting while too much of it is unread. Input that nobody will read is dropped, and so is what has come before
@@ -297,8 +318,7 @@ impl Command {
                 if arrived.end() && at.is_some() {
                     return Ok(());
                 }
-                // The receiver is gone when the command is over: then nobody reads it.
-                let _ = self.input.send(QueuedInput { piece: InputPiece::End, _room: None });
+                self.queue_input(InputPiece::End, None);
                 return Ok(());
             }
         };
@@ -306,15 +326,25 @@ impl Command {
             return Ok(());
         }
         let cost = (data.len() + PIECE_COST).min(MOST_UNREAD_INPUT) as u32;
-        let room = Arc::clone(&self.input_room).acquire_many_owned(cost).await.ok();
+        let room = match self.ways() {
+            Some(ways) => ways.input_room.acquire_many_owned(cost).await.ok(),
+            None => None,
+        };
         let mut data = self.log.budget().keep_when_free(data).await;
         // What comes by another call meanwhile counts: only here it is decided whose bytes these are.
         let mut arrived = lock(&self.arrived);
         let Some(known) = arrived.fresh(data.len(), at)? else { return Ok(()) };
         data.advance(known);
         arrived.came(data.len());
-        let _ = self.input.send(QueuedInput { piece: InputPiece::Data(data), _room: room });
+        self.queue_input(InputPiece::Data(data), room);
         Ok(())
+    }
+
+    /// When the command is over nobody reads it.
+    fn queue_input(&self, piece: InputPiece, room: Option<OwnedSemaphorePermit>) {
+        if let Some(ways) = &*lock(&self.ways) {
+            let _ = ways.input.send(QueuedInput { piece, _room: room });
+        }
     }
 
     /// How many bytes of input have come.
@@ -324,17 +354,19 @@ impl Command {
 
     /// Input came that nothing wanted: the call that sends it is told.
     pub(super) fn refuse_input(&self) {
-        self.input_refused.cancel();
+        if let Some(ways) = self.ways() {
+            ways.input_refused.cancel();
+        }
     }
 
-    /// Waits until input came that nothing wanted.
+    /// Waits until input came that nothing wanted. For ever, once the command is over.
     pub(super) fn input_refused(&self) -> impl Future<Output = ()> + Send + 'static {
-        self.input_refused.clone().cancelled_owned()
+        self.ways().map(|ways| ways.input_refused).unwrap_or_default().cancelled_owned()
     }
 
     /// Whether that is so.
     pub(super) fn input_is_refused(&self) -> bool {
-        self.input_refused.is_cancelled() && self.exited().is_none()
+        self.ways().is_some_and(|ways| ways.input_refused.is_cancelled())
     }
 
     /// Longest run time, as clients see it.

@@ -221,6 +221,11 @@ impl Session {
         lock(&self.known).clone()
     }
 
+    /// Looks at what is known now, without a copy of it.
+    pub(super) fn look<T>(&self, look: impl FnOnce(&Known) -> T) -> T {
+        look(&lock(&self.known))
+    }
+
     /// Changes what is known. Only for the driver.
     pub(super) fn update(&self, change: impl FnOnce(&mut Known)) {
         change(&mut lock(&self.known));

@@ -84,7 +84,6 @@ impl Driver {
 
     /// How a command has ended that was given to the session's shell.
     pub(in crate::agent) fn exited(&self, running: &Running, verdict: Verdict, out_of_memory: bool) -> Exited {
-        let known = self.session.known();
         let direct = self.session.about.direct;
         let ended_shell = verdict.shell_end.as_ref();
         let shell_signal = ended_shell.map_or(0, |end| end.signal);
@@ -96,7 +95,7 @@ impl Driver {
             None if ended_shell.is_some() && !direct => Reason::ShellExited,
             None => Reason::Exited,
         };
-        Exited {
+        self.session.look(|known| Exited {
             exit_code: verdict.status,
             signal: if shell_signal != 0 { shell_signal } else { verdict.signalled },
             reason: reason.into(),
@@ -108,6 +107,6 @@ impl Driver {
             pipe_status: running.pipes.clone(),
             // The command says so itself.
             timeout: None,
-        }
+        })
     }
 }

@@ -83,6 +83,11 @@ impl Directories {
         Private { all: Arc::clone(self), name: name.to_owned(), owner: None }
     }
 
+    /// Whether programs see it read-only, so that all that the agent has put there is still there.
+    pub(super) fn is_sealed(&self) -> bool {
+        self.reserve.is_none()
+    }
+
     /// Keeps room for the agent, where programs can use it up.
     pub(super) fn fill_reserve(&self) {
         if let Some(reserve) = &self.reserve {

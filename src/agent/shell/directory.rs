@@ -63,6 +63,12 @@ impl Directory {
         stat.is_ok_and(|stat| Nature::from(stat) == *nature)
     }
 
+    /// Whether what the agent has put there last under this name is still there. Where programs see a read-only directory it is,
+    /// and nobody has to look: that is asked several times for each command.
+    pub(super) fn keeps(&self, name: &str, nature: &Nature) -> bool {
+        self.private.all().is_sealed() || self.has(name, nature)
+    }
+
     /// Makes a FIFO, in the place of whatever has its name.
     ///
     /// Every user may open it: a program that runs as another one (`su`) has it as its output, and opens it again by
@@ -93,6 +99,13 @@ impl Directory {
             return Err(io::Error::other(format!("{name} was replaced while it was made")));
         }
         Ok((reader, writer, nature))
+    }
+
+    /// Opens the writing end of the FIFO that the agent has put there last under this name. Nothing if that is not there any more.
+    pub(super) fn reopen_fifo(&self, name: &str, nature: &Nature) -> io::Result<Option<OwnedFd>> {
+        let opened = entries::open(self.fd.as_fd(), name, OFlags::WRONLY)?;
+        let is_its_own = self.private.all().is_sealed() || Nature::from(rustix::fs::fstat(&opened)?) == *nature;
+        Ok(is_its_own.then_some(opened))
     }
 
     /// Opens a FIFO at one end.

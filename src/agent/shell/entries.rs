@@ -56,15 +56,20 @@ pub(super) fn identity(stat: &Stat) -> (u64, u64) {
     (stat.st_dev, stat.st_ino)
 }
 
-/// Opens something, without following links and without waiting, if it is of this type.
+/// Opens something, without following links and without waiting.
+pub(super) fn open(directory: BorrowedFd<'_>, name: &str, access: OFlags) -> io::Result<OwnedFd> {
+    let flags = access | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    Ok(rustix::fs::openat(directory, name, flags, Mode::empty())?)
+}
+
+/// As [`open`], if it is of this type.
 pub(super) fn open_as(
     directory: BorrowedFd<'_>,
     name: &str,
     access: OFlags,
     wanted: FileType,
 ) -> io::Result<(OwnedFd, Stat)> {
-    let flags = access | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let opened = rustix::fs::openat(directory, name, flags, Mode::empty())?;
+    let opened = open(directory, name, access)?;
     let stat = rustix::fs::fstat(&opened)?;
     if FileType::from_raw_mode(stat.st_mode) != wanted {
         return Err(io::Error::other(format!("{name} is not what it was")));

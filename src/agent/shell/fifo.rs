@@ -5,7 +5,7 @@ mod input;
 use super::{directory::Directory, entries::Nature, sys};
 use crate::agent::output::LARGE_READ;
 use bytes::Bytes;
-use rustix::{fs::OFlags, io::Errno};
+use rustix::io::Errno;
 use std::{
     io,
     os::fd::{AsFd, OwnedFd},
@@ -228,7 +228,7 @@ impl Fifo {
     /// As [`Self::let_end`], and its name goes.
     pub(crate) fn release(&mut self) {
         // A later one may have the name by now.
-        if self.named && self.is_there() {
+        if self.named && self.directory.has(self.name, &self.nature) {
             self.directory.remove(self.name);
         }
         self.named = false;
@@ -244,10 +244,8 @@ impl Fifo {
         if !self.named || self.reader.enlarged.load(Ordering::Relaxed) {
             return false;
         }
-        let Ok((writer, nature)) = self.directory.open_fifo(self.name, OFlags::WRONLY) else { return false };
-        let own = nature == self.nature;
-        self.placeholder = own.then_some(writer);
-        own
+        self.placeholder = self.directory.reopen_fifo(self.name, &self.nature).ok().flatten();
+        self.placeholder.is_some()
     }
 
     /// The name that it has in its directory.
@@ -257,7 +255,7 @@ impl Fifo {
 
     /// Whether its name is still its own, and it may be opened. A shell that finds it gone makes a file of that name.
     pub(crate) fn is_there(&self) -> bool {
-        self.directory.has(self.name, &self.nature)
+        self.directory.keeps(self.name, &self.nature)
     }
 
     /// Its path.

@@ -48,7 +48,10 @@ impl Launch {
     ) -> Result<(), LaunchError> {
         let system = |what| move |error| LaunchError::System(what, error);
         match first_event(holder).await? {
-            Event::Started(pid) => (shell.pid, shell.reports.pid) = (pid, pid),
+            Event::Started(pid) => {
+                shell.pid = pid;
+                shell.reports.come_from(pid);
+            }
             Event::Unprepared(error) => return Err(self.not_prepared(error)),
             Event::Failed(error) => return Err(LaunchError::not_executed(&self.program, error)),
             Event::Ended(_) | Event::Gone => return Err(LaunchError::killed()),

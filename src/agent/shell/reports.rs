@@ -1,15 +1,22 @@
 //! What a shell says back: that a command is over.
 
 use super::{dialect::ABORTED, fifo::Fifo, records::Records};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use std::{
-    ffi::OsStr,
-    fs, io,
-    os::unix::{ffi::OsStrExt, fs::MetadataExt},
-    path::{Path, PathBuf},
+    ffi::{OsStr, OsString},
+    io,
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::ffi::{OsStrExt, OsStringExt},
+    },
+    path::PathBuf,
 };
 
 /// The longest report: a path, and before it a tag, a status, options, and up to 4096 bytes of statuses.
 const LONGEST_REPORT: usize = libc::PATH_MAX as usize + 4096 + 256;
+
+/// Room for most paths. A longer one is read again with more.
+const ROOM_FOR_PATH: usize = 256;
 
 /// The status FIFO.
 pub(crate) struct Reports {
@@ -17,8 +24,9 @@ pub(crate) struct Reports {
     records: Records,
     /// Whether what came before a report is a DEBUG trap.
     debug: bool,
-    /// The shell's process id.
-    pub(super) pid: i32,
+    /// The shell's process, and its directory in `/proc`. Held open, its working directory is found in half the time.
+    pid: i32,
+    process: Option<OwnedFd>,
 }
 
 /// What a shell reports.
@@ -65,7 +73,14 @@ fn noted(text: &[u8], tag: u64) -> Option<(i32, Vec<i32>)> {
 impl Reports {
     /// Reads from a FIFO.
     pub(super) fn new(fifo: Fifo) -> Self {
-        Self { fifo, records: Records::new(LONGEST_REPORT), debug: false, pid: 0 }
+        Self { fifo, records: Records::new(LONGEST_REPORT), debug: false, pid: 0, process: None }
+    }
+
+    /// They are of this shell.
+    pub(super) fn come_from(&mut self, pid: i32) {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        self.pid = pid;
+        self.process = rustix::fs::open(format!("/proc/{pid}"), flags, Mode::empty()).ok();
     }
 
     /// Reads from another FIFO from now on.
@@ -159,15 +174,25 @@ impl Reports {
 
     /// `$PWD` when it is true (it keeps the symbolic links that the user went through), else what the kernel says.
     fn real_directory(&self, claimed: PathBuf) -> PathBuf {
-        let cwd = PathBuf::from(format!("/proc/{}/cwd", self.pid));
-        let link = fs::read_link(&cwd);
-        if link.as_ref().is_ok_and(|link| *link == claimed) {
+        let path;
+        let (process, cwd) = match &self.process {
+            Some(process) => (process.as_fd(), "cwd"),
+            None => {
+                path = format!("/proc/{}/cwd", self.pid);
+                (CWD, path.as_str())
+            }
+        };
+        let link = rustix::fs::readlinkat(process, cwd, Vec::with_capacity(ROOM_FOR_PATH));
+        if link.as_ref().is_ok_and(|link| link.as_bytes() == claimed.as_os_str().as_bytes()) {
             return claimed;
         }
-        let same = |a: &Path, b: &Path| {
-            let (Ok(a), Ok(b)) = (fs::metadata(a), fs::metadata(b)) else { return false };
-            (a.dev(), a.ino()) == (b.dev(), b.ino())
+        let same = || -> rustix::io::Result<bool> {
+            let (here, there) = (rustix::fs::stat(&claimed)?, rustix::fs::statat(process, cwd, AtFlags::empty())?);
+            Ok((here.st_dev, here.st_ino) == (there.st_dev, there.st_ino))
         };
-        if claimed.is_absolute() && same(&claimed, &cwd) { claimed } else { link.unwrap_or(claimed) }
+        if claimed.is_absolute() && same().unwrap_or(false) {
+            return claimed;
+        }
+        link.map_or(claimed, |link| PathBuf::from(OsString::from_vec(link.into_bytes())))
     }
 }

@@ -24,7 +24,7 @@ impl TextFile {
     pub(super) fn write(&mut self, directory: &Directory, text: &[u8]) -> io::Result<()> {
         let length = text.len() as u64;
         // After an error nobody knows what it holds.
-        let mut kept = match self.kept.take().filter(|kept| directory.has(COMMAND, &kept.nature)) {
+        let mut kept = match self.kept.take().filter(|kept| directory.keeps(COMMAND, &kept.nature)) {
             Some(kept) => kept,
             None => Kept::open(directory)?,
         };

@@ -9,7 +9,17 @@ use super::{
     taken::Taken,
 };
 use crate::agent::shell::environment::TERM as DUMB;
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt::Write};
+
+/// As `format!`, with room for most lines of ours from the beginning: each command needs several.
+macro_rules! line {
+    ($($part:tt)*) => {{
+        let mut line = String::with_capacity(512);
+        // A string takes all that is written to it.
+        let _ = write!(line, $($part)*);
+        line
+    }};
+}
 
 impl Dialect {
     /// The word before a built-in that makes the next one a built-in, whatever the user has defined, and its errors
@@ -41,13 +51,13 @@ impl Dialect {
     pub(in crate::agent::shell) fn file(self, call: &Call<'_>, tag: u64, directory: &str) -> Vec<u8> {
         let mut text = Vec::with_capacity(call.text.len() + call.text.len() / 8 + 512);
         if self.retraces(call) {
-            text.extend_from_slice(format!("{}set -x;", self.word(call.taken)).as_bytes());
+            text.extend_from_slice(line!("{}set -x;", self.word(call.taken)).as_bytes());
         }
         // For zsh the last argument of `eval` is one too.
         if self == Self::Zsh && call.last_status == 0 && call.pipes.is_empty() && !call.in_lines {
             let last = call.last_word();
             if !last.is_empty() {
-                text.extend_from_slice(format!("{}:{last};", self.word(call.taken)).as_bytes());
+                text.extend_from_slice(line!("{}:{last};", self.word(call.taken)).as_bytes());
             }
         }
         text.extend_from_slice(call.text);
@@ -62,8 +72,8 @@ impl Dialect {
             Self::Bash if call.at_top => [b"SANDSHELL_TEXT=", &quoted(&text)[..], b"\n"].concat(),
             Self::Bash => [before().as_bytes(), &quoted(&text), call.streams("'").as_bytes()].concat(),
             Self::Posix => {
-                let before = format!("{RUNNING}=1; {}", before());
-                let after = format!("{}; SANDSHELL_END=$? {RUNNING}=\n", call.streams("").trim_end());
+                let before = line!("{RUNNING}=1; {}", before());
+                let after = line!("{}; SANDSHELL_END=$? {RUNNING}=\n", call.streams("").trim_end());
                 [before.as_bytes(), &quoted(&text), after.as_bytes()].concat()
             }
         }
@@ -81,25 +91,25 @@ impl Dialect {
         // Under `set -e` only the right side counts.
         let status = match call.last_status {
             _ if call.pipes.len() > 1 && call.pipes.last() == Some(&call.last_status) => {
-                let parts: Vec<_> = call.pipes.iter().map(|status| format!("({word}exit {status})")).collect();
+                let parts: Vec<_> = call.pipes.iter().map(|status| line!("({word}exit {status})")).collect();
                 let then = if call.last_status == 0 { ";" } else { " ||" };
-                let last = if last.is_empty() { String::new() } else { format!("{word}:{last}; ") };
-                format!("{last}{}{then} ", parts.join(" | "))
+                let last = if last.is_empty() { String::new() } else { line!("{word}:{last}; ") };
+                line!("{last}{}{then} ", parts.join(" | "))
             }
             0 if last.is_empty() => String::new(),
-            0 => format!("{word}:{last}; "),
+            0 => line!("{word}:{last}; "),
             // In busybox ash an ERR trap would run for the script that sets it.
-            status if self == Self::Posix && call.asks_traps => format!("({word}exit {status}) || "),
-            _ => format!("{word}. {directory}/{RETURN}{last} || "),
+            status if self == Self::Posix && call.asks_traps => line!("({word}exit {status}) || "),
+            _ => line!("{word}. {directory}/{RETURN}{last} || "),
         };
         match self {
             // Not by `command`: a mistake in the text is survived by the line that reads the file, which no file is open
             // around. In busybox ash the copy of the shell that is a subshell survives it there too. With a file or another
             // text open around it, it would try to close that for ever.
-            Self::Posix => format!("{status}\\eval "),
+            Self::Posix => line!("{status}\\eval "),
             Self::Bash | Self::Zsh => {
                 let (found, term) = Self::term(call);
-                format!("{found}{status}{term}{word}eval ")
+                line!("{found}{status}{term}{word}eval ")
             }
         }
     }
@@ -108,11 +118,10 @@ impl Dialect {
     fn term(call: &Call<'_>) -> (String, String) {
         match call.term {
             None => (String::new(), String::new()),
-            Some(Term::Asked(term)) => (String::new(), format!("TERM={term} ")),
-            Some(Term::Usual(term)) => (
-                format!("{FOUND}=${{TERM-{DUMB}}}; {FOUND}=${{{FOUND}#{DUMB}}}; "),
-                format!("TERM=${{{FOUND}:-{term}}} "),
-            ),
+            Some(Term::Asked(term)) => (String::new(), line!("TERM={term} ")),
+            Some(Term::Usual(term)) => {
+                (line!("{FOUND}=${{TERM-{DUMB}}}; {FOUND}=${{{FOUND}#{DUMB}}}; "), line!("TERM=${{{FOUND}:-{term}}} "))
+            }
         }
     }
 
@@ -126,16 +135,16 @@ impl Dialect {
             Self::Zsh if call.has_many_pipes => ("${(j: :)${pipestatus[@]:0:1000}}", "${_[1,4096]}"),
             Self::Zsh => ("${(j: :)pipestatus[@]}", "${_[1,4096]}"),
         };
-        format!("\nSANDSHELL_END=\"{tag:x} $? {pipes}\" SANDSHELL_LAST=\"{last}\"")
+        line!("\nSANDSHELL_END=\"{tag:x} $? {pipes}\" SANDSHELL_LAST=\"{last}\"")
     }
 
     /// Lines that run the command file.
     pub(in crate::agent::shell) fn run(self, call: &Call<'_>, tag: u64, directory: &str) -> String {
         let word = self.word(call.taken);
-        let file = format!("{word}. {directory}/{COMMAND}");
-        let leave = format!("{word}. {directory}/{LEAVE}");
+        let file = line!("{word}. {directory}/{COMMAND}");
+        let leave = line!("{word}. {directory}/{LEAVE}");
         // What is traced when the streams are opened goes where they lead to without that.
-        let untraced = if self.retraces(call) { format!("{word}set +x; ") } else { String::new() };
+        let untraced = if self.retraces(call) { line!("{word}set +x; ") } else { String::new() };
         // What comes before a text, for one that is read from its file and not evaluated.
         let before_file = || {
             let before = self.before(call, directory);
@@ -144,23 +153,23 @@ impl Dialect {
         let source = match self {
             Self::Posix => {
                 let (found, term) = Self::term(call);
-                format!("{found}{term}{file}")
+                line!("{found}{term}{file}")
             }
             Self::Zsh if call.in_lines => {
-                format!("{untraced}{}. {directory}/{COMMAND}{}", before_file(), call.streams("").trim_end())
+                line!("{untraced}{}. {directory}/{COMMAND}{}", before_file(), call.streams("").trim_end())
             }
             // Each command around a job of the user's takes a number from it.
-            Self::Zsh if call.may_start_jobs => format!(
+            Self::Zsh if call.may_start_jobs => line!(
                 "{untraced}{}\"$(<{directory}/{COMMAND})\"{}",
                 self.before(call, directory),
                 call.streams("").trim_end()
             ),
-            Self::Zsh => format!("{untraced}{word}eval \"$(<{directory}/{COMMAND})\""),
+            Self::Zsh => line!("{untraced}{word}eval \"$(<{directory}/{COMMAND})\""),
             Self::Bash if call.is_plain => {
-                format!("{}. '{directory}/{COMMAND}'{}", before_file(), call.streams("'").trim_end())
+                line!("{}. '{directory}/{COMMAND}'{}", before_file(), call.streams("'").trim_end())
             }
             Self::Bash if call.at_top => {
-                format!("{file}\n{}\"$SANDSHELL_TEXT\"{}", self.before(call, directory), call.streams("'").trim_end())
+                line!("{file}\n{}\"$SANDSHELL_TEXT\"{}", self.before(call, directory), call.streams("'").trim_end())
             }
             Self::Bash => file,
         };
@@ -168,16 +177,16 @@ impl Dialect {
         match self {
             // The variable tells the INT trap whether there is a command to abort: an INT that comes before or after would
             // end the shell. The file leaves it set when a mistake or a `return` ends the text.
-            Self::Posix if call.leave => format!("{source}; {leave}\n"),
-            Self::Posix => format!(
+            Self::Posix if call.leave => line!("{source}; {leave}\n"),
+            Self::Posix => line!(
                 "{source}; SANDSHELL_END=${{SANDSHELL_END:-$?}} {RUNNING}=; {}{}; SANDSHELL_END=\n",
                 Self::only_the_shell_itself(word, directory),
                 self.report_of(call, tag, directory)
             ),
             // A second time on a line of its own, because an INT drops the rest of a line. Not at once, because before each
             // line the shell runs what the user has it do for a prompt.
-            Self::Bash | Self::Zsh if call.leave => format!("{source}; {leave}\n{leave}\n"),
-            Self::Bash | Self::Zsh => format!("{source}\n{}\n", self.report_of(call, tag, directory)),
+            Self::Bash | Self::Zsh if call.leave => line!("{source}; {leave}\n{leave}\n"),
+            Self::Bash | Self::Zsh => line!("{source}\n{}\n", self.report_of(call, tag, directory)),
         }
     }
 
@@ -185,7 +194,7 @@ impl Dialect {
     /// command that goes on, and read our next line. (The comparison of two names of its process is the quick way for
     /// the shell itself.)
     fn only_the_shell_itself(word: &str, directory: &str) -> String {
-        format!(
+        line!(
             "{word}test \"$SANDSHELL_END\" = 0 || {word}test /proc/self -ef \"/proc/$$\" || {word}. {directory}/{ORIGINAL}; "
         )
     }
@@ -204,7 +213,7 @@ impl Dialect {
         match self {
             Self::Posix => line,
             Self::Bash | Self::Zsh => {
-                format!("{line}\n{ENDED_WITH}=$?; \\enable {NEEDED}")
+                line!("{line}\n{ENDED_WITH}=$?; \\enable {NEEDED}")
             }
         }
     }
@@ -212,39 +221,39 @@ impl Dialect {
     /// The report of a command, with more than [`Self::report`] says.
     fn report_of(self, call: &Call<'_>, tag: u64, directory: &str) -> String {
         let word = self.word(call.taken);
-        let status = if call.taken.disabled { format!("${ENDED_WITH}") } else { "$?".to_owned() };
-        let report = || self.report_in_words(word, &format!("{tag:x}"), &status, call.tells_end);
+        let status = if call.taken.disabled { line!("${ENDED_WITH}") } else { "$?".to_owned() };
+        let report = || self.report_in_words(word, &line!("{tag:x}"), &status, call.tells_end);
         match self {
             Self::Posix => {
-                format!(
+                line!(
                     "{word}printf \"\\000{tag:x} %s %s\\000\" \"$SANDSHELL_END\" \"${{PWD-}}\" >|{directory}/{STATUS}"
                 )
             }
             // Whether there is a DEBUG trap comes before the report, as a record of its own.
             Self::Bash | Self::Zsh if call.asks_traps => {
                 let traps = if self == Self::Bash { "trap -p DEBUG" } else { "trap" };
-                format!(
+                line!(
                     "{word}eval '{ENDED_WITH}={status}; {word}{traps}; {}' >|{directory}/{STATUS}",
-                    self.report_in_words(word, &format!("{tag:x}"), &format!("${ENDED_WITH}"), call.tells_end)
+                    self.report_in_words(word, &line!("{tag:x}"), &line!("${ENDED_WITH}"), call.tells_end)
                 )
             }
             Self::Zsh if !call.taken.disabled && word == self.word(Taken::default()) => {
-                format!("{word}. {directory}/{REPORT} {tag:x}")
+                line!("{word}. {directory}/{REPORT} {tag:x}")
             }
-            Self::Bash => format!("{} >|'{directory}/{STATUS}'", report()),
-            Self::Zsh => format!("{} >|{directory}/{STATUS}", report()),
+            Self::Bash => line!("{} >|'{directory}/{STATUS}'", report()),
+            Self::Zsh => line!("{} >|{directory}/{STATUS}", report()),
         }
     }
 
     /// The script of a report, whose tag is its only argument. For zsh this is less work than to read the line.
     pub(super) fn report_script(self, directory: &str) -> String {
         let report = self.report_in_words(self.word(Taken::default()), "$1", "$?", true);
-        format!("{report} >|{directory}/{STATUS}\n")
+        line!("{report} >|{directory}/{STATUS}\n")
     }
 
     fn report_in_words(self, word: &str, tag: &str, status: &str, tells_end: bool) -> String {
         let (end, noted) = if tells_end { ("%s", "\"${SANDSHELL_END-}\" ") } else { ("", "") };
-        format!("{word}printf \"\\000{tag} {status}\\001$-\\001{end}\\001%s\\000\" {noted}\"${{PWD-}}\"")
+        line!("{word}printf \"\\000{tag} {status}\\001$-\\001{end}\\001%s\\000\" {noted}\"${{PWD-}}\"")
     }
 
     /// The script that ends a shell after its only command, with its status. It puts an end to traces of our lines, and its
@@ -256,23 +265,23 @@ impl Dialect {
             Self::Posix => "SANDSHELL_END",
             Self::Bash | Self::Zsh => ENDED_WITH,
         };
-        format!("{word}eval '{noted}=${{{noted}:-$?}}; {word}set +xv' 2>/dev/null\n{word}exit \"${noted}\"\n")
+        line!("{word}eval '{noted}=${{{noted}:-$?}}; {word}set +xv' 2>/dev/null\n{word}exit \"${noted}\"\n")
     }
 
     /// The script that sets `$?`.
     pub(in crate::agent::shell) fn return_script(self, status: i32, taken: Taken) -> String {
-        format!("{}return {status}\n", self.word(taken))
+        line!("{}return {status}\n", self.word(taken))
     }
 
     /// The line that reports the last status under a tag.
     pub(in crate::agent::shell) fn report(self, tag: u64, directory: &str) -> String {
         match self {
             // Whoever hears the report may send a signal, and no trap must take that for one that aborts a command.
-            Self::Posix => format!(
+            Self::Posix => line!(
                 "SANDSHELL_END=$? {RUNNING}=; {}; SANDSHELL_END=\n",
                 self.report_status(tag, directory, "$SANDSHELL_END")
             ),
-            Self::Bash | Self::Zsh => format!("{}\n", self.report_command(tag, directory)),
+            Self::Bash | Self::Zsh => line!("{}\n", self.report_command(tag, directory)),
         }
     }
 
@@ -282,15 +291,12 @@ impl Dialect {
     }
 
     fn report_status(self, tag: u64, directory: &str, status: &str) -> String {
-        format!(
-            "{} printf \"\\000{tag:x} %s %s\\000\" \"{status}\" \"${{PWD-}}\" >|{directory}/{STATUS}",
-            self.builtin()
-        )
+        line!("{} printf \"\\000{tag:x} %s %s\\000\" \"{status}\" \"${{PWD-}}\" >|{directory}/{STATUS}", self.builtin())
     }
 
     /// Lines that take a pending signal, which else would hit the next command, and report when that is done.
     pub(in crate::agent::shell) fn settle(self, tag: u64, directory: &str) -> String {
-        format!("{}{}", self.after_abandoning(), self.report(tag, directory))
+        line!("{}{}", self.after_abandoning(), self.report(tag, directory))
     }
 }
 
@@ -342,7 +348,7 @@ impl Call<'_> {
         match self.last_argument {
             None => String::new(),
             Some(LastArgument::Noted) => " \"$SANDSHELL_LAST\"".to_owned(),
-            Some(LastArgument::Word(word)) => format!(" {word}"),
+            Some(LastArgument::Word(word)) => line!(" {word}"),
         }
     }
 
@@ -351,7 +357,7 @@ impl Call<'_> {
     /// end dash.
     fn streams(&self, quote: &str) -> String {
         let Self { input, output, error, .. } = self;
-        format!(" <{quote}{input}{quote} 2>|{quote}{error}{quote} >|{quote}{output}{quote}\n")
+        line!(" <{quote}{input}{quote} 2>|{quote}{error}{quote} >|{quote}{output}{quote}\n")
     }
 }
 
