@@ -41,8 +41,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The agent's nice value.
-const AGENT_NICE: i32 = -10;
+/// The agent's nice value. Beside 200 busy programs of its sandbox it answers as soon as with -10, and five times sooner than with 0.
+/// With -10 it would also go before the server and the shells in the midst of their turns, each time that something comes for it, and
+/// many sessions at once would do a tenth less in the same time.
+const AGENT_NICE: i32 = -4;
 
 /// What all starters of a zygote share.
 pub(super) struct Shared {
