@@ -1,6 +1,9 @@
 //! gRPC on connections that come from the server: to an agent, and to the program that works on files.
 
-use super::transport::{CONNECTION_WINDOW, MAX_FRAME_BYTES};
+use super::{
+    lanes::{Carried, Lanes},
+    transport::{CONNECTION_WINDOW, MAX_FRAME_BYTES},
+};
 use futures_util::{Stream, StreamExt};
 use http::{Request, Response};
 use hyper::{body::Incoming, server::conn::http2, service::service_fn};
@@ -41,6 +44,8 @@ where
     while let Some(connection) = connections.next().await {
         let answer = answering(&connection);
         let service = service_fn(move |request: Request<Incoming>| answer(request.map(Body::new)));
+        // Of many bytes a part is worked on before the next one is read, and not all of them are read first.
+        let connection = Carried::new(connection, Lanes::default().flow());
         let connection = http.serve_connection(TokioIo::new(connection), service);
         tokio::spawn(async move {
             if let Err(error) = connection.await {

@@ -12,9 +12,10 @@ use tokio::{
     task::coop,
 };
 
-/// So many bytes are as much work as anything else that tokio counts, of which a task may do 128 before it is another's turn:
-/// 1 MiB, some hundred microseconds. Each read or write of a socket would count as one, however large it is.
-const BYTES_OF_A_STEP: usize = 8 << 10;
+/// So many bytes are as much work as anything else that tokio counts, of which a task may do 128 before it is another's turn: 256 KiB, a
+/// piece of a file. Each read or write of a socket would count as one, however large it is, and all of a file that is there would be read
+/// before its first piece goes on.
+const BYTES_OF_A_STEP: usize = 2 << 10;
 
 /// A connection whose bytes are counted.
 #[derive(Debug)]
