@@ -13,6 +13,7 @@ use super::{
 };
 use crate::packet;
 use rustix::net::SendFlags;
+use standing::{Files, Standing};
 use std::{
     cell::Cell,
     io,
@@ -56,19 +57,25 @@ pub(crate) struct Holder {
     ended: bool,
     /// Whether it has said itself that nothing is left: then nothing has been left to the agent either.
     alone: bool,
+    /// What it had when it was forked.
+    born: Arc<Standing>,
+    /// What `/proc` says of it, once it has waited for an order.
+    files: Option<Arc<Files>>,
 }
 
 /// A holder that holds nothing.
 struct Idle {
     pid: i32,
     line: Arc<AsyncFd<OwnedFd>>,
+    born: Arc<Standing>,
+    files: Arc<Files>,
 }
 
 impl Idle {
     /// Gives it an order. False when it is gone, or the order is too long for it.
     fn take(&self, image: &Image, descriptors: &Descriptors) -> bool {
         // Somebody inside may have killed it meanwhile, changed it, or stopped it.
-        if !processes::is_own(self.pid) || standing::is_dying(self.pid) || !standing::is_as_it_was(self.pid) {
+        if !processes::is_own(self.pid) || self.files.is_dying() || !self.born.is_of(self.pid, &self.files) {
             return false;
         }
         sys::kill(self.pid, libc::SIGCONT);
@@ -110,17 +117,25 @@ pub(crate) enum Event {
 impl Holder {
     /// Starts a shell, or another program.
     pub(super) fn start(image: &Image, descriptors: &Descriptors) -> io::Result<Self> {
-        if let Some(Idle { pid, line }) = IDLE.take().filter(|idle| idle.take(image, descriptors)) {
+        if let Some(Idle { pid, line, born, files }) = IDLE.take().filter(|idle| idle.take(image, descriptors)) {
             // Another number, so that it is not taken for the holder of a session that has ended.
-            return Ok(Self { pid, number: processes::own_started(pid), line, ended: false, alone: false });
+            let number = processes::own_started(pid);
+            return Ok(Self { pid, number, line, ended: false, alone: false, born, files: Some(files) });
         }
         let (line, theirs) = packet::pair()?;
         rustix::io::ioctl_fionbio(&line, true)?;
         // Nothing may fail once it runs, or nobody would know of it.
         let line = Arc::new(sys::watch(line)?);
+        let born = Arc::new(Standing::of_a_child());
         let pid = hold::fork_holder(image, descriptors, &theirs)?;
         let number = processes::own_started(pid);
-        Ok(Self { pid, number, line, ended: false, alone: false })
+        Ok(Self { pid, number, line, ended: false, alone: false, born, files: None })
+    }
+
+    /// As one that waits for an order. Without a look at it, it could not be given one.
+    fn idle(&self) -> Option<Idle> {
+        let files = self.files.clone().or_else(|| Files::open(self.pid).map(Arc::new).ok())?;
+        Some(Idle { pid: self.pid, line: Arc::clone(&self.line), born: Arc::clone(&self.born), files })
     }
 
     /// Which one it is, for those who look at what descends from it.
@@ -234,15 +249,21 @@ impl Holder {
 impl Drop for Holder {
     fn drop(&mut self) {
         if self.alone {
-            let idle = Idle { pid: self.pid, line: Arc::clone(&self.line) };
-            IDLE.set(IDLE.take().or(Some(idle)));
+            IDLE.set(IDLE.take().or_else(|| self.idle()));
         }
         // Without a runtime the agent itself ends, and everything with it.
         if !self.ended
             && let Ok(runtime) = tokio::runtime::Handle::try_current()
         {
-            let mut rest =
-                Self { pid: self.pid, number: self.number, line: Arc::clone(&self.line), ended: false, alone: false };
+            let mut rest = Self {
+                pid: self.pid,
+                number: self.number,
+                line: Arc::clone(&self.line),
+                ended: false,
+                alone: false,
+                born: Arc::clone(&self.born),
+                files: None,
+            };
             runtime.spawn(async move { rest.end().await });
         }
     }

@@ -3,7 +3,7 @@
 //! capability nobody can give it back what it had.
 
 use crate::proc::{self, Stat};
-use std::{ptr, slice};
+use std::{fs::File, io, os::unix::fs::FileExt, ptr, slice};
 
 /// Bytes of the kernel's `sched_attr`, and where the policy is in it.
 const ATTRIBUTES: usize = 56;
@@ -21,12 +21,15 @@ const KILL: u64 = 1 << (libc::SIGKILL - 1);
 /// `PF_EXITING` and `PF_SIGNALED` in the flags of a process.
 const ENDING: u64 = 0x4 | 0x400;
 
+/// More than what `/proc` says in one of a holder's files.
+const MOST_TEXT: usize = 4096;
+
 /// `IOPRIO_WHO_PROCESS`.
 const OF_A_PROCESS: libc::c_int = 1;
 
 /// Of one process, at one moment. What the system does not tell is as the system leaves it.
-#[derive(PartialEq, Eq)]
-struct Standing {
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Standing {
     /// But for the policy: the agent has another one than its holders.
     scheduling: [u8; ATTRIBUTES],
     policy: [u8; 4],
@@ -36,27 +39,59 @@ struct Standing {
     dumped: Option<String>,
 }
 
-/// Whether a child of this process has all that it had by its fork, but for the usual policy of scheduling.
-pub(super) fn is_as_it_was(child: i32) -> bool {
-    let (mut own, child) = (Standing::of(0), Standing::of(child));
-    own.policy = libc::SCHED_OTHER.to_ne_bytes();
-    own == child
+/// What `/proc` says of one process, held open: it is asked before each program, and a file is found and opened in the time that it takes to
+/// read one.
+#[derive(Debug)]
+pub(super) struct Files {
+    status: File,
+    stat: File,
+    dumped: File,
 }
 
-/// Whether a process has been killed and is only not gone yet: a signal was sent to it that nobody survives, or it has taken that.
-pub(super) fn is_dying(pid: i32) -> bool {
-    // Asked for in this order, so that a signal which is taken in between is seen as taken.
-    let (Ok(Some(status)), Ok(Some(stat))) = (proc::text(pid, "status"), Stat::of(pid)) else { return true };
-    let is_pending = |line: &str| {
-        let signals = line.strip_prefix("SigPnd:").or_else(|| line.strip_prefix("ShdPnd:"));
-        signals.and_then(|signals| u64::from_str_radix(signals.trim(), 16).ok()).is_some_and(|set| set & KILL != 0)
-    };
-    status.lines().any(is_pending) || stat.number(9).is_none_or(|flags| flags & ENDING != 0)
+impl Files {
+    /// Of this process.
+    pub(super) fn open(pid: i32) -> io::Result<Self> {
+        let open = |name| File::open(format!("/proc/{pid}/{name}"));
+        Ok(Self { status: open("status")?, stat: open("stat")?, dumped: open("coredump_filter")? })
+    }
+
+    /// Whether the process has been killed and is only not gone yet: a signal was sent to it that nobody survives, or it has taken that.
+    pub(super) fn is_dying(&self) -> bool {
+        // Asked for in this order, so that a signal which is taken in between is seen as taken.
+        let (Ok(status), Ok(stat)) = (text(&self.status), text(&self.stat)) else { return true };
+        let is_pending = |line: &str| {
+            let signals = line.strip_prefix("SigPnd:").or_else(|| line.strip_prefix("ShdPnd:"));
+            signals.and_then(|signals| u64::from_str_radix(signals.trim(), 16).ok()).is_some_and(|set| set & KILL != 0)
+        };
+        let flags = Stat::parse(&stat).and_then(|stat| stat.number(9));
+        status.lines().any(is_pending) || flags.is_none_or(|flags| flags & ENDING != 0)
+    }
+}
+
+/// All that a file says now.
+fn text(file: &File) -> io::Result<String> {
+    let mut bytes = [0; MOST_TEXT];
+    let length = file.read_at(&mut bytes, 0)?;
+    if length == MOST_TEXT {
+        return Err(io::ErrorKind::FileTooLarge.into());
+    }
+    Ok(String::from_utf8_lossy(&bytes[..length]).into_owned())
 }
 
 impl Standing {
+    /// What a child of this process has that is forked now. Its policy of scheduling is the usual one, whatever this process has.
+    pub(super) fn of_a_child() -> Self {
+        let dumped = proc::text("self", "coredump_filter").ok().flatten();
+        Self { policy: libc::SCHED_OTHER.to_ne_bytes(), ..Self::of(0, dumped) }
+    }
+
+    /// Whether a process still has all of this.
+    pub(super) fn is_of(&self, pid: i32, files: &Files) -> bool {
+        *self == Self::of(pid, text(&files.dumped).ok())
+    }
+
     /// Of a process; 0 is this one.
-    fn of(pid: i32) -> Self {
+    fn of(pid: i32, dumped: Option<String>) -> Self {
         let (mut scheduling, mut processors, mut policy) = ([0; ATTRIBUTES], [0; PROCESSORS], [0; 4]);
         let mut limits = [(0, 0); LIMITS];
         // SAFETY: the kernel writes as many bytes as it is told that there are, into memory of ours.
@@ -72,8 +107,6 @@ impl Standing {
         };
         policy.copy_from_slice(&scheduling[POLICY]);
         scheduling[POLICY].fill(0);
-        let name = if pid == 0 { "self".to_owned() } else { pid.to_string() };
-        let dumped = proc::text(name, "coredump_filter").ok().flatten();
         Self { scheduling, policy, processors, io, limits, dumped }
     }
 }
@@ -95,10 +128,12 @@ mod tests {
     fn who_was_killed_is_known_at_once() {
         for _ in 0..200 {
             let (mut child, pid) = sleeper();
-            assert!(!is_dying(pid));
+            let files = Files::open(pid).unwrap();
+            assert!(!files.is_dying());
             child.kill().unwrap();
-            assert!(is_dying(pid));
+            assert!(files.is_dying());
             child.wait().unwrap();
+            assert!(files.is_dying());
         }
     }
 
@@ -112,11 +147,13 @@ mod tests {
             &["prlimit", "--core=1:1", "-p"],
         ];
         for change in changes {
+            let born = Standing::of_a_child();
             let (mut child, pid) = sleeper();
-            assert!(is_as_it_was(pid), "before {change:?}");
+            let files = Files::open(pid).unwrap();
+            assert!(born.is_of(pid, &files), "before {change:?}");
             let done = Command::new(change[0]).args(&change[1..]).arg(pid.to_string()).output().unwrap();
             assert!(done.status.success(), "{change:?}: {done:?}");
-            let seen = !is_as_it_was(pid);
+            let seen = !born.is_of(pid, &files);
             child.kill().unwrap();
             child.wait().unwrap();
             // On one processor there is nothing to change.
