@@ -1,6 +1,8 @@
 //! Whoever reads a file sees the old one or the new one, whatever becomes of who writes it.
 
-use crate::kit::{Runtime, Sandbox, errors::expect_error, host, token, within::until};
+use crate::kit::{Dice, Runtime, Sandbox, errors::expect_error, host, token, v1::StatRequest, within::until};
+use futures_util::future::join_all;
+use std::time::Duration;
 use tonic::Code;
 
 crate::in_every_runtime!(
@@ -8,6 +10,7 @@ crate::in_every_runtime!(
     a_client_that_is_gone_leaves_the_old_one,
     a_full_disk_leaves_the_old_one,
     what_is_wrong_in_the_middle_leaves_the_old_one,
+    calls_that_others_cancel_end_none_of_anybodys,
     a_killed_program_for_files_is_replaced,
     what_takes_its_place_meanwhile_is_not_harmed,
     appended_bytes_are_there_as_they_come,
@@ -82,6 +85,29 @@ async fn what_is_wrong_in_the_middle_leaves_the_old_one(on: Runtime) {
     expect_error(&writing.finish().await.unwrap_err(), Code::FailedPrecondition, "ETAG_MISMATCH");
     assert_eq!(s.read("/tmp/d/f").await, b"theirs");
     assert_eq!(names(&s, "/tmp/d").await, "f\n");
+}
+
+/// All calls for the files of a sandbox share a connection to it.
+async fn calls_that_others_cancel_end_none_of_anybodys(on: Runtime) {
+    let s = on.sandbox().await;
+    s.write("/tmp/d/f", "old").await;
+    let writing = s.start_write(s.open_file("/tmp/d/f")).await;
+    writing.send(b"n").await;
+    let mut dice = Dice::new();
+    for _ in 0..30 {
+        // Few enough of each client that its own connection goes on.
+        let clients = [on.shared().connect().await, on.shared().connect().await, on.shared().connect().await];
+        let calls = clients.iter().cycle().take(300).map(|client| {
+            let (mut files, path) = (client.files.clone(), "/tmp/d/f".to_owned());
+            let request = StatRequest { sandbox_id: s.id.clone(), path, ..StatRequest::default() };
+            let moment = Duration::from_micros(dice.below(16_000));
+            async move { tokio::time::timeout(moment, files.stat(request)).await }
+        });
+        join_all(calls.collect::<Vec<_>>()).await;
+    }
+    writing.send(b"ew").await;
+    writing.finish().await.expect("it is written");
+    assert_eq!(s.read("/tmp/d/f").await, b"new");
 }
 
 async fn a_killed_program_for_files_is_replaced(on: Runtime) {

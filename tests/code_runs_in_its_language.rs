@@ -18,6 +18,7 @@ crate::in_every_runtime!(
     its_input_is_empty,
     languages_without_contexts_run_too,
     what_is_wrong_with_a_request_is_named,
+    a_context_belongs_to_the_user_of_its_first_call,
 );
 
 async fn a_fresh_process_keeps_nothing(on: Runtime) {
@@ -202,6 +203,25 @@ async fn what_is_wrong_with_a_request_is_named(on: Runtime) {
     // As much as may be.
     let long = format!("x = '{}'\nlen(x)", "x".repeat((1 << 20) - 20));
     assert_eq!(run(&sandbox, code(&sandbox, "python", &long)).await.value(), ((1 << 20) - 20).to_string());
+}
+
+/// Code that is run for one user must not go on as another one because its interpreter has ended.
+async fn a_context_belongs_to_the_user_of_its_first_call(on: Runtime) {
+    let sandbox = on.sandbox().await;
+    let by = |user: &str, text: &str| RunCodeRequest {
+        context_id: "c".into(),
+        user: user.into(),
+        ..code(&sandbox, "python", text)
+    };
+    let who = "import os\nos.getuid()";
+    assert_eq!(run(&sandbox, by("nobody", who)).await.value(), "65534");
+    assert_eq!(run(&sandbox, by("", who)).await.value(), "65534");
+    assert_eq!(run(&sandbox, by("", "os._exit(1)")).await.error().name, "InterpreterEnded");
+    assert_eq!(run(&sandbox, by("", who)).await.value(), "65534");
+    let refused = try_run(&sandbox, by("root", who)).await.expect_err("another user");
+    expect_bad_fields(&refused, &["user"]);
+    assert!(refused.message().contains("nobody"), "{refused:?}");
+    assert_eq!(run(&sandbox, by("nobody", who)).await.value(), "65534");
 }
 
 /// `sandshell code`, for people and for machines.

@@ -275,7 +275,7 @@ async fn the_agent_goes_first() {
         .expect("0\n5\n", "", 0);
     let agent = host::agent_with_file(&format!("/workspace/{word}"));
     let pid = rustix::process::Pid::from_raw(agent as i32);
-    assert_eq!(rustix::process::getpriority_process(pid).unwrap(), -10);
+    assert_eq!(rustix::process::getpriority_process(pid).unwrap(), -4);
 }
 
 /// Beyond every limit on open files and the like, the answer is an error and not the end.

@@ -48,7 +48,7 @@ async fn a_directory_goes_in_and_comes_out() {
     let all = ".\n./.gitignore\n./link\n./notes.log\n./python\n./src\n./src/empty\n./src/main\n./target\n./target/out\n750\n/usr/bin/python3\n";
     s.run(tree).await.expect(all, "", 0);
     // What comes out is a stranger's: a link that leads out of the directory is told, and all else comes.
-    refuses(&cp(&url, &[&inside, to_text]), &["1 entries were left out", "python", "leads out"]);
+    refuses(&cp(&url, &[&inside, to_text]), &["1 entry was left out", "python", "leads out"]);
     assert_eq!(fs::read(to.join("src/main")).unwrap(), fs::read(from.join("src/main")).unwrap());
     assert_eq!(fs::metadata(to.join("src/main")).unwrap().permissions().mode() & 0o777, 0o750);
     assert_eq!(fs::read_link(to.join("link")).unwrap(), Path::new("src/main"));
@@ -132,6 +132,21 @@ fn a_project_is_worked_on_in_a_run() {
     assert_eq!(fs::read_dir(here.path()).unwrap().count(), 3, "no drafts are left");
 }
 
+#[test]
+fn the_code_of_a_command_that_failed_is_told_although_something_is_left_out() {
+    let here = tempfile::tempdir().unwrap();
+    let out = here.path().join("deep/out");
+    for (command, code) in
+        [("ln -s /etc/passwd link; echo x >f; exit 3", 3), ("ln -s /etc/passwd link; echo x >f", 125)]
+    {
+        let ended = sandshell(&["run", "--export", out.to_str().unwrap(), command]);
+        let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+        assert_eq!(ended.status.code(), Some(code), "{said}");
+        assert!(said.contains("1 entry was left out") && said.contains("link: it"), "{said}");
+        assert_eq!(fs::read_to_string(out.join("f")).unwrap(), "x\n");
+    }
+}
+
 /// Git runs what a repository's configuration and hooks say, so what a sandbox has written there stays in it unless that is wanted.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_repository_of_a_sandbox_runs_nothing_here() {
@@ -169,6 +184,12 @@ async fn what_is_no_directory_and_no_archive_is_refused() {
     fs::write(&file, "x").unwrap();
     refuses(&["run", "--workspace", file.to_str().unwrap(), "true"], &["is no directory"]);
     refuses(&["run", "--workspace", "/none", "true"], &["/none", "No such file"]);
+    // Before anything is done for which there would be no place.
+    let below = file.join("out");
+    let nowhere = here.path().join("none/out.tar");
+    refuses(&["run", "--export", file.to_str().unwrap(), "echo done"], &["--export", "is no directory"]);
+    refuses(&["run", "--export", below.to_str().unwrap(), "echo done"], &["--export", "ot a directory"]);
+    refuses(&["run", "--export", nowhere.to_str().unwrap(), "echo done"], &["--export", "none; make it first"]);
     refuses(&["run", "--export", "out.zip", "true"], &["--export", ".tar.gz"]);
     refuses(&["run", "--export", "out.patch", "true"], &["--export", "git diff"]);
 }

@@ -8,6 +8,7 @@ mod leftovers;
 pub(super) mod running;
 mod signals;
 mod spec;
+mod ways;
 
 use super::{
     host::activity::Ongoing,
@@ -20,7 +21,7 @@ use crate::{
 };
 use arrived::Arrived;
 pub(super) use arrived::Missing;
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 pub(super) use follower::Follower;
 pub(super) use spec::{Answers, DEFAULT_SIZE, Input, KILL_GRACE, Pty, Spec, no_room};
 use std::{
@@ -30,22 +31,13 @@ use std::{
     },
     time::{Duration, SystemTime},
 };
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
-use tokio_util::sync::CancellationToken;
+use tokio::sync::{mpsc, oneshot};
+pub(super) use ways::QueuedInput;
+use ways::Ways;
 
 /// How much of a command's text is kept to be shown, and how much at least: sessions remember many commands.
 const SHOWN_TEXT: usize = 4096;
 const SHOWN_AT_LEAST: usize = 64;
-
-/// Input that waits for a slow program, in bytes, before the client's stream is held up. Signals behind that much input
-/// still overtake it.
-const MOST_UNREAD_INPUT: usize = 4 << 20;
-
-/// Signals and sizes that may wait for the turn of their command.
-const MOST_UNHEARD: usize = 256;
-
-/// What a piece of input counts beside its bytes, so that many small pieces are bounded too.
-const PIECE_COST: usize = 64;
 
 /// What the client says to a command that runs.
 #[derive(Debug)]
@@ -95,17 +87,6 @@ pub(super) struct Command {
     arrived: Mutex<Arrived>,
 }
 
-/// The ways to reach a command that is not over.
-#[derive(Clone)]
-struct Ways {
-    control: mpsc::Sender<Control>,
-    input: mpsc::UnboundedSender<QueuedInput>,
-    /// Has a permit for each byte that may still be queued.
-    input_room: Arc<Semaphore>,
-    /// Cancelled when input came that nothing wanted.
-    input_refused: CancellationToken,
-}
-
 /// The beginning of a command's text, charged for as long as the command is remembered.
 struct Shown {
     text: String,
@@ -141,14 +122,6 @@ fn cut(text: &[u8], most: usize) -> String {
     text.trim_end_matches(char::REPLACEMENT_CHARACTER).to_owned()
 }
 
-/// A piece of input that waits for the program, and its share of what may wait.
-pub(super) struct QueuedInput {
-    /// The piece.
-    pub(super) piece: InputPiece,
-    /// Given back when the piece is taken out of the queue.
-    _room: Option<OwnedSemaphorePermit>,
-}
-
 /// What the session needs to run a command, and only as long as it waits and runs.
 pub(super) struct Job {
     /// The command.
@@ -170,14 +143,7 @@ enum Phase {
 impl Command {
     /// A command that waits for its turn.
     pub(super) fn create(id: String, session_id: Option<String>, spec: Spec, ongoing: Ongoing) -> Job {
-        let (control, control_inbox) = mpsc::channel(MOST_UNHEARD);
-        let (input, input_inbox) = mpsc::unbounded_channel();
-        let ways = Ways {
-            control,
-            input,
-            input_room: Arc::new(Semaphore::new(MOST_UNREAD_INPUT)),
-            input_refused: CancellationToken::new(),
-        };
+        let (ways, control, input) = Ways::new();
         let arguments = spec.arguments.as_ref().map_or(&[][..], |arguments| &arguments.0);
         let shown = Shown::of(&spec.text, arguments, spec.log.budget());
         let (phase, ongoing) = (Mutex::new(Phase::Queued), Mutex::new(Some(ongoing)));
@@ -196,7 +162,7 @@ impl Command {
             ways: Mutex::new(Some(ways)),
             arrived: Mutex::default(),
         };
-        Job { command: Arc::new(command), spec, control: control_inbox, input: input_inbox }
+        Job { command: Arc::new(command), spec, control, input }
     }
 
     /// Its turn has come. False when it was cancelled before.
@@ -247,11 +213,6 @@ impl Command {
         self.log.set_over();
     }
 
-    /// The ways to reach it, until it is over.
-    fn ways(&self) -> Option<Ways> {
-        lock(&self.ways).clone()
-    }
-
     /// How it ended, when it has.
     pub(super) fn exited(&self) -> Option<Exited> {
         match &*lock(&self.phase) {
@@ -297,76 +258,6 @@ impl Command {
     /// The pipes that only what it has started can have open.
     pub(super) fn pipes(&self) -> impl Iterator<Item = (u64, u64)> + use<> {
         lock(&self.pipes).into_iter().flatten()
-    }
-
-    /// Says something to it, and waits while much that was said before waits for its turn. False when it is over.
-    pub(super) async fn say(&self, control: Control) -> bool {
-        match self.ways() {
-            Some(ways) => ways.control.send(control).await.is_ok(),
-            None => false,
-        }
-    }
-
-    /// Gives it input, waiting while too much of it is unread. Input that nobody will read is dropped, and so is what has come before
-    /// when the input says where its place is.
-    pub(super) async fn give_input(&self, piece: InputPiece, at: Option<u64>) -> Result<(), Missing> {
-        let data = match piece {
-            InputPiece::Data(data) => data,
-            InputPiece::End => {
-                let mut arrived = lock(&self.arrived);
-                arrived.fresh(0, at)?;
-                if arrived.end() && at.is_some() {
-                    return Ok(());
-                }
-                self.queue_input(InputPiece::End, None);
-                return Ok(());
-            }
-        };
-        if lock(&self.arrived).fresh(data.len(), at)?.is_none() {
-            return Ok(());
-        }
-        let cost = (data.len() + PIECE_COST).min(MOST_UNREAD_INPUT) as u32;
-        let room = match self.ways() {
-            Some(ways) => ways.input_room.acquire_many_owned(cost).await.ok(),
-            None => None,
-        };
-        let mut data = self.log.budget().keep_when_free(data).await;
-        // What comes by another call meanwhile counts: only here it is decided whose bytes these are.
-        let mut arrived = lock(&self.arrived);
-        let Some(known) = arrived.fresh(data.len(), at)? else { return Ok(()) };
-        data.advance(known);
-        arrived.came(data.len());
-        self.queue_input(InputPiece::Data(data), room);
-        Ok(())
-    }
-
-    /// When the command is over nobody reads it.
-    fn queue_input(&self, piece: InputPiece, room: Option<OwnedSemaphorePermit>) {
-        if let Some(ways) = &*lock(&self.ways) {
-            let _ = ways.input.send(QueuedInput { piece, _room: room });
-        }
-    }
-
-    /// How many bytes of input have come.
-    pub(super) fn input_taken(&self) -> u64 {
-        lock(&self.arrived).bytes()
-    }
-
-    /// Input came that nothing wanted: the call that sends it is told.
-    pub(super) fn refuse_input(&self) {
-        if let Some(ways) = self.ways() {
-            ways.input_refused.cancel();
-        }
-    }
-
-    /// Waits until input came that nothing wanted. For ever, once the command is over.
-    pub(super) fn input_refused(&self) -> impl Future<Output = ()> + Send + 'static {
-        self.ways().map(|ways| ways.input_refused).unwrap_or_default().cancelled_owned()
-    }
-
-    /// Whether that is so.
-    pub(super) fn input_is_refused(&self) -> bool {
-        self.ways().is_some_and(|ways| ways.input_refused.is_cancelled())
     }
 
     /// Longest run time, as clients see it.

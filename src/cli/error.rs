@@ -75,13 +75,16 @@ pub(super) enum CliError {
     #[error(transparent)]
     Archive(#[from] archive::Error),
     /// Something was copied, but not all.
-    #[error("{total} entries were left out:\n  {}{}", .names.join("\n  "), if .names.len() < *.total as usize { "\n  …" } else { "" })]
+    #[error("{} left out:\n  {}{}", if *.total == 1 { "1 entry was".to_owned() } else { format!("{total} entries were") }, .names.join("\n  "), if .names.len() < *.total as usize { "\n  …" } else { "" })]
     LeftOut {
         /// How many.
         total: u64,
         /// The first of them, each with the reason.
         names: Vec<String>,
     },
+    /// What is to be taken out of a sandbox cannot go where it should.
+    #[error("--export: {0}")]
+    NoPlace(String),
     /// What was edited could not be written back.
     #[error("{why}; what you have written is in {}", .path.display())]
     Kept {

@@ -95,6 +95,9 @@ async fn in_workspace(
     opened: &OnceLock<String>,
 ) -> Result<u8, CliError> {
     let inside = Inside { sandbox_id: sandbox_id.to_owned(), path: WORKSPACE.to_owned() };
+    if let Some(to) = &script.export {
+        trees::check_export_target(to)?;
+    }
     let mut wanted = Wanted { user: how.user.clone(), ignored: script.ignored, git: script.git, ..Wanted::default() };
     if let Some(directory) = script.workspace.take() {
         let brought = trees::bring(client.files.clone(), &directory, inside.clone(), wanted.clone()).await?;
@@ -107,9 +110,14 @@ async fn in_workspace(
     let code = commands(client, sandbox_id, session_id, script, how.timeout(), current).await?;
     if let Some(to) = export {
         let files = client.files.clone();
-        match trees::archive_kind(&to) {
-            Some(kind) => trees::save(files, &inside, wanted, &to, kind).await?,
-            None => trees::fetch(files, &inside, wanted, &to).await?,
+        let exported = match trees::archive_kind(&to) {
+            Some(kind) => trees::save(files, &inside, wanted, &to, kind).await,
+            None => trees::fetch(files, &inside, wanted, &to).await,
+        };
+        match exported {
+            // All else is there, and what the command says of itself tells more.
+            Err(error @ CliError::LeftOut { .. }) if code != 0 => eprintln!("sandshell: {error}"),
+            exported => exported?,
         }
     }
     Ok(code)

@@ -180,6 +180,29 @@ pub(super) fn export_target(text: &str) -> Result<PathBuf, String> {
     Ok(PathBuf::from(text))
 }
 
+/// Whether there is a place for what is to be taken out. To be asked before anything is done for which there might be none.
+pub(super) fn check_export_target(to: &Path) -> Result<(), CliError> {
+    let missing = |error: &std::io::Error| error.kind() == std::io::ErrorKind::NotFound;
+    let mut place = if archive_kind(to).is_some() { parent(to) } else { to };
+    loop {
+        match std::fs::metadata(place) {
+            Ok(found) if found.is_dir() => return Ok(()),
+            Ok(_) => return Err(CliError::NoPlace(format!("{} is no directory", place.display()))),
+            // A directory is made with those that it is in.
+            Err(error) if missing(&error) && archive_kind(to).is_none() => place = parent(place),
+            Err(error) if missing(&error) => {
+                return Err(CliError::NoPlace(format!("there is no directory {}; make it first", place.display())));
+            }
+            Err(error) => return Err(CliError::NoPlace(format!("{}: {error}", place.display()))),
+        }
+    }
+}
+
+/// The directory that a path is in.
+fn parent(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 /// Saves what is in a directory of a sandbox as an archive here, which is there whole or not at all.
 pub(super) async fn save(
     files: FileServiceClient<Channel>,

@@ -12,6 +12,9 @@ use std::{
 use tonic::{Status, body::Body, codegen::BoxFuture, server::NamedService};
 use tower::Service;
 
+/// The longest part of a name that is told to whoever has called a service that is not here.
+const MOST_NAME: usize = 128;
+
 /// The answer of a service.
 type Answer = BoxFuture<Response<Body>, Infallible>;
 
@@ -63,10 +66,14 @@ impl Services {
 
     /// Answers a call.
     pub fn answer(&self, request: Request<Body>) -> Answer {
-        let name = request.uri().path().strip_prefix('/').and_then(|path| path.split_once('/')).map(|(name, _)| name);
-        match self.0.iter().find(|named| Some(named.name) == name) {
+        let path = request.uri().path();
+        let name = path.strip_prefix('/').and_then(|path| path.split_once('/')).map_or("", |(name, _)| name);
+        match self.0.iter().find(|named| named.name == name) {
             Some(named) => named.service.answer(request),
-            None => Box::pin(ready(Ok(Status::unimplemented("there is no service of this name").into_http()))),
+            None => {
+                let message = format!("there is no service \"{}\" here", &name[..name.floor_char_boundary(MOST_NAME)]);
+                Box::pin(ready(Ok(Status::unimplemented(message).into_http())))
+            }
         }
     }
 }

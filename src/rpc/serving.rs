@@ -19,10 +19,11 @@ pub struct Terms {
     pub stream_window: u32,
     /// Calls under way.
     pub most_calls: u32,
-    /// Calls that may be cancelled before anybody has looked at them; beyond that the connection ends, with all calls on it. HTTP/2
-    /// libraries allow 20.
-    pub most_resets: Option<usize>,
 }
+
+/// Calls that may be cancelled before anybody has looked at them. HTTP/2 takes many of these for an attack, libraries more than 20, and
+/// ends the connection with everybody's calls on it; but they come from the server, whose clients may cancel whatever they like.
+const MOST_RESETS: usize = 1 << 16;
 
 /// Serves connections for as long as there may be more of them. `answering` makes what answers the calls of one.
 pub async fn serve<IO, A, F>(connections: impl Stream<Item = IO>, terms: Terms, answering: impl Fn(&IO) -> A)
@@ -37,7 +38,9 @@ where
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_frame_size(MAX_FRAME_BYTES)
         .max_concurrent_streams(terms.most_calls)
-        .max_pending_accept_reset_streams(terms.most_resets)
+        .max_pending_accept_reset_streams(MOST_RESETS)
+        // For the same reason. They would be counted for as long as the connection lasts.
+        .max_local_error_reset_streams(None)
         // gRPC knows no date, and the server would read one with each answer.
         .auto_date_header(false);
     let mut connections = pin!(connections);

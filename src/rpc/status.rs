@@ -129,6 +129,9 @@ fn describe(error: Error, details: &mut ErrorDetails) -> (Code, &'static str, St
     }
 }
 
+/// What a call of a method is told that its service does not have.
+const NO_METHOD: &str = "the service has no method of this name";
+
 /// Gives an error that gRPC itself made, before or beside our handlers, a code and details like ours.
 pub fn explain(status: Status) -> Status {
     if !status.details().is_empty() {
@@ -140,7 +143,10 @@ pub fn explain(status: Status) -> Status {
         Code::Internal => Error::internal("gRPC", status.message()).into(),
         code => {
             let details = ErrorDetails::with_error_info(code_name(code), DOMAIN, HashMap::new());
-            Status::with_error_details(code, bounded(status.message()), details)
+            // Of a service that is here gRPC says nothing else.
+            let no_method = code == Code::Unimplemented && status.message().is_empty();
+            let message = if no_method { NO_METHOD.to_owned() } else { bounded(status.message()) };
+            Status::with_error_details(code, message, details)
         }
     }
 }

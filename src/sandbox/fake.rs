@@ -144,7 +144,7 @@ impl Runtime for FakeRuntime {
         connections.push(cut.abort_handle());
         let (near, far) = tokio::io::duplex(64 << 10);
         tokio::spawn(async move {
-            let terms = Terms { stream_window: 1 << 20, most_calls: 1000, most_resets: None };
+            let terms = Terms { stream_window: 1 << 20, most_calls: 1000 };
             serving::serve(tokio_stream::once(far), terms, |_| {
                 let services = services.clone();
                 move |request| services.answer(request)

@@ -49,10 +49,6 @@ const MOST_WINDOW: u32 = 1 << 20;
 /// Bytes of each stream that `Run` returns unless the client says otherwise.
 const RUN_OUTPUT: usize = 1 << 20;
 
-/// Calls that may be cancelled before the agent has looked at them. HTTP/2 takes many of these for an attack and ends the
-/// connection, with everybody's calls on it; but they come from the server, whose clients may cancel whatever they like.
-const MOST_RESETS: usize = 1 << 16;
-
 /// Calls under way on one connection; the server has one for all of its clients.
 const MOST_STREAMS: u32 = 8192;
 
@@ -74,7 +70,7 @@ impl Service {
             .max_encoding_message_size(usize::MAX);
         // What arrives is in memory before anybody asks for it, as much as a window of each stream.
         let window = u32::try_from(budget.total() / 1024).unwrap_or(MOST_WINDOW).clamp(LEAST_WINDOW, MOST_WINDOW);
-        let terms = Terms { stream_window: window, most_calls: MOST_STREAMS, most_resets: Some(MOST_RESETS) };
+        let terms = Terms { stream_window: window, most_calls: MOST_STREAMS };
         let services = Services::new([Named::new(service), Named::new(code)]);
         serving::serve(incoming, terms, |connection| {
             let (services, budget, line) = (services.clone(), Arc::clone(&budget), connection.line());

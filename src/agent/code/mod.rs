@@ -65,6 +65,8 @@ struct Order {
 struct Context {
     id: String,
     language: &'static Language,
+    /// As whom its interpreters run: the user of its first call.
+    user: String,
     create_time: SystemTime,
     /// Who has this has the turn.
     turn: tokio::sync::Mutex<Option<Interpreter>>,
@@ -106,7 +108,7 @@ impl Contexts {
     ) -> Result<mpsc::Receiver<Result<RunCodeResponse>>> {
         self.sessions.check_sandbox(&request.sandbox_id)?;
         let context_id = request.context_id.clone();
-        let order = Order::new(request, self.sessions.budget())?;
+        let mut order = Order::new(request, self.sessions.budget())?;
         let (answers, told) = mpsc::channel(1);
         if context_id.is_empty() {
             if only_known {
@@ -127,6 +129,7 @@ impl Contexts {
             return Err(Error::invalid("context_id", message));
         }
         let place = self.use_of(&context_id, &order, only_known)?;
+        order.user.clone_from(&place.0.user);
         let this = Arc::clone(self);
         tokio::spawn(async move { this.run_in(&place.0, &order, only_known, &answers).await });
         Ok(told)
@@ -147,6 +150,7 @@ impl Contexts {
                 let context = Arc::new(Context {
                     id: id.to_owned(),
                     language: order.language,
+                    user: order.user.clone(),
                     create_time: SystemTime::now(),
                     turn: tokio::sync::Mutex::default(),
                     using: AtomicUsize::new(0),
@@ -161,6 +165,11 @@ impl Contexts {
         if context.language.name != order.language.name {
             let message = format!("context \"{id}\" is one of {}", context.language.name);
             return Err(Error::invalid("language", message));
+        }
+        if !order.user.is_empty() && order.user != context.user {
+            let user = if context.user.is_empty() { "the sandbox's user" } else { &context.user };
+            let message = format!("context \"{id}\" is one of {user}; leave user out, or name another context");
+            return Err(Error::invalid("user", message));
         }
         if context.using.fetch_add(1, Relaxed) >= MOST_WAITING {
             context.using.fetch_sub(1, Relaxed);

@@ -73,7 +73,7 @@ pub(super) async fn serve(connections: mpsc::Receiver<UnixStream>, working_direc
     let work = Work::new();
     let walks = work.that_gives_way();
     let service = Service { work, walks, transfers, most_transfers, watches, working_directory, user };
-    let terms = Terms { stream_window: WINDOW, most_calls: MOST_STREAMS, most_resets: None };
+    let terms = Terms { stream_window: WINDOW, most_calls: MOST_STREAMS };
     let services = Services::new([Named::new(FileServiceServer::new(service))]);
     // A connection that cannot be taken is told to its client by its end, and ends nothing else.
     let incoming = ReceiverStream::new(connections).filter_map(|connection| async move {

@@ -1,6 +1,7 @@
 //! One connection from its beginning to its end: encryption, HTTP/2, and when it must go.
 
 use super::{
+    ends::{FAREWELL, outstays, serve},
     first_bytes::{Spoken, recognize},
     memory::GiveBack,
     places::Place,
@@ -22,17 +23,12 @@ use crate::{
         web::{self, Web},
     },
 };
-use futures_util::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use std::{
-    pin::{Pin, pin},
-    sync::Arc,
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    time::{sleep, timeout},
+    time::timeout,
 };
 use tokio_rustls::TlsAcceptor;
 use tokio_util::task::TaskTracker;
@@ -55,13 +51,8 @@ const MAX_HEADER_BYTES: u32 = 32 << 10;
 /// A client that vanished without a word is noticed after both together.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
-/// How long a connection may be silent on which nobody has shown yet that they may call anything: from its beginning to
-/// the headers of the first request, and between requests. Afterwards it may be silent for as long as it likes.
-const STRANGERS_PATIENCE: Duration = Duration::from_secs(30);
 /// How long the head of a request may take over HTTP/1.1, and how long a connection may be silent between two.
 const HEADERS_WITHIN: Duration = Duration::from_secs(30);
-/// How long a client may take to hear that the connection ends.
-const FAREWELL: Duration = Duration::from_secs(1);
 
 /// What all connections of a server share.
 #[derive(Clone)]
@@ -170,81 +161,6 @@ impl<S: CallService> Protocol<S> {
     }
 }
 
-/// What a connection must do that does not end by itself.
-enum Must {
-    /// Take no more calls.
-    WindUp,
-    /// End now.
-    Go,
-}
-
-/// Serves a connection until it ends or must go.
-async fn serve<C: Future<Output = hyper::Result<()>>>(
-    connection: C,
-    wind_up: impl FnOnce(Pin<&mut C>),
-    traffic: &Traffic,
-    stopping: &Stopping,
-) {
-    let mut connection = pin!(connection);
-    // Looked at when one of them comes, and not whenever something comes on the connection.
-    let mut ends: FuturesUnordered<BoxFuture<'_, Must>> = FuturesUnordered::new();
-    ends.push(Box::pin(traffic.ended().map(|()| Must::Go)));
-    ends.push(Box::pin(outstays(traffic).map(|()| Must::WindUp)));
-    ends.push(Box::pin(stopping.begun().map(|()| Must::WindUp)));
-    tokio::select! {
-        biased;
-        must = ends.next() => if let Some(Must::Go) = must { return },
-        ended = connection.as_mut() => return note(ended),
-    }
-    // It takes no more calls, and ends with the last one.
-    wind_up(connection.as_mut());
-    tokio::select! {
-        ended = connection => note(ended),
-        () = traffic.ended() => {}
-        () = has_nothing_to_wait_for(traffic) => {}
-        () = owes_nothing(traffic, stopping) => {}
-    }
-}
-
-fn note(ended: hyper::Result<()>) {
-    if let Err(error) = ended {
-        tracing::debug!(%error, "a connection broke");
-    }
-}
-
-/// Returns when a connection was silent for too long on which nobody was let in.
-async fn outstays(traffic: &Traffic) {
-    loop {
-        let quiet = traffic.quiet();
-        if traffic.is_known() {
-            return std::future::pending().await;
-        }
-        if quiet >= STRANGERS_PATIENCE {
-            return;
-        }
-        sleep(STRANGERS_PATIENCE - quiet).await;
-    }
-}
-
-/// Returns when no call has been under way for long enough to say farewell.
-async fn has_nothing_to_wait_for(traffic: &Traffic) {
-    loop {
-        traffic.until(|traffic| !traffic.is_busy()).await;
-        sleep(FAREWELL).await;
-        if traffic.quiet() >= FAREWELL {
-            return;
-        }
-    }
-}
-
-/// Returns when the server stops, every call was answered, and who watches has had time to hear of it. A client that
-/// does not take what it is told holds nobody up.
-async fn owes_nothing(traffic: &Traffic, stopping: &Stopping) {
-    stopping.told().await;
-    traffic.until(|traffic| !traffic.owes_answers()).await;
-    sleep(FAREWELL).await;
-}
-
 /// Settings of HTTP/1.1, which gRPC-Web may come by.
 fn http1() -> http1::Builder {
     let mut http = http1::Builder::new();
@@ -272,12 +188,15 @@ pub(super) fn http(executor: Executor) -> http2::Builder<Executor> {
 #[cfg(test)]
 mod tests {
     use super::{
-        super::places::{Most, Places},
+        super::{
+            ends::STRANGERS_PATIENCE,
+            places::{Most, Places},
+        },
         *,
     };
     use bytes::Bytes;
     use http::{Request, Response};
-    use std::convert::Infallible;
+    use std::{convert::Infallible, pin::Pin};
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex},
         task::JoinHandle,

@@ -3,6 +3,7 @@
 
 pub(super) mod budget;
 pub(super) mod connection;
+mod ends;
 mod first_bytes;
 pub(super) mod listening;
 mod memory;

@@ -35,6 +35,7 @@ async def test_files_go_in_and_out(server: str) -> None:
         assert (await files.set_attributes("/workspace/a/v.txt", mode=0o600, owner="1")).mode & 0o777 == 0o600
         await files.make_directory("/workspace/d/e")
         assert (await files.stat("/workspace/d")).type == "directory" and not await files.exists("/workspace/d/f")
+        assert not await files.exists("/workspace/a/u.txt/below")
         await files.remove("/workspace/a", recursive=True)
         await files.remove("/workspace/a", recursive=True, missing_ok=True)
         with pytest.raises(NotFound):

@@ -45,14 +45,15 @@ pub(super) struct Standing {
 pub(super) struct Files {
     status: File,
     stat: File,
-    dumped: File,
+    /// Not every kernel has it.
+    dumped: Option<File>,
 }
 
 impl Files {
     /// Of this process.
     pub(super) fn open(pid: i32) -> io::Result<Self> {
         let open = |name| File::open(format!("/proc/{pid}/{name}"));
-        Ok(Self { status: open("status")?, stat: open("stat")?, dumped: open("coredump_filter")? })
+        Ok(Self { status: open("status")?, stat: open("stat")?, dumped: open("coredump_filter").ok() })
     }
 
     /// Whether the process has been killed and is only not gone yet: a signal was sent to it that nobody survives, or it has taken that.
@@ -87,7 +88,7 @@ impl Standing {
 
     /// Whether a process still has all of this.
     pub(super) fn is_of(&self, pid: i32, files: &Files) -> bool {
-        *self == Self::of(pid, text(&files.dumped).ok())
+        *self == Self::of(pid, files.dumped.as_ref().and_then(|dumped| text(dumped).ok()))
     }
 
     /// Of a process; 0 is this one.

@@ -10,7 +10,7 @@ import grpc
 
 from .. import _arguments
 from .._checked import checked
-from ..errors import NotFound
+from ..errors import FailedPrecondition, NotFound
 from ..results import File, FileChange, Match
 from ..v1 import file_pb2 as pb
 from ..v1.file_pb2_grpc import FileServiceStub
@@ -79,12 +79,12 @@ class AsyncFiles(AsyncTrees):
         return File._of(await self._ask("Stat", pb.StatRequest(sandbox_id=self._id, path=path, no_follow=not follow, user=user)))
 
     async def exists(self, path: str, *, user: str | None = None) -> bool:
-        """Whether there is such a file."""
+        """Whether there is such a file. Below what is no directory there is none."""
         try:
             await self.stat(path, user=user)
             return True
-        except NotFound as error:
-            if "SANDBOX" in error.reason:
+        except (NotFound, FailedPrecondition) as error:
+            if error.reason not in ("FILE_NOT_FOUND", "NOT_A_DIRECTORY"):
                 raise
             return False
 
