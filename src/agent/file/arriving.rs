@@ -7,9 +7,10 @@ use crate::{
 };
 use bytes::Bytes;
 use futures_util::{FutureExt, Stream, StreamExt};
+use std::pin::pin;
 
-/// Bytes that are taken at one time, unless one message has more.
-const MOST: usize = 1 << 20;
+/// Bytes that are taken at one time, unless one message has more. As many may be gathered while these are worked on.
+const MOST: usize = 512 << 10;
 
 /// What comes after the first message.
 pub(super) trait Message: Send + 'static {
@@ -40,13 +41,34 @@ impl Message for ImportRequest {
 /// What follows the first message.
 pub(super) struct Arriving<S> {
     messages: S,
+    /// What has come and was not taken yet.
+    gathered: Vec<Bytes>,
+    bytes: usize,
     /// Whether all has come.
     is_all: bool,
+    /// Whether the client is gone before it has sent all.
+    is_cut: bool,
 }
 
 impl<S> Arriving<S> {
     pub(super) fn new(messages: S) -> Self {
-        Self { messages, is_all: false }
+        Self { messages, gathered: Vec::new(), bytes: 0, is_all: false, is_cut: false }
+    }
+
+    fn has_room(&self) -> bool {
+        !self.is_all && !self.is_cut && self.bytes < MOST
+    }
+
+    fn gather<T: Message, E: From<Error>>(&mut self, message: Option<Result<T, E>>) -> Result<(), E> {
+        match message.transpose()?.map(T::data).transpose()? {
+            Some(Some(data)) => {
+                self.bytes += data.len();
+                self.gathered.push(data);
+            }
+            Some(None) => self.is_all = true,
+            None => self.is_cut = true,
+        }
+        Ok(())
     }
 
     /// What is there, perhaps nothing, and whether that was the last. If `wait` says so, it is waited for. `None` when the client is gone
@@ -57,26 +79,36 @@ impl<S> Arriving<S> {
         T: Message,
         E: From<Error>,
     {
-        let (mut pieces, mut bytes) = (Vec::new(), 0);
-        while !self.is_all && bytes < MOST {
-            let message = if wait && pieces.is_empty() {
-                self.messages.next().await
-            } else {
-                match self.messages.next().now_or_never() {
-                    Some(message) => message,
-                    None => break,
-                }
-            };
-            let Some(message) = message else { return Ok(None) };
-            match message?.data()? {
-                Some(data) => {
-                    bytes += data.len();
-                    pieces.push(data);
-                }
-                None => self.is_all = true,
+        if wait && self.gathered.is_empty() && self.has_room() {
+            let message = self.messages.next().await;
+            self.gather(message)?;
+        }
+        while self.has_room() {
+            let Some(message) = self.messages.next().now_or_never() else { break };
+            self.gather(message)?;
+        }
+        if self.is_cut {
+            return Ok(None);
+        }
+        self.bytes = 0;
+        Ok(Some((std::mem::take(&mut self.gathered), self.is_all)))
+    }
+
+    /// Gathers what comes while what came before is worked on. What is wrong with it ends that too.
+    pub(super) async fn during<W, T, E>(&mut self, work: impl Future<Output = Result<W, Error>>) -> Result<W, E>
+    where
+        S: Stream<Item = Result<T, E>> + Unpin,
+        T: Message,
+        E: From<Error>,
+    {
+        let mut work = pin!(work);
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut work => return Ok(done?),
+                message = self.messages.next(), if self.has_room() => self.gather(message)?,
             }
         }
-        Ok(Some((pieces, self.is_all)))
     }
 }
 
@@ -84,6 +116,7 @@ impl<S> Arriving<S> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::api::v1::WriteOpen;
     use futures_util::stream;
     use tokio::sync::mpsc;
     use tokio_stream::wrappers::ReceiverStream;
@@ -103,6 +136,38 @@ mod tests {
         send.send(data("c")).await.unwrap();
         send.send(Ok(WriteRequest::default())).await.unwrap();
         assert_eq!(arriving.next(true).await.unwrap(), Some((vec!["c".into()], true)));
+    }
+
+    #[tokio::test]
+    async fn what_comes_during_work_is_gathered_and_no_more_than_may_be() {
+        let (send, messages) = mpsc::channel(10);
+        let mut arriving = Arriving::new(ReceiverStream::new(messages));
+        let half = || Ok(WriteRequest { request: Some(write_request::Request::Data(vec![b'x'; MOST / 2].into())) });
+        let work = async {
+            for _ in 0..4 {
+                send.send(half()).await.unwrap();
+            }
+            // Two of them were taken.
+            while send.capacity() < 8 {
+                tokio::task::yield_now().await;
+            }
+            Ok::<_, Error>("done")
+        };
+        let done: Result<_, Error> = arriving.during(work).await;
+        assert_eq!((done.unwrap(), send.capacity(), arriving.bytes), ("done", 8, MOST));
+        let (pieces, is_all) = arriving.next(true).await.unwrap().unwrap();
+        assert_eq!((pieces.len(), is_all), (2, false));
+        send.send(Ok(WriteRequest::default())).await.unwrap();
+        assert_eq!(arriving.next(true).await.unwrap().map(|(pieces, is_all)| (pieces.len(), is_all)), Some((2, false)));
+        assert_eq!(arriving.next(true).await.unwrap(), Some((vec![], true)));
+    }
+
+    #[tokio::test]
+    async fn work_ends_when_its_client_is_wrong() {
+        let again = WriteRequest { request: Some(write_request::Request::Open(WriteOpen::default())) };
+        let mut arriving = Arriving::new(stream::iter([Ok::<_, Error>(again)]));
+        let done: Result<(), Error> = arriving.during(std::future::pending()).await;
+        assert!(matches!(done, Err(Error::Invalid(_))), "{done:?}");
     }
 
     #[tokio::test]

@@ -215,14 +215,16 @@ impl FileService for Service {
         };
         let mut pieces = Arriving::new(pieces);
         let (data, is_all) = pieces.next(false).await?.ok_or_else(cut_off)?;
-        let mut step = self.work.run_leaving(&identity, move |_| Step::begin(path, how, &data, is_all)).await?;
+        let begin = self.work.run_leaving(&identity, move |_| Step::begin(path, how, &data, is_all));
+        let mut step = pieces.during(begin).await?;
         loop {
             let (draft, path) = match step {
                 Step::Going(draft, path) => (draft, path),
                 Step::Done(file) => return Ok(Response::new(file)),
             };
             let (data, is_all) = pieces.next(true).await?.ok_or_else(cut_off)?;
-            step = self.work.run_leaving(&identity, move |_| Step::go_on(draft, path, &data, is_all)).await?;
+            let go_on = self.work.run_leaving(&identity, move |_| Step::go_on(draft, path, &data, is_all));
+            step = pieces.during(go_on).await?;
         }
     }
 
@@ -316,7 +318,7 @@ impl FileService for Service {
             is_all = all;
             // All of it is done as the user, because each piece may have many files.
             let take = move |wanted: &_| trees::take(&mut import, &data, wanted).map(|()| import);
-            import = self.work.run(&identity, take).await?;
+            import = pieces.during(self.work.run(&identity, take)).await?;
         }
         let mut done = self.work.run(&identity, move |wanted| trees::finish_import(import, wanted)).await?;
         done.end_time = Some(trees::next_step_of_the_clock().await);
