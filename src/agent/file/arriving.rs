@@ -9,8 +9,11 @@ use bytes::Bytes;
 use futures_util::{FutureExt, Stream, StreamExt};
 use std::pin::pin;
 
-/// Bytes that are taken at one time, unless one message has more. As many may be gathered while these are worked on.
+/// Bytes that are taken at one time, unless one message has more.
 const MOST: usize = 512 << 10;
+
+/// Bytes that are worked on and gathered meanwhile, together, before another message is taken. One may have 2 MiB.
+const MOST_IN_ALL: usize = 2 * MOST;
 
 /// What comes after the first message.
 pub(super) trait Message: Send + 'static {
@@ -44,6 +47,8 @@ pub(super) struct Arriving<S> {
     /// What has come and was not taken yet.
     gathered: Vec<Bytes>,
     bytes: usize,
+    /// Bytes that were taken last, and may still be worked on.
+    taken: usize,
     /// Whether all has come.
     is_all: bool,
     /// Whether the client is gone before it has sent all.
@@ -52,11 +57,11 @@ pub(super) struct Arriving<S> {
 
 impl<S> Arriving<S> {
     pub(super) fn new(messages: S) -> Self {
-        Self { messages, gathered: Vec::new(), bytes: 0, is_all: false, is_cut: false }
+        Self { messages, gathered: Vec::new(), bytes: 0, taken: 0, is_all: false, is_cut: false }
     }
 
     fn has_room(&self) -> bool {
-        !self.is_all && !self.is_cut && self.bytes < MOST
+        !self.is_all && !self.is_cut && self.bytes < MOST && self.taken + self.bytes < MOST_IN_ALL
     }
 
     fn gather<T: Message, E: From<Error>>(&mut self, message: Option<Result<T, E>>) -> Result<(), E> {
@@ -79,6 +84,8 @@ impl<S> Arriving<S> {
         T: Message,
         E: From<Error>,
     {
+        // Nobody works on them any more.
+        self.taken = 0;
         if wait && self.gathered.is_empty() && self.has_room() {
             let message = self.messages.next().await;
             self.gather(message)?;
@@ -90,7 +97,7 @@ impl<S> Arriving<S> {
         if self.is_cut {
             return Ok(None);
         }
-        self.bytes = 0;
+        self.taken = std::mem::take(&mut self.bytes);
         Ok(Some((std::mem::take(&mut self.gathered), self.is_all)))
     }
 
@@ -160,6 +167,23 @@ mod tests {
         send.send(Ok(WriteRequest::default())).await.unwrap();
         assert_eq!(arriving.next(true).await.unwrap().map(|(pieces, is_all)| (pieces.len(), is_all)), Some((2, false)));
         assert_eq!(arriving.next(true).await.unwrap(), Some((vec![], true)));
+    }
+
+    #[tokio::test]
+    async fn nothing_is_gathered_beside_a_large_message() {
+        let large =
+            || Ok::<_, Error>(WriteRequest { request: Some(write_request::Request::Data(vec![b'x'; 2 << 20].into())) });
+        let mut arriving = Arriving::new(stream::iter([large(), large()]));
+        assert_eq!(arriving.next(true).await.unwrap().unwrap().0.len(), 1);
+        // The next one is there at once.
+        let work = async {
+            tokio::task::yield_now().await;
+            Ok(())
+        };
+        let done: Result<(), Error> = arriving.during(work).await;
+        done.unwrap();
+        assert_eq!(arriving.bytes, 0);
+        assert_eq!(arriving.next(true).await.unwrap().unwrap().0.len(), 1);
     }
 
     #[tokio::test]
