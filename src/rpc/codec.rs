@@ -1,5 +1,6 @@
 //! Protobuf on the wire, with errors that have a type: tonic's own say only in words what went wrong.
 
+use bytes::Buf;
 use prost::Message;
 use std::{fmt, marker::PhantomData, sync::Arc};
 use tonic::{
@@ -66,10 +67,15 @@ impl<U: Message + Default> Decoder for TypedDecoder<U> {
     }
 
     fn decode(&mut self, bytes: &mut DecodeBuf<'_>) -> Result<Option<U>, Status> {
-        U::decode(bytes).map(Some).map_err(|error| {
-            let mut status = Status::internal("a message is not valid protobuf");
-            status.set_source(Arc::new(NotProtobuf::from(error)));
-            status
-        })
+        decode(bytes).map(Some)
     }
+}
+
+/// A message, from its bytes.
+pub(super) fn decode<U: Message + Default>(bytes: impl Buf) -> Result<U, Status> {
+    U::decode(bytes).map_err(|error| {
+        let mut status = Status::internal("a message is not valid protobuf");
+        status.set_source(Arc::new(NotProtobuf::from(error)));
+        status
+    })
 }

@@ -4,11 +4,13 @@
 
 mod carried;
 mod flow;
+mod socket;
 
 pub use carried::Carried;
 pub use flow::{Executor, Flow};
+pub use socket::Socket;
 
-use std::{io, sync::Arc, time::Duration};
+use std::{cell::Cell, io, sync::Arc, time::Duration};
 use tokio::runtime::{Builder, Handle, Runtime};
 
 /// Where the work of connections may run. Cheap to clone. By default there is one lane only, and all of it stays there.
@@ -33,6 +35,15 @@ impl Lanes {
 /// programs of all others.
 const NICER: i32 = 5;
 
+thread_local! {
+    static IS_BULK: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether this is a thread of the bulk lane.
+fn is_bulk() -> bool {
+    IS_BULK.get()
+}
+
 /// The threads of the bulk lane.
 #[derive(Debug)]
 pub struct Bulk(Runtime);
@@ -45,6 +56,7 @@ impl Bulk {
     pub fn start(threads: usize) -> io::Result<Self> {
         let mut builder = Builder::new_multi_thread();
         builder.worker_threads(threads).thread_name("bulk").enable_all().on_thread_start(|| {
+            IS_BULK.set(true);
             // Of this thread alone. Refused, it costs others a little speed only.
             let _ = rustix::process::nice(NICER);
         });

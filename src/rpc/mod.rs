@@ -3,8 +3,10 @@
 pub mod codec;
 pub mod lanes;
 pub mod paging;
+pub mod pieces;
 pub mod refusing;
 pub mod services;
 pub mod serving;
 pub mod status;
 pub mod transport;
+pub mod unread;

@@ -22,14 +22,25 @@ use std::{
     sync::Arc,
     time::{Duration, SystemTime},
 };
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::UnixStream,
+};
 
-/// A two-way stream of bytes to an agent.
+/// A two-way stream of bytes.
 pub trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for T {}
 
 /// A [`ByteStream`] of any kind.
 pub type BoxedStream = Pin<Box<dyn ByteStream>>;
+
+/// A connection to an agent.
+pub enum Connection {
+    /// A socket of this machine.
+    Socket(UnixStream),
+    /// Any other way.
+    Stream(BoxedStream),
+}
 
 /// What starts sandboxes.
 #[async_trait::async_trait]
@@ -77,7 +88,7 @@ pub trait Runtime: Send + Sync + 'static {
     async fn create(&self, spec: SandboxSpec) -> Result<Created, RuntimeError>;
 
     /// A new byte stream to the agent of a sandbox.
-    async fn connect(&self, sandbox_id: &str) -> Result<BoxedStream, RuntimeError>;
+    async fn connect(&self, sandbox_id: &str) -> Result<Connection, RuntimeError>;
 
     /// Whether the agent of a sandbox lives, and what is known of it. A sandbox that this runtime does not have is
     /// [`Liveness::Dead`]. A look that fails is [`Liveness::Unknown`], never an end.

@@ -16,7 +16,7 @@ use crate::{
         serving::{self, Terms},
     },
     runtime::{
-        BoxedStream, Created, Inspection, Pull, Runtime, RuntimeError, SandboxSpec, SupportedLimits, Tell, Usage,
+        Connection, Created, Inspection, Pull, Runtime, RuntimeError, SandboxSpec, SupportedLimits, Tell, Usage,
     },
 };
 use futures_util::stream::BoxStream;
@@ -135,7 +135,7 @@ impl Runtime for FakeRuntime {
         Ok(Created::default())
     }
 
-    async fn connect(&self, sandbox_id: &str) -> Result<BoxedStream, RuntimeError> {
+    async fn connect(&self, sandbox_id: &str) -> Result<Connection, RuntimeError> {
         let mut agents = self.agents.lock().unwrap();
         let (agent, connections) = agents.get_mut(sandbox_id).ok_or(RuntimeError::NotFound)?;
         let (ours, theirs) = tokio::io::duplex(64 << 10);
@@ -159,7 +159,7 @@ impl Runtime for FakeRuntime {
                 _ = cut => {}
             }
         });
-        Ok(Box::pin(ours))
+        Ok(Connection::Stream(Box::pin(ours)))
     }
 
     async fn inspect(&self, sandbox_id: &str) -> Inspection {

@@ -14,13 +14,14 @@ use crate::{
     },
     error::{Error, Reason, Result},
     rpc::{
-        lanes::{Carried, Lanes},
+        lanes::{Carried, Lanes, Socket},
         transport::{
             CONNECTION_WINDOW, FOR_FILES, MAX_FRAME_BYTES, MAX_MESSAGE_BYTES, PROTOCOL_VERSION, STREAM_WINDOW,
             WATCHER_WINDOW,
         },
+        unread::Sending,
     },
-    runtime::Runtime,
+    runtime::{BoxedStream, Connection, Runtime},
 };
 use hyper_util::rt::TokioIo;
 use std::{
@@ -38,7 +39,7 @@ use tower::service_fn;
 pub type AgentClient = AgentServiceClient<Channel>;
 
 /// What speaks with the program that works on a sandbox's files. Cheap to clone.
-pub type FileClient = FileServiceClient<Channel>;
+pub type FileClient = FileServiceClient<Sending<Channel>>;
 
 /// What runs code in a sandbox. Cheap to clone.
 pub type CodeClient = CodeServiceClient<Channel>;
@@ -102,7 +103,7 @@ impl Link {
         let code = CodeClient::new(watching.clone()).max_decoding_message_size(MAX_RESPONSE_BYTES);
         let watchers = agent(watching);
         let files = |window| {
-            FileClient::new(channel(window, Some(FOR_FILES), Arc::default()))
+            FileClient::new(Sending(channel(window, Some(FOR_FILES), Arc::default())))
                 .max_decoding_message_size(MAX_MESSAGE_BYTES)
         };
         let (files, file_watchers) = (files(STREAM_WINDOW), files(WATCHER_WINDOW));
@@ -262,7 +263,10 @@ fn channel(
     let connector = service_fn(move |_| {
         let (runtime, id, connections, flow) = (runtime.clone(), id.clone(), connections.clone(), flow.clone());
         async move {
-            let mut stream = runtime.connect(&id).await?;
+            let mut stream: BoxedStream = match runtime.connect(&id).await? {
+                Connection::Socket(stream) => Box::pin(Socket::from(stream)),
+                Connection::Stream(stream) => stream,
+            };
             if let Some(purpose) = purpose {
                 stream.write_all(&[purpose]).await?;
             }

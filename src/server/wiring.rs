@@ -26,8 +26,10 @@ use crate::{
     },
     rpc::{
         lanes::Lanes,
+        pieces::BYTEWISE,
         services::{Named, Services},
         transport::MAX_MESSAGE_BYTES,
+        unread::Unreading,
     },
     sample::Samples,
     sandbox::Sandboxes,
@@ -235,7 +237,7 @@ impl Server {
         Ok(Services::new([
             Named::new(sessions),
             Named::new(sandboxes),
-            Named::new(files),
+            Named::new(Unreading::new(files, BYTEWISE)),
             Named::new(code),
             Named::new(verifications),
             Named::new(samples),

@@ -1,49 +1,23 @@
 //! What a client sends of a file or an archive. It is taken as much at one time as has come: to have another thread do something
 //! costs more than a small piece does.
 
-use crate::{
-    api::v1::{ImportRequest, WriteRequest, import_request, write_request},
-    error::Error,
-};
+use crate::{error::Error, rpc::pieces::Piece};
 use bytes::Bytes;
 use futures_util::{FutureExt, Stream, StreamExt};
 use std::pin::pin;
 
-/// Bytes that are taken at one time, unless one message has more.
+/// Bytes that are taken at one time, unless one piece has more.
 const MOST: usize = 512 << 10;
 
-/// Bytes that are worked on and gathered meanwhile, together, before another message is taken. One may have 2 MiB.
+/// What a piece counts for at least, because it takes so much memory however short it is.
+const LEAST_OF_A_PIECE: usize = 64;
+
+/// Bytes that are worked on and gathered meanwhile, together, before another piece is taken. One may have 2 MiB.
 const MOST_IN_ALL: usize = 2 * MOST;
-
-/// What comes after the first message.
-pub(super) trait Message: Send + 'static {
-    /// The bytes of a message; `None` of the empty one, with which the server says that the client has sent all. Nothing else may come.
-    fn data(self) -> Result<Option<Bytes>, Error>;
-}
-
-impl Message for WriteRequest {
-    fn data(self) -> Result<Option<Bytes>, Error> {
-        match self.request {
-            Some(write_request::Request::Data(data)) => Ok(Some(data)),
-            Some(write_request::Request::Open(_)) => Err(Error::invalid("open", "may only come first")),
-            None => Ok(None),
-        }
-    }
-}
-
-impl Message for ImportRequest {
-    fn data(self) -> Result<Option<Bytes>, Error> {
-        match self.request {
-            Some(import_request::Request::Data(data)) => Ok(Some(data)),
-            Some(import_request::Request::Open(_)) => Err(Error::invalid("open", "may only come first")),
-            None => Ok(None),
-        }
-    }
-}
 
 /// What follows the first message.
 pub(super) struct Arriving<S> {
-    messages: S,
+    pieces: S,
     /// What has come and was not taken yet.
     gathered: Vec<Bytes>,
     bytes: usize,
@@ -56,21 +30,21 @@ pub(super) struct Arriving<S> {
 }
 
 impl<S> Arriving<S> {
-    pub(super) fn new(messages: S) -> Self {
-        Self { messages, gathered: Vec::new(), bytes: 0, taken: 0, is_all: false, is_cut: false }
+    pub(super) fn new(pieces: S) -> Self {
+        Self { pieces, gathered: Vec::new(), bytes: 0, taken: 0, is_all: false, is_cut: false }
     }
 
     fn has_room(&self) -> bool {
         !self.is_all && !self.is_cut && self.bytes < MOST && self.taken + self.bytes < MOST_IN_ALL
     }
 
-    fn gather<T: Message, E: From<Error>>(&mut self, message: Option<Result<T, E>>) -> Result<(), E> {
-        match message.transpose()?.map(T::data).transpose()? {
-            Some(Some(data)) => {
-                self.bytes += data.len();
+    fn gather<E>(&mut self, piece: Option<Result<Piece, E>>) -> Result<(), E> {
+        match piece.transpose()? {
+            Some(Piece::Data(data)) => {
+                self.bytes += data.len().max(LEAST_OF_A_PIECE);
                 self.gathered.push(data);
             }
-            Some(None) => self.is_all = true,
+            Some(Piece::End) => self.is_all = true,
             None => self.is_cut = true,
         }
         Ok(())
@@ -78,21 +52,19 @@ impl<S> Arriving<S> {
 
     /// What is there, perhaps nothing, and whether that was the last. If `wait` says so, it is waited for. `None` when the client is gone
     /// before it has sent all.
-    pub(super) async fn next<T, E>(&mut self, wait: bool) -> Result<Option<(Vec<Bytes>, bool)>, E>
+    pub(super) async fn next<E>(&mut self, wait: bool) -> Result<Option<(Vec<Bytes>, bool)>, E>
     where
-        S: Stream<Item = Result<T, E>> + Unpin,
-        T: Message,
-        E: From<Error>,
+        S: Stream<Item = Result<Piece, E>> + Unpin,
     {
         // Nobody works on them any more.
         self.taken = 0;
         if wait && self.gathered.is_empty() && self.has_room() {
-            let message = self.messages.next().await;
-            self.gather(message)?;
+            let piece = self.pieces.next().await;
+            self.gather(piece)?;
         }
         while self.has_room() {
-            let Some(message) = self.messages.next().now_or_never() else { break };
-            self.gather(message)?;
+            let Some(piece) = self.pieces.next().now_or_never() else { break };
+            self.gather(piece)?;
         }
         if self.is_cut {
             return Ok(None);
@@ -102,10 +74,9 @@ impl<S> Arriving<S> {
     }
 
     /// Gathers what comes while what came before is worked on. What is wrong with it ends that too.
-    pub(super) async fn during<W, T, E>(&mut self, work: impl Future<Output = Result<W, Error>>) -> Result<W, E>
+    pub(super) async fn during<W, E>(&mut self, work: impl Future<Output = Result<W, Error>>) -> Result<W, E>
     where
-        S: Stream<Item = Result<T, E>> + Unpin,
-        T: Message,
+        S: Stream<Item = Result<Piece, E>> + Unpin,
         E: From<Error>,
     {
         let mut work = pin!(work);
@@ -113,7 +84,7 @@ impl<S> Arriving<S> {
             tokio::select! {
                 biased;
                 done = &mut work => return Ok(done?),
-                message = self.messages.next(), if self.has_room() => self.gather(message)?,
+                piece = self.pieces.next(), if self.has_room() => self.gather(piece)?,
             }
         }
     }
@@ -123,13 +94,12 @@ impl<S> Arriving<S> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::api::v1::WriteOpen;
     use futures_util::stream;
     use tokio::sync::mpsc;
     use tokio_stream::wrappers::ReceiverStream;
 
-    fn data(text: &'static str) -> Result<WriteRequest, Error> {
-        Ok(WriteRequest { request: Some(write_request::Request::Data(text.into())) })
+    fn data(text: &'static str) -> Result<Piece, Error> {
+        Ok(Piece::Data(text.into()))
     }
 
     #[tokio::test]
@@ -141,7 +111,7 @@ mod tests {
         send.send(data("b")).await.unwrap();
         assert_eq!(arriving.next(true).await.unwrap(), Some((vec!["a".into(), "b".into()], false)));
         send.send(data("c")).await.unwrap();
-        send.send(Ok(WriteRequest::default())).await.unwrap();
+        send.send(Ok(Piece::End)).await.unwrap();
         assert_eq!(arriving.next(true).await.unwrap(), Some((vec!["c".into()], true)));
     }
 
@@ -149,7 +119,7 @@ mod tests {
     async fn what_comes_during_work_is_gathered_and_no_more_than_may_be() {
         let (send, messages) = mpsc::channel(10);
         let mut arriving = Arriving::new(ReceiverStream::new(messages));
-        let half = || Ok(WriteRequest { request: Some(write_request::Request::Data(vec![b'x'; MOST / 2].into())) });
+        let half = || Ok(Piece::Data(vec![b'x'; MOST / 2].into()));
         let work = async {
             for _ in 0..4 {
                 send.send(half()).await.unwrap();
@@ -164,15 +134,14 @@ mod tests {
         assert_eq!((done.unwrap(), send.capacity(), arriving.bytes), ("done", 8, MOST));
         let (pieces, is_all) = arriving.next(true).await.unwrap().unwrap();
         assert_eq!((pieces.len(), is_all), (2, false));
-        send.send(Ok(WriteRequest::default())).await.unwrap();
+        send.send(Ok(Piece::End)).await.unwrap();
         assert_eq!(arriving.next(true).await.unwrap().map(|(pieces, is_all)| (pieces.len(), is_all)), Some((2, false)));
         assert_eq!(arriving.next(true).await.unwrap(), Some((vec![], true)));
     }
 
     #[tokio::test]
     async fn nothing_is_gathered_beside_a_large_message() {
-        let large =
-            || Ok::<_, Error>(WriteRequest { request: Some(write_request::Request::Data(vec![b'x'; 2 << 20].into())) });
+        let large = || Ok::<_, Error>(Piece::Data(vec![b'x'; 2 << 20].into()));
         let mut arriving = Arriving::new(stream::iter([large(), large()]));
         assert_eq!(arriving.next(true).await.unwrap().unwrap().0.len(), 1);
         // The next one is there at once.
@@ -188,8 +157,7 @@ mod tests {
 
     #[tokio::test]
     async fn work_ends_when_its_client_is_wrong() {
-        let again = WriteRequest { request: Some(write_request::Request::Open(WriteOpen::default())) };
-        let mut arriving = Arriving::new(stream::iter([Ok::<_, Error>(again)]));
+        let mut arriving = Arriving::new(stream::iter([Err(Error::invalid("data", "is wrong"))]));
         let done: Result<(), Error> = arriving.during(std::future::pending()).await;
         assert!(matches!(done, Err(Error::Invalid(_))), "{done:?}");
     }

@@ -31,8 +31,10 @@ use crate::{
     },
     error::{Error, Reason},
     rpc::{
+        pieces::{BYTEWISE, Bytewise, Pieces},
         services::{Named, Services},
         serving::{self, Terms},
+        unread::{Unread, Unreading},
     },
 };
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
@@ -74,7 +76,7 @@ pub(super) async fn serve(connections: mpsc::Receiver<UnixStream>, working_direc
     let walks = work.that_gives_way();
     let service = Service { work, walks, transfers, most_transfers, watches, working_directory, user };
     let terms = Terms { stream_window: WINDOW, most_calls: MOST_STREAMS };
-    let services = Services::new([Named::new(FileServiceServer::new(service))]);
+    let services = Services::new([Named::new(Unreading::new(FileServiceServer::new(service), BYTEWISE))]);
     // A connection that cannot be taken is told to its client by its end, and ends nothing else.
     let incoming = ReceiverStream::new(connections).filter_map(|connection| async move {
         connection.set_nonblocking(true).ok()?;
@@ -198,8 +200,8 @@ impl FileService for Service {
     }
 
     async fn write(&self, request: Request<Streaming<WriteRequest>>) -> Result<Response<File>, Status> {
-        let mut pieces = request.into_inner();
-        let Some(WriteRequest { request: Some(write_request::Request::Open(open)) }) = pieces.message().await? else {
+        let mut body = Bytewise::new(Unread::take(request.extensions()));
+        let Some(WriteRequest { request: Some(write_request::Request::Open(open)) }) = body.first().await? else {
             return Err(Error::invalid("open", "is required: the first message of Write says what to write").into());
         };
         let _transfer = self.transfer()?;
@@ -213,7 +215,7 @@ impl FileService for Service {
             if_etag: open.if_etag,
             keep_owner: !identity.is_named(),
         };
-        let mut pieces = Arriving::new(pieces);
+        let mut pieces = Arriving::new(Pieces::after_the_first(body));
         let (data, is_all) = pieces.next(false).await?.ok_or_else(cut_off)?;
         let begin = self.work.run_leaving(&identity, move |_| Step::begin(path, how, &data, is_all));
         let mut step = pieces.during(begin).await?;
@@ -303,15 +305,15 @@ impl FileService for Service {
     }
 
     async fn import(&self, request: Request<Streaming<ImportRequest>>) -> Result<Response<ImportResponse>, Status> {
-        let mut pieces = request.into_inner();
-        let Some(ImportRequest { request: Some(import_request::Request::Open(open)) }) = pieces.message().await? else {
+        let mut body = Bytewise::new(Unread::take(request.extensions()));
+        let Some(ImportRequest { request: Some(import_request::Request::Open(open)) }) = body.first().await? else {
             return Err(Error::invalid("open", "is required: the first message of Import says where to unpack").into());
         };
         let _transfer = self.transfers(IMPORT)?;
         let path = self.place(&open.path, &open.raw_path);
         let identity = self.identity(&open.user)?;
         let mut import = self.work.run(&identity, move |_| trees::begin_import(&path, &open)).await?;
-        let mut pieces = Arriving::new(pieces);
+        let mut pieces = Arriving::new(Pieces::after_the_first(body));
         let mut is_all = false;
         while !is_all {
             let (data, all) = pieces.next(true).await?.ok_or_else(cut_off)?;

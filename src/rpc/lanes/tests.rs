@@ -1,5 +1,6 @@
-use super::{Bulk, Carried, Flow, Lanes, flow::Load};
+use super::{Bulk, Carried, Flow, Lanes, Socket, flow::Load};
 use std::{
+    io::{Read, Write},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
@@ -8,7 +9,8 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    io::AsyncReadExt,
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::UnixStream,
     sync::{mpsc, oneshot},
     task::yield_now,
 };
@@ -68,6 +70,42 @@ fn heavy_work_moves_to_the_other_lane_and_back() {
         flow.count(100 << 20);
         assert!(is_on_bulk(&work).await, "it moves only once");
     });
+    bulk.stop(Duration::from_secs(10));
+}
+
+/// A runtime that is not driven is told nothing by the kernel, so whatever waits for a socket that is watched there waits for ever.
+#[test]
+fn a_socket_is_watched_where_it_is_used() {
+    let bulk = Bulk::start(1).unwrap();
+    let light = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let _entered = light.enter();
+    let lanes = bulk.lanes();
+    let flow = lanes.flow();
+    let (near, mut far) = std::os::unix::net::UnixStream::pair().unwrap();
+    near.set_nonblocking(true).unwrap();
+    let mut carried = Carried::new(Socket::from(UnixStream::from_std(near).unwrap()), flow.clone());
+    flow.count(100 << 20);
+    let (done, is_done) = std::sync::mpsc::channel();
+    flow.spawn(async move {
+        let (mut reader, mut writer) = tokio::io::split(&mut carried);
+        let read = async {
+            let mut byte = [0];
+            for _ in 0..2 {
+                done.send(()).unwrap();
+                reader.read_exact(&mut byte).await.unwrap();
+            }
+        };
+        // More than the socket has room for.
+        let write = async { writer.write_all(&vec![7; 4 << 20]).await.unwrap() };
+        tokio::join!(read, write);
+        done.send(()).unwrap();
+    });
+    for _ in 0..2 {
+        is_done.recv_timeout(Duration::from_secs(60)).unwrap();
+        far.write_all(b"x").unwrap();
+    }
+    far.read_exact(&mut vec![0; 4 << 20]).unwrap();
+    is_done.recv_timeout(Duration::from_secs(60)).unwrap();
     bulk.stop(Duration::from_secs(10));
 }
 

@@ -6,7 +6,10 @@ use super::{
     refusal::Refusal,
     transport::Transport,
 };
-use crate::{rpc::lanes::Lanes, server::layers::calls::CallService};
+use crate::{
+    rpc::lanes::{Lanes, Socket},
+    server::layers::calls::CallService,
+};
 use futures_util::{Stream, StreamExt};
 use std::{io, pin::pin, sync::Arc, time::Duration};
 use tokio::{net::TcpListener, time::sleep};
@@ -37,7 +40,7 @@ pub(in crate::server) async fn serve_all<I, IO, S>(
             Ok(io) => {
                 pause = FIRST_PAUSE;
                 match places.take(io.peer()) {
-                    Ok(place) => protocol.clone().serve(io, place, connections),
+                    Ok(place) => protocol.clone().serve::<Socket>(io.into(), place, connections),
                     Err(full) => {
                         tracing::debug!(?full, "a connection was refused");
                         refusal.refuse(io, protocol.tls(), full);

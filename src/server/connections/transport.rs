@@ -1,5 +1,6 @@
 //! What a connection may come over.
 
+use crate::rpc::lanes::Socket;
 use std::net::IpAddr;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -7,7 +8,7 @@ use tokio::{
 };
 
 /// A stream of bytes that a client speaks over.
-pub trait Transport: AsyncRead + AsyncWrite + Unpin + Send + 'static {
+pub trait Transport: Into<Socket> + AsyncRead + AsyncWrite + Unpin + Send + 'static {
     /// Where it comes from. None for this process's own, which no limit keeps out.
     fn peer(&self) -> Option<IpAddr>;
 }

@@ -1,60 +1,243 @@
-//! What a client sends in a stream, on its way to the agent. The agent must never take a part for the whole: it hears that the
-//! client has sent all by one empty message, and only after the client's stream has come to its end in order.
+//! What a client sends of a file or an archive, on its way to the agent: its bytes as they come, unless a message has another form than
+//! most. The agent must never take a part for the whole: it hears that the client has sent all by one empty message, and only after the
+//! client's stream has come to its end in order.
 
-use crate::rpc::status;
-use futures_util::{Stream, StreamExt};
+use crate::rpc::{
+    pieces::{self, Bytewise, Form, form, framed},
+    status,
+};
+use bytes::{Bytes, BytesMut};
+use hyper::body::{Body, Frame};
+use prost::Message;
 use std::{
+    collections::VecDeque,
+    convert::Infallible,
     pin::Pin,
     task::{Context, Poll, ready},
 };
 use tokio::sync::oneshot;
-use tonic::{Status, Streaming};
+use tonic::Status;
 
-/// Messages of one call.
+/// The body of a call to the agent.
 pub(in crate::server) struct Upload<T> {
-    first: Option<T>,
-    client: Option<Streaming<T>>,
+    client: Option<Bytewise>,
+    /// What may be sent on.
+    checked: VecDeque<Bytes>,
+    /// What is missing of the data of a message that is on its way.
+    left: usize,
+    /// The beginning of a message of which more has to come before it is sent on, and with how many bytes it is looked at again.
+    begun: BytesMut,
+    wanted: usize,
     check: fn(&T) -> Result<(), Status>,
     /// Tells the call's side what is wrong. The agent hears nothing more.
     violation: Option<oneshot::Sender<Status>>,
 }
 
-impl<T> Upload<T> {
+impl<T: Message + Default> Upload<T> {
     /// Sends the first message and then what the client sends, each checked; and where to hear what was wrong.
     pub(in crate::server) fn new(
-        first: T,
-        client: Streaming<T>,
+        first: &T,
+        client: Bytewise,
         check: fn(&T) -> Result<(), Status>,
     ) -> (Self, oneshot::Receiver<Status>) {
         let (violation, violated) = oneshot::channel();
-        (Self { first: Some(first), client: Some(client), check, violation: Some(violation) }, violated)
+        let checked = VecDeque::from([framed(first)]);
+        let (begun, violation) = (BytesMut::new(), Some(violation));
+        (Self { client: Some(client), checked, left: 0, begun, wanted: 0, check, violation }, violated)
+    }
+
+    /// Takes bytes that came.
+    fn take(&mut self, came: Bytes) -> Result<(), Status> {
+        let bytes = if self.begun.is_empty() {
+            came
+        } else {
+            self.begun.extend_from_slice(&came);
+            if self.begun.len() < self.wanted {
+                return Ok(());
+            }
+            self.begun.split().freeze()
+        };
+        // All before `checked` may be sent on, and was not yet.
+        let mut sent = 0;
+        let mut checked = self.left.min(bytes.len());
+        self.left -= checked;
+        while checked < bytes.len() {
+            let message = &bytes[checked..];
+            let whole = match form(message) {
+                Form::Piece { head, data } => {
+                    let there = message.len().min(head + data);
+                    self.left = head + data - there;
+                    checked += there;
+                    continue;
+                }
+                Form::Other { bytes: whole } => whole,
+                Form::Cut => message.len() + 1,
+            };
+            if message.len() < whole {
+                self.begun.extend_from_slice(message);
+                self.wanted = whole;
+                break;
+            }
+            let decoded = pieces::message(&message[..whole])?;
+            (self.check)(&decoded)?;
+            self.send(bytes.slice(sent..checked));
+            self.send(framed(&decoded));
+            checked += whole;
+            sent = checked;
+        }
+        self.send(bytes.slice(sent..checked));
+        Ok(())
+    }
+
+    fn send(&mut self, bytes: Bytes) {
+        if !bytes.is_empty() {
+            self.checked.push_back(bytes);
+        }
     }
 }
 
-impl<T: Default + Unpin> Stream for Upload<T> {
-    type Item = T;
+impl<T: Message + Default> Body for Upload<T> {
+    type Data = Bytes;
+    type Error = Infallible;
 
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         let this = self.get_mut();
-        if let Some(first) = this.first.take() {
-            return Poll::Ready(Some(first));
-        }
-        let Some(client) = &mut this.client else { return Poll::Ready(None) };
-        let wrong = match ready!(client.poll_next_unpin(cx)) {
-            Some(Ok(message)) => match (this.check)(&message) {
-                Ok(()) => return Poll::Ready(Some(message)),
-                Err(status) => status,
-            },
-            Some(Err(status)) => status::explain(status),
-            None => {
-                this.client = None;
-                return Poll::Ready(Some(T::default()));
+        loop {
+            if let Some(bytes) = this.checked.pop_front() {
+                return Poll::Ready(Some(Ok(Frame::data(bytes))));
             }
-        };
-        this.client = None;
-        if let Some(violation) = this.violation.take() {
-            drop(violation.send(wrong));
+            let Some(client) = &mut this.client else { return Poll::Ready(None) };
+            let taken = match ready!(client.poll_bytes(cx)) {
+                Some(Ok(came)) => this.take(came),
+                Some(Err(status)) => Err(status),
+                None if this.left > 0 || !this.begun.is_empty() => Err(Status::unavailable("the call was cut")),
+                None => {
+                    this.client = None;
+                    this.checked.push_back(pieces::END);
+                    Ok(())
+                }
+            };
+            if let Err(wrong) = taken {
+                this.client = None;
+                this.checked.clear();
+                if let Some(violation) = this.violation.take() {
+                    drop(violation.send(status::explain(wrong)));
+                }
+            }
         }
-        Poll::Ready(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        api::v1::{WriteOpen, WriteRequest, write_request::Request},
+        rpc::pieces::{Piece, Pieces},
+    };
+    use futures_util::StreamExt;
+    use proptest::prelude::*;
+    use tonic::body::Body as GrpcBody;
+
+    /// A client that sends these bytes, cut into such parts.
+    fn client(bytes: &[u8], cuts: &[usize]) -> Bytewise {
+        let (mut rest, mut parts, mut cuts) = (bytes, Vec::new(), cuts.iter().cycle());
+        while !rest.is_empty() {
+            let (part, left) = rest.split_at(rest.len().min(*cuts.next().unwrap()));
+            parts.push(Ok(Bytes::copy_from_slice(part)));
+            rest = left;
+        }
+        Bytewise::new(GrpcBody::new(Sent(parts.into())))
+    }
+
+    struct Sent(VecDeque<Result<Bytes, Status>>);
+
+    impl Body for Sent {
+        type Data = Bytes;
+        type Error = Status;
+
+        fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+            Poll::Ready(self.0.pop_front().map(|bytes| bytes.map(Frame::data)))
+        }
+    }
+
+    fn check(message: &WriteRequest) -> Result<(), Status> {
+        match message.request {
+            Some(Request::Data(_)) => Ok(()),
+            Some(Request::Open(_)) => Err(Status::invalid_argument("open")),
+            None => Err(Status::invalid_argument("nothing")),
+        }
+    }
+
+    fn open() -> WriteRequest {
+        WriteRequest { request: Some(Request::Open(WriteOpen { parents: true, ..WriteOpen::default() })) }
+    }
+
+    /// What the agent hears after the first message, whether that is told to be all, and what is wrong.
+    async fn upload(client: Bytewise) -> (Vec<u8>, bool, Option<Status>) {
+        let (upload, mut violated) = Upload::new(&open(), client, check);
+        let mut heard = Bytewise::new(GrpcBody::new(upload));
+        assert_eq!(heard.first().await.unwrap(), Some(open()));
+        let (mut data, mut is_all) = (Vec::new(), false);
+        let mut pieces = Pieces::after_the_first(heard);
+        while let Some(piece) = pieces.next().await {
+            match piece.unwrap() {
+                Piece::Data(bytes) => data.extend_from_slice(&bytes),
+                Piece::End => is_all = true,
+            }
+        }
+        (data, is_all, violated.try_recv().ok())
+    }
+
+    /// A piece, perhaps written as no client of ours would: with a field that nobody knows, or twice.
+    fn piece(length: usize, odd: u8) -> Vec<u8> {
+        let data = Bytes::from(vec![length as u8; length]);
+        let mut message = WriteRequest { request: Some(Request::Data(data)) }.encode_to_vec();
+        match odd {
+            0 => message.extend_from_slice(&[0x18, 7]),
+            1 => message = [b"\x12\x03not", &message[..]].concat(),
+            _ => {}
+        }
+        [&[0], &(message.len() as u32).to_be_bytes()[..], &message].concat()
+    }
+
+    proptest! {
+        #[test]
+        fn all_that_is_sent_arrives_however_it_is_cut(
+            sent in prop::collection::vec((prop_oneof![0usize..4, 120usize..140, 16_380usize..16_390], 0u8..6), 0..8),
+            cuts in prop::collection::vec(prop_oneof![1usize..4, 5usize..40, Just(1 << 20)], 1..20),
+            missing in 0usize..40,
+        ) {
+            let bytes = sent.iter().flat_map(|&(length, odd)| piece(length, odd)).collect::<Vec<_>>();
+            let data = sent.iter().flat_map(|&(length, _)| vec![length as u8; length]).collect::<Vec<_>>();
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            let (arrived, is_all, wrong) = runtime.block_on(upload(client(&bytes, &cuts)));
+            prop_assert_eq!((arrived, is_all), (data, true));
+            prop_assert!(wrong.is_none());
+            // What ends within a message is never told to be all.
+            let last = sent.last().map_or(0, |&(length, odd)| piece(length, odd).len());
+            let missing = missing.min(last.saturating_sub(1));
+            let (_, is_all, wrong) = runtime.block_on(upload(client(&bytes[..bytes.len() - missing], &cuts)));
+            prop_assert_eq!((is_all, wrong.is_some()), (missing == 0, missing > 0));
+        }
+
+        #[test]
+        fn what_may_not_follow_ends_it(cuts in prop::collection::vec(1usize..9, 1..20), length in 0usize..300) {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            for (wrong, message) in [(framed(&open()), "open"), (pieces::END, "nothing"), (b"\0\0\0\0\x02\x18\x07"[..].into(), "nothing")] {
+                let bytes = [&piece(length, 9)[..], &wrong, &piece(length, 9)].concat();
+                let (data, is_all, violation) = runtime.block_on(upload(client(&bytes, &cuts)));
+                prop_assert!(data.len() <= length && !is_all);
+                prop_assert_eq!(violation.unwrap().message().to_owned(), message);
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_client_that_breaks_off_has_not_sent_all() {
+        let parts = [Ok(Bytes::from(piece(9, 9))), Err(Status::unavailable("gone"))];
+        let (data, is_all, violation) = upload(Bytewise::new(GrpcBody::new(Sent(parts.into())))).await;
+        assert!(data.len() <= 9 && !is_all);
+        assert_eq!(violation.unwrap().message(), "gone");
     }
 }

@@ -10,7 +10,11 @@ use crate::{
         import_request, write_request::Request as Piece,
     },
     error::{Error, Kind, Reason},
-    rpc::status,
+    rpc::{
+        pieces::Bytewise,
+        status,
+        unread::{Unread, request_with},
+    },
     sandbox::{Reached, Sandboxes, link::FileClient},
     server::{
         layers::auth::caller,
@@ -19,7 +23,7 @@ use crate::{
     },
     tenant::Caller,
 };
-use tonic::{Code, Request, Response, Status, Streaming};
+use tonic::{Code, Request, Response, Status, Streaming, body::Body};
 use tracing::Span;
 
 /// The service over the programs for files of all sandboxes, and the streams that are open.
@@ -97,20 +101,20 @@ impl FileService for Service {
     }
 
     async fn write(&self, request: Request<Streaming<WriteRequest>>) -> Result<Response<File>, Status> {
-        let (caller, mut client) = (caller(&request), request.into_inner());
+        let (caller, mut client) = (caller(&request), Bytewise::new(Unread::take(request.extensions())));
         let _stream = self.1.open(&caller)?;
-        let first = client.message().await.map_err(status::explain)?;
+        let first = client.first().await.map_err(status::explain)?;
         let Some(WriteRequest { request: Some(Piece::Open(open)) }) = &first else {
             return Err(Error::invalid("open", "is required: the first message of Write says what to write").into());
         };
         validate::file::write(open)?;
         let (reached, mut files) = self.files(&caller, &open.sandbox_id).await?;
         let _watching = reached.watch();
-        let (upload, violated) = Upload::new(first.unwrap_or_default(), client, check_piece);
+        let (upload, violated) = Upload::new(&first.unwrap_or_default(), client, check_piece);
         tokio::select! {
             biased;
             Ok(status) = violated => Err(status),
-            result = files.write(upload) => answer(&reached, result).await,
+            result = files.write(request_with(Body::new(upload))) => answer(&reached, result).await,
             () = reached.server_stops() => Err(Error::stopping().into()),
         }
     }
@@ -140,20 +144,20 @@ impl FileService for Service {
     }
 
     async fn import(&self, request: Request<Streaming<ImportRequest>>) -> Result<Response<ImportResponse>, Status> {
-        let (caller, mut client) = (caller(&request), request.into_inner());
+        let (caller, mut client) = (caller(&request), Bytewise::new(Unread::take(request.extensions())));
         let _stream = self.1.open(&caller)?;
-        let first = client.message().await.map_err(status::explain)?;
+        let first = client.first().await.map_err(status::explain)?;
         let Some(ImportRequest { request: Some(import_request::Request::Open(open)) }) = &first else {
             return Err(Error::invalid("open", "is required: the first message of Import says where to unpack").into());
         };
         validate::file::import(open)?;
         let (reached, mut files) = self.files(&caller, &open.sandbox_id).await?;
         let _watching = reached.watch();
-        let (upload, violated) = Upload::new(first.unwrap_or_default(), client, check_part);
+        let (upload, violated) = Upload::new(&first.unwrap_or_default(), client, check_part);
         tokio::select! {
             biased;
             Ok(status) = violated => Err(status),
-            result = files.import(upload) => answer(&reached, known(result)).await,
+            result = files.import(request_with(Body::new(upload))) => answer(&reached, known(result)).await,
             () = reached.server_stops() => Err(Error::stopping().into()),
         }
     }

@@ -19,7 +19,7 @@ mod volume;
 use crate::{
     image::{Image, ImageNames},
     runtime::{
-        BoxedStream, Changes, ChangesWanted, Created, HeldImage, Inspection, Layer, Limits, Runtime, RuntimeError,
+        Changes, ChangesWanted, Connection, Created, HeldImage, Inspection, Layer, Limits, Runtime, RuntimeError,
         SandboxSpec, SupportedLimits, Tell, Usage,
         common::is_safe_id,
         docker::{
@@ -192,14 +192,15 @@ impl Runtime for DockerRuntime {
         result.await.unwrap_or_else(|_| Err(failed("start the sandbox", io::ErrorKind::Interrupted)))
     }
 
-    async fn connect(&self, sandbox_id: &str) -> Result<BoxedStream, RuntimeError> {
+    async fn connect(&self, sandbox_id: &str) -> Result<Connection, RuntimeError> {
         if !is_safe_id(sandbox_id) {
             return Err(RuntimeError::NotFound);
         }
         if self.shared.daemon.is_local() {
-            return Ok(Box::pin(self.shared.home.connect(sandbox_id).await?));
+            return Ok(Connection::Socket(self.shared.home.connect(sandbox_id).await?));
         }
-        relay::connect(&self.shared.daemon, &self.shared.home.name(sandbox_id)).await
+        let relayed = relay::connect(&self.shared.daemon, &self.shared.home.name(sandbox_id)).await?;
+        Ok(Connection::Stream(relayed))
     }
 
     async fn inspect(&self, sandbox_id: &str) -> Inspection {

@@ -23,7 +23,7 @@ pub use looks::{pending_in, storage_at_first, storage_of};
 use crate::{
     image::Image,
     runtime::{
-        BoxedStream, Changes, ChangesWanted, Created, Inspection, Layer, Limits, Runtime, RuntimeError, SandboxSpec,
+        Changes, ChangesWanted, Connection, Created, Inspection, Layer, Limits, Runtime, RuntimeError, SandboxSpec,
         Storage, SupportedLimits, Usage,
         common::is_safe_id,
         linux::{failure::Step, layout::AGENT_SOCKET, record, storage, wire::Order},
@@ -150,7 +150,7 @@ impl Runtime for LinuxRuntime {
         result.await.unwrap_or_else(|_| Err(failed("start the sandbox", io::ErrorKind::Interrupted.into())))
     }
 
-    async fn connect(&self, sandbox_id: &str) -> Result<BoxedStream, RuntimeError> {
+    async fn connect(&self, sandbox_id: &str) -> Result<Connection, RuntimeError> {
         let sandbox = self.existing(sandbox_id)?;
         let open =
             || rustix::fs::openat(CWD, &sandbox, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
@@ -161,7 +161,7 @@ impl Runtime for LinuxRuntime {
             tokio::net::UnixStream::connect(path).await.map_err(|error| failed("connect to the agent", error))?;
         // Room for some pieces of a file. Refused, it costs speed only.
         let _ = set_socket_send_buffer_size(&stream, SEND_BUFFER);
-        Ok(Box::pin(stream))
+        Ok(Connection::Socket(stream))
     }
 
     async fn inspect(&self, sandbox_id: &str) -> Inspection {
