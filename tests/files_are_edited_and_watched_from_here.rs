@@ -103,6 +103,9 @@ async fn a_new_file_is_made(on: Runtime) {
     let done = edit(on, &s, "/tmp/new", here.path(), r#"printf y > "$2""#).await;
     assert!(done.status.success(), "{done:?}");
     assert_eq!(s.read("/tmp/new").await, b"y");
+    let done = edit(on, &s, "/tmp/empty", here.path(), r#": > "$2""#).await;
+    assert!(done.status.success(), "{done:?}");
+    assert_eq!(s.read("/tmp/empty").await, b"", "the editor has written it");
     let done = edit(on, &s, "/tmp/none", here.path(), ":").await;
     assert!(done.status.success() && s.stat("/tmp/none").await.is_err(), "{done:?}");
 }

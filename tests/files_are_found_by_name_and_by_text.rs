@@ -94,6 +94,12 @@ async fn names_are_found_by_what_is_known_of_them(on: Runtime) {
     ] {
         assert_eq!(find(&s, request.clone()).await, (globs(expected), false), "{request:?}");
     }
+    // Paths are told without a dot that the request has.
+    s.run("mkdir /tmp/d && echo needle > /tmp/d/f").await.expect("", "", 0);
+    let request = v1::FindRequest { sandbox_id: s.id.clone(), path: "/tmp/./d/.".into(), ..Default::default() };
+    let mut found = s.clients.files.clone().find(request).await.unwrap().into_inner();
+    assert_eq!(found.message().await.unwrap().unwrap().file.unwrap().path, "/tmp/d/f");
+    assert_eq!(search(&s, "/tmp/./d/", "needle").await[0].path, "/tmp/d/f");
 }
 
 async fn a_part_of_the_names_says_that_there_are_more(on: Runtime) {
@@ -244,6 +250,11 @@ async fn each_mistake_has_its_reason(on: Runtime) {
         (lines_with("/tmp/t", ""), Code::InvalidArgument, "INVALID_ARGUMENT"),
         (
             v1::SearchRequest { globs: globs(&["a{b"]), ..lines_with("/tmp/t", "x") },
+            Code::InvalidArgument,
+            "INVALID_ARGUMENT",
+        ),
+        (
+            v1::SearchRequest { globs: globs(&["*.[ch"]), ..lines_with("/tmp/t", "x") },
             Code::InvalidArgument,
             "INVALID_ARGUMENT",
         ),

@@ -18,6 +18,8 @@ impl Patterns {
     /// Patterns that count from the top of a walk. Names the first that is wrong.
     pub fn new<'a>(patterns: impl IntoIterator<Item = &'a str>) -> Result<Self, String> {
         let mut builder = GitignoreBuilder::new("");
+        // What is meant by it nobody knows; it would match nothing.
+        builder.allow_unclosed_class(false);
         for pattern in patterns {
             builder.add_line(None, pattern).map_err(|error| format!("\"{pattern}\": {error}"))?;
         }

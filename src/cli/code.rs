@@ -33,7 +33,8 @@ struct Piece {
     /// Language: python, javascript, bash, …
     #[arg(long, short, default_value = "python")]
     language: String,
-    /// Context of the sandbox, whose interpreter keeps its variables for later calls
+    /// Context of the sandbox, whose interpreter keeps its variables for later calls. Its first call decides as whom, where and with which
+    /// environment it runs
     #[arg(long, value_name = "ID", default_value = "", hide_default_value = true, requires = "sandbox")]
     context: String,
     /// Print JSON: an object in a line for each message

@@ -15,10 +15,14 @@ use std::{
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
     process::{Command, ExitStatus},
+    time::SystemTime,
 };
 use tokio::signal::unix::{SignalKind, signal};
 use tonic::Status;
 use tonic_types::StatusExt;
+
+/// When a copy was written last of which the editor has written nothing yet.
+const UNWRITTEN: SystemTime = SystemTime::UNIX_EPOCH;
 
 /// Options of `edit`.
 #[derive(Debug, clap::Args)]
@@ -55,7 +59,9 @@ pub(super) fn main(args: &Args) -> Result<(), CliError> {
             Ok(status) => Err(format!("the editor ended with {status}")),
             Err(error) => Err(error.to_string()),
         };
-        if after == before {
+        // A file that was not there is made as soon as the editor has written it, also if nothing is in it.
+        let is_made = etag.is_none() && copy.was_written();
+        if after == before && !is_made {
             copy.remove();
             return match has_ended_well {
                 Ok(()) => {
@@ -92,7 +98,8 @@ async fn fetch(
     match read.await {
         Ok(_) => Ok(etag.take()),
         Err(CliError::Refused(status)) if is_not_found(&status) => {
-            create().map_err(|error| CliError::io("make the copy", error))?;
+            let made = create().and_then(|copy| copy.set_modified(UNWRITTEN));
+            made.map_err(|error| CliError::io("make the copy", error))?;
             Ok(None)
         }
         Err(error) => Err(error),
@@ -118,6 +125,11 @@ impl Copy {
         made.map_err(|error| CliError::io("make a directory for the copy", error))?;
         let path = directory.join(name);
         Ok(Self { directory, path })
+    }
+
+    /// Whether a copy of a file that is not there has been written since it was made.
+    fn was_written(&self) -> bool {
+        fs::metadata(&self.path).and_then(|copy| copy.modified()).is_ok_and(|at| at != UNWRITTEN)
     }
 
     /// Removes it, with what the editor has left beside it.

@@ -3,7 +3,7 @@
 use super::{
     describe::is_special,
     draft::{Draft, How},
-    error::{At, Result, is_a_directory, no_name, not_a_file},
+    error::{At, Result, is_not_copied, no_name, not_a_file},
     place::parent_and_name,
     work::Wanted,
 };
@@ -37,7 +37,7 @@ pub(super) fn copy(from: &Path, to: &Path, how: Copying, wanted: &Wanted) -> Res
     let found = if how.follow { fs::metadata(from) } else { fs::symlink_metadata(from) }.at(from)?;
     if found.is_dir() {
         if !how.recursive {
-            return Err(is_a_directory(from));
+            return Err(is_not_copied(from));
         }
         // Else it would never end.
         let (inside, of) = (to.parent().and_then(|parent| fs::canonicalize(parent).ok()), fs::canonicalize(from).ok());

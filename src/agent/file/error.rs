@@ -72,10 +72,11 @@ fn explain(path: &Path, error: &io::Error) -> Error {
         Some(libc::EACCES | libc::EPERM) => {
             (Reason::PermissionDenied, "may not be accessed in this way by this user; name another `user`".to_owned())
         }
-        Some(libc::EISDIR) => (Reason::IsADirectory, "is a directory".to_owned()),
-        Some(libc::ENOTDIR) => {
-            (Reason::NotADirectory, "is no directory, or something on the way to it is none".to_owned())
-        }
+        Some(libc::EISDIR) => (Reason::IsADirectory, "is a directory; name a file in it".to_owned()),
+        Some(libc::ENOTDIR) => (
+            Reason::NotADirectory,
+            "is no directory, or something on the way to it is none; `Stat` tells what it is".to_owned(),
+        ),
         Some(libc::ENOTEMPTY) => {
             (Reason::DirectoryNotEmpty, "is a directory that is not empty; set `recursive` to remove it".to_owned())
         }
@@ -127,6 +128,11 @@ pub(super) fn not_a_file(path: &Path) -> Error {
 /// A directory where a file was needed.
 pub(super) fn is_a_directory(path: &Path) -> Error {
     explain(path, &io::Error::from_raw_os_error(libc::EISDIR))
+}
+
+/// A directory that may not be copied, because nobody has said that all that is in it is meant.
+pub(super) fn is_not_copied(path: &Path) -> Error {
+    about(path, Reason::IsADirectory, "is a directory; set `recursive` to copy it with all that is in it")
 }
 
 /// A path that names no entry of a directory, like `/`.

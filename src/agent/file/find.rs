@@ -3,6 +3,7 @@
 use super::{
     describe::Names,
     error::{Result, of_archive},
+    place::tidy,
     work::Wanted,
 };
 use crate::{
@@ -81,7 +82,7 @@ impl Finding {
         let honours_gitignore = request.ignored == Some(false);
         Ok(Self {
             walk: Walk::new(top, Patterns::none(), honours_gitignore).map_err(of_archive)?,
-            top: path.to_owned(),
+            top: tidy(path),
             names: Names::read(),
             globs: Globs::new(&request.globs)?,
             request: request.clone(),

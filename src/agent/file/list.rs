@@ -4,7 +4,7 @@
 use super::{
     describe::Names,
     error::{At, Result},
-    place::Near,
+    place::{Near, tidy},
     work::Wanted,
 };
 use crate::{
@@ -70,9 +70,7 @@ pub(super) fn list(
         counted: after.is_none().then_some(0),
         wanted,
     };
-    // So that no path has a "." or a "/" too many in it.
-    let directory: PathBuf = directory.components().collect();
-    page.directory(&directory, Path::new(""), after.as_deref())?;
+    page.directory(&tidy(directory), Path::new(""), after.as_deref())?;
     let counted = page.counted.filter(|count| *count <= MOST_COUNTED).unwrap_or_default();
     Ok(ListResponse {
         next_page_token: if page.full { token(&page.last) } else { String::new() },

@@ -24,6 +24,11 @@ pub(super) fn place(working_directory: &Path, path: &str, raw: &[u8]) -> PathBuf
     working_directory.join(OsStr::from_bytes(named))
 }
 
+/// A path as it is told: without a "." or a "/" too many. To be used for nothing else, because a dot at the end means something.
+pub(super) fn tidy(path: &Path) -> PathBuf {
+    path.components().collect()
+}
+
 /// Where a file would be written: what a symbolic link at the end leads to, also when nothing is there yet.
 pub(super) fn behind_links(path: &Path) -> io::Result<PathBuf> {
     let mut path = path.to_owned();

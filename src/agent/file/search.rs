@@ -4,6 +4,7 @@ use super::{
     error::{At, Result, not_a_file, of_archive},
     find::Globs,
     lines::Lines,
+    place::tidy,
     work::Wanted,
 };
 use crate::{
@@ -81,7 +82,7 @@ impl Searching {
         Ok(Self {
             file,
             walk,
-            top: path.to_owned(),
+            top: tidy(path),
             globs: Globs::new(&request.globs)?,
             passes_git_by: !request.ignored,
             matcher,

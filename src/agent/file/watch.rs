@@ -5,6 +5,7 @@ use super::{
     error::{At, Result, of_archive},
     events::{Events, Next, Raw},
     growth::{self, Growth},
+    place::tidy,
     telling::{Telling, overflow},
     watched::{Place, Watch, Watched},
     work::Wanted,
@@ -82,7 +83,7 @@ impl Watching {
             made => Arc::new(made.at(path)?),
         };
         let watched = Watched::new(Arc::clone(&inotify), places, top.as_fd(), path)?;
-        let (telling, events) = (Telling::below(path), Events::new(inotify));
+        let (telling, events) = (Telling::below(&tidy(path)), Events::new(inotify));
         let growth = if recursive { Growth::below(top, watched.top(), Vec::new())? } else { None };
         Ok(Self { telling, recursive, events, watched, growth, renamed_last: None, is_over: false })
     }

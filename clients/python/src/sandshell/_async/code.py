@@ -35,7 +35,10 @@ class AsyncCode:
         cwd: str | None = None,
         user: str | None = None,
     ) -> CodeResult:
-        """Runs code. With `context`, a name of your own, in an interpreter that keeps its variables; without, in a fresh one."""
+        """Runs code. With `context`, a name of your own, in an interpreter that keeps its variables; without, in a fresh one.
+
+        The first call with a context decides as whom, where and with which environment its interpreter runs.
+        """
         request = pb.RunCodeRequest(
             sandbox_id=self._id,
             language=language,
