@@ -147,6 +147,32 @@ fn the_code_of_a_command_that_failed_is_told_although_something_is_left_out() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_no_archive_has_is_named() {
+    let (server, s) = sandbox().await;
+    let (url, here) = (server.url(), tempfile::tempdir().unwrap());
+    let at = |name: &str| here.path().join(name).to_str().unwrap().to_owned();
+    s.run("mkdir -p /tmp/q/a/no; cd /tmp/q/a; mkfifo fifo no/other; echo k >kept").await;
+    let inside = format!("{}:/tmp/./q", s.id);
+    let copied = sandshell(&cp(&url, &["--exclude", "no", &inside, &at("q")]));
+    let said = String::from_utf8_lossy(&copied.stderr);
+    assert_eq!(copied.status.code(), Some(125), "{said}");
+    assert!(said.contains("1 entry was left out") && said.contains("a/fifo: it is a FIFO"), "{said}");
+    assert_eq!(fs::read_to_string(at("q/a/kept")).unwrap(), "k\n");
+    // And of an archive.
+    let run = ["run", "--server", &url, "--export", &at("q.tar"), "mkfifo /workspace/fifo"];
+    let output = sandshell(&run);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(125) && said.contains("fifo: it is a FIFO"), "{said}");
+    assert!(Path::new(&at("q.tar")).exists());
+    // Nor is one here waited for.
+    let made = std::process::Command::new("mkfifo").arg(at("fifo")).status().unwrap();
+    assert!(made.success());
+    let refused = sandshell(&cp(&url, &[&at("fifo"), &format!("{}:/tmp/fifo", s.id)]));
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(refused.status.code() == Some(125) && said.contains("neither a regular file nor a directory"), "{said}");
+}
+
 /// Git runs what a repository's configuration and hooks say, so what a sandbox has written there stays in it unless that is wanted.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_repository_of_a_sandbox_runs_nothing_here() {
@@ -160,14 +186,20 @@ async fn a_repository_of_a_sandbox_runs_nothing_here() {
     let run = ["run", "--server", &url, "--workspace", &at("p"), "--export", &at("p"), "--ignored", plant];
     let output = sandshell(&run);
     let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && said.contains(".git stays in the sandbox"), "{said}");
+    assert!(output.status.success() && said.contains(".git, sub/.git stay in the sandbox"), "{said}");
     assert_eq!(fs::read_to_string(at("p/sub/made")).unwrap(), "x\n");
     assert_eq!(fs::read_to_string(at("p/.git/config")).unwrap(), "ours");
+    // One that has not changed is not spoken of.
+    let output =
+        sandshell(&["run", "--server", &url, "--workspace", &at("p"), "--export", &at("p"), "--ignored", "true"]);
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
     assert!(!Path::new(&at("p/.git/new")).exists() && fs::read_dir(at("p/sub/.git")).unwrap().count() == 1);
     // The same of what is copied, and of archives.
     s.run("mkdir -p /tmp/q/a/.git; cd /tmp/q; echo k >a/kept; echo evil >a/.git/config; echo 'gitdir: /x' >.git").await;
     let inside = format!("{}:/tmp/q", s.id);
-    prints(&cp(&url, &[&inside, &at("q")]));
+    let copied = sandshell(&cp(&url, &[&inside, &at("q")]));
+    let said = String::from_utf8_lossy(&copied.stderr);
+    assert!(copied.status.success() && said.contains(".git, a/.git stay in the sandbox"), "{said}");
     assert!(Path::new(&at("q/a/kept")).exists());
     assert!(!Path::new(&at("q/a/.git")).exists() && !Path::new(&at("q/.git")).exists());
     prints(&cp(&url, &["--git", &inside, &at("r")]));
@@ -191,5 +223,6 @@ async fn what_is_no_directory_and_no_archive_is_refused() {
     refuses(&["run", "--export", below.to_str().unwrap(), "echo done"], &["--export", "ot a directory"]);
     refuses(&["run", "--export", nowhere.to_str().unwrap(), "echo done"], &["--export", "none; make it first"]);
     refuses(&["run", "--export", "out.zip", "true"], &["--export", ".tar.gz"]);
+    refuses(&["run", "--export", "-", "true"], &["--export", "is no directory"]);
     refuses(&["run", "--export", "out.patch", "true"], &["--export", "git diff"]);
 }

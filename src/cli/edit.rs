@@ -11,7 +11,7 @@ use crate::api::v1::{WriteOpen, file_service_client::FileServiceClient};
 use std::{
     env,
     ffi::OsString,
-    fs,
+    fs, io,
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
     process::{Command, ExitStatus},
@@ -52,7 +52,16 @@ pub(super) fn main(args: &Args) -> Result<(), CliError> {
         };
         let before = fs::read(&copy.path).map_err(|error| CliError::io("read the copy", error))?;
         let ended = edit(copy.path.clone()).await;
-        let after = fs::read(&copy.path).map_err(|error| CliError::io("read the copy", error))?;
+        let after = match fs::read(&copy.path) {
+            Ok(after) => after,
+            Err(error) => {
+                // There is nothing that could be lost.
+                if error.kind() == io::ErrorKind::NotFound {
+                    copy.remove();
+                }
+                return Err(CliError::io("read the copy after the editor", error));
+            }
+        };
         let kept = |why: String| CliError::Kept { why, path: copy.path.clone() };
         let has_ended_well = match ended {
             Ok(status) if status.success() => Ok(()),

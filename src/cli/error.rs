@@ -40,7 +40,9 @@ pub(super) enum CliError {
         reason: String,
     },
     /// No server answers.
-    #[error("no server answers at {url}: {reason}; start one with `sandshell serve`, or leave out --server")]
+    #[error(
+        "no server answers at {url}: {reason}; start one with `sandshell serve`, or name another with --server or SANDSHELL_SERVER"
+    )]
     Connect {
         /// Where.
         url: String,

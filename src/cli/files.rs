@@ -9,7 +9,8 @@ use super::{
     overview::word,
     progress::Progress,
     table::{self, Table},
-    trees::{self, Wanted},
+    trees,
+    wanted::Wanted,
 };
 use crate::{
     api::v1::{
@@ -205,9 +206,9 @@ pub(super) fn cp(args: CpArgs) -> Result<(), CliError> {
             }
             (Side::Inside(from), Side::Stream) => to_reader(read(files, &from, &user, |_| Ok(io::stdout())).await),
             (Side::Here(from), Side::Inside(to)) => {
-                let file = tokio::fs::File::open(&from)
-                    .await
-                    .map_err(|error| CliError::option(format!("{}: {error}", from.display())))?;
+                // A FIFO would be waited for until somebody writes to it.
+                let opened = tokio::fs::OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(&from).await;
+                let file = opened.map_err(|error| CliError::option(format!("{}: {error}", from.display())))?;
                 let found = file.metadata().await.map_err(|error| CliError::io("look at the source", error))?;
                 if found.is_dir() {
                     let wanted = Wanted { user, exclude, ignored: !gitignore, git, since: None };

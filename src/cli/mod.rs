@@ -24,6 +24,7 @@ mod internal;
 mod janitor;
 mod key;
 mod launch;
+mod left_inside;
 mod listen;
 mod listing;
 mod log;
@@ -53,6 +54,7 @@ mod terminal;
 mod trees;
 mod verify;
 mod volume;
+mod wanted;
 mod watch;
 
 use clap::{Parser, Subcommand};

@@ -8,7 +8,8 @@ use super::{
     inside::Inside,
     sandbox::{How, Options, Work},
     terminal::{self, Outputs},
-    trees::{self, Wanted},
+    trees,
+    wanted::Wanted,
 };
 use crate::api::v1::{CreateSessionRequest, ExecStart, exec_start::Target};
 use std::{path::PathBuf, process::ExitCode, sync::OnceLock};

@@ -1,16 +1,22 @@
 //! Directories on their way into a sandbox and out of it. What comes out is a stranger's archive: it is unpacked by the same rules
 //! as in a sandbox, so that nothing outside of the target is touched.
 
-use super::{credentials::Channel, error::CliError, inside::Inside, progress::Progress};
+use super::{
+    credentials::Channel,
+    error::CliError,
+    inside::Inside,
+    left_inside::{self, GIT},
+    progress::Progress,
+    wanted::Wanted,
+};
 use crate::{
     api::v1::{
-        Compression as Wire, ExportRequest, ImportOpen, ImportRequest, ImportResponse, StatRequest,
+        Compression as Wire, ExportRequest, ImportOpen, ImportRequest, ImportResponse,
         file_service_client::FileServiceClient, import_request::Request,
     },
     archive::{Compression, Import, Limits, Packer, Packing, Patterns, Rules, Top, open_or_make},
     rpc::transport::FILE_PIECE,
 };
-use prost_types::Timestamp;
 use rustix::fs::CWD;
 use std::{
     fs::File,
@@ -20,25 +26,6 @@ use std::{
 };
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-
-/// What of a directory is copied.
-#[derive(Debug, Default, Clone)]
-pub(super) struct Wanted {
-    /// As whom in the sandbox.
-    pub(super) user: String,
-    /// Patterns of what is left out.
-    pub(super) exclude: Vec<String>,
-    /// Whether what `.gitignore` files name comes too.
-    pub(super) ignored: bool,
-    /// Whether repositories come out too.
-    pub(super) git: bool,
-    /// Only what has changed since, by the sandbox's clock.
-    pub(super) since: Option<Timestamp>,
-}
-
-/// The directory of a repository, or the file that names it. What a sandbox has written there would run on this host as soon as
-/// somebody calls git.
-const GIT: &str = ".git";
 
 /// What is left out of an archive here is bounded by the disk alone: whoever asks has chosen what to copy.
 const LIMITS: Limits = Limits { bytes: u64::MAX, entries: u64::MAX };
@@ -104,7 +91,7 @@ pub(super) async fn fetch(
     to: &Path,
 ) -> Result<(), CliError> {
     let git = wanted.git;
-    let mut pieces = export(files, from, wanted, Wire::None).await?;
+    let mut pieces = export(files.clone(), from, wanted.clone(), Wire::None).await?;
     // What is not there makes nothing here.
     let mut next = pieces.message().await?;
     let (directory, is_new) = open_or_make(to)?;
@@ -118,11 +105,9 @@ pub(super) async fn fetch(
     }
     let done = import.finish(Box::new(|| true))?;
     drop(progress);
-    if done.refused_total == 0 {
-        return Ok(());
-    }
-    let names = done.refused.into_iter().map(|(name, why)| format!("{}: it {why}", name.escape_debug())).collect();
-    Err(CliError::LeftOut { total: done.refused_total, names })
+    let special = left_inside::special(&files, from, &wanted).await?;
+    let refused = done.refused.into_iter().map(|(name, why)| format!("{}: it {why}", name.escape_debug()));
+    left_out(done.refused_total + special.len() as u64, refused.chain(special).collect())
 }
 
 async fn export(
@@ -132,14 +117,8 @@ async fn export(
     compression: Wire,
 ) -> Result<tonic::Streaming<crate::api::v1::ExportResponse>, CliError> {
     if !wanted.git {
+        left_inside::say_repositories(&files, from, &wanted).await?;
         wanted.exclude.push(GIT.to_owned());
-        let (sandbox_id, path) = (from.sandbox_id.clone(), format!("{}/{GIT}", from.path));
-        let request = StatRequest { sandbox_id, path, user: wanted.user.clone(), ..StatRequest::default() };
-        if files.stat(request).await.is_ok() {
-            eprintln!(
-                "sandshell: {GIT} stays in the sandbox, because git runs what its configuration and hooks say; --git copies it too"
-            );
-        }
     }
     let request = ExportRequest {
         sandbox_id: from.sandbox_id.clone(),
@@ -170,6 +149,9 @@ pub(super) fn export_target(text: &str) -> Result<PathBuf, String> {
         return Err(
             "archives are .tar, .tar.gz, .tgz and .tar.zst; for a directory of that name add a slash".to_owned()
         );
+    }
+    if text == "-" {
+        return Err("- is no directory; name an archive, or `cp` what there is with `-`".to_owned());
     }
     if [".patch", ".diff"].iter().any(|end| lower.ends_with(end)) {
         return Err(
@@ -211,7 +193,7 @@ pub(super) async fn save(
     to: &Path,
     kind: Wire,
 ) -> Result<(), CliError> {
-    let mut pieces = export(files, from, wanted, kind).await?;
+    let mut pieces = export(files.clone(), from, wanted.clone(), kind).await?;
     let draft = Draft(to.with_file_name(format!(".sandshell-{}", uuid::Uuid::new_v4().simple())));
     let failed = |error| CliError::io("write the archive", error);
     let mut file = File::create_new(&draft.0).map_err(failed)?;
@@ -220,7 +202,14 @@ pub(super) async fn save(
         progress.add(piece.data.len());
         file.write_all(&piece.data).map_err(failed)?;
     }
-    std::fs::rename(&draft.0, to).map_err(failed)
+    std::fs::rename(&draft.0, to).map_err(failed)?;
+    let special = left_inside::special(&files, from, &wanted).await?;
+    left_out(special.len() as u64, special)
+}
+
+/// Names what was left out, if anything was.
+fn left_out(total: u64, names: Vec<String>) -> Result<(), CliError> {
+    if total == 0 { Ok(()) } else { Err(CliError::LeftOut { total, names }) }
 }
 
 /// A file that is gone unless it got its name.

@@ -3,7 +3,7 @@
 use super::{
     super::users,
     error::{At, Result},
-    place::Near,
+    place::{Near, tidy},
 };
 use crate::api::v1::{File, file::Type};
 use std::{
@@ -38,7 +38,8 @@ impl Names {
 
     /// Describes what was found at a path.
     pub(super) fn describe(&self, path: &Path, found: &Metadata) -> File {
-        let bytes = path.as_os_str().as_bytes();
+        let told = tidy(path);
+        let bytes = told.as_os_str().as_bytes();
         let is_text = std::str::from_utf8(bytes).is_ok();
         let link_target = if found.is_symlink() {
             // One that is gone meanwhile leads nowhere.

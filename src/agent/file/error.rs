@@ -73,10 +73,7 @@ fn explain(path: &Path, error: &io::Error) -> Error {
             (Reason::PermissionDenied, "may not be accessed in this way by this user; name another `user`".to_owned())
         }
         Some(libc::EISDIR) => (Reason::IsADirectory, "is a directory; name a file in it".to_owned()),
-        Some(libc::ENOTDIR) => (
-            Reason::NotADirectory,
-            "is no directory, or something on the way to it is none; `Stat` tells what it is".to_owned(),
-        ),
+        Some(libc::ENOTDIR) => (Reason::NotADirectory, not_a_directory(path).to_owned()),
         Some(libc::ENOTEMPTY) => {
             (Reason::DirectoryNotEmpty, "is a directory that is not empty; set `recursive` to remove it".to_owned())
         }
@@ -128,6 +125,14 @@ pub(super) fn not_a_file(path: &Path) -> Error {
 /// A directory where a file was needed.
 pub(super) fn is_a_directory(path: &Path) -> Error {
     explain(path, &io::Error::from_raw_os_error(libc::EISDIR))
+}
+
+fn not_a_directory(path: &Path) -> &'static str {
+    if std::fs::symlink_metadata(path).is_ok() {
+        "is no directory, and one is needed here"
+    } else {
+        "leads through something that is no directory"
+    }
 }
 
 /// A directory that may not be copied, because nobody has said that all that is in it is meant.

@@ -3,7 +3,6 @@
 use super::{
     describe::Names,
     error::{Result, of_archive},
-    place::tidy,
     work::Wanted,
 };
 use crate::{
@@ -82,7 +81,7 @@ impl Finding {
         let honours_gitignore = request.ignored == Some(false);
         Ok(Self {
             walk: Walk::new(top, Patterns::none(), honours_gitignore).map_err(of_archive)?,
-            top: tidy(path),
+            top: path.to_owned(),
             names: Names::read(),
             globs: Globs::new(&request.globs)?,
             request: request.clone(),

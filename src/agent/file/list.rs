@@ -4,7 +4,7 @@
 use super::{
     describe::Names,
     error::{At, Result},
-    place::{Near, tidy},
+    place::Near,
     work::Wanted,
 };
 use crate::{
@@ -70,7 +70,7 @@ pub(super) fn list(
         counted: after.is_none().then_some(0),
         wanted,
     };
-    page.directory(&tidy(directory), Path::new(""), after.as_deref())?;
+    page.directory(directory, Path::new(""), after.as_deref())?;
     let counted = page.counted.filter(|count| *count <= MOST_COUNTED).unwrap_or_default();
     Ok(ListResponse {
         next_page_token: if page.full { token(&page.last) } else { String::new() },

@@ -42,13 +42,71 @@ pub(super) fn hint(text: &[u8], old: &str) -> String {
     if let Some(line) = same_words(text, old.as_bytes()) {
         return format!("line {line} begins the same text with other white space");
     }
+    if let Some(difference) = first_difference(text, old.as_bytes()) {
+        return difference;
+    }
     match most_alike(text, old.as_bytes()) {
         Some((line, there)) => {
-            let there = String::from_utf8_lossy(&there[..there.len().min(SHOWN)]);
-            format!("line {line} is nearest: {there:?}")
+            format!("line {line} is nearest: {}", shown(there))
         }
         None => "nothing in it is like it".to_owned(),
     }
+}
+
+/// As much of a line as is shown.
+fn shown(line: &[u8]) -> String {
+    format!("{:?}", String::from_utf8_lossy(&line[..line.len().min(SHOWN)]))
+}
+
+/// Where most lines of a text follow each other as they should, and the first line that is another one there.
+fn first_difference(text: &[u8], old: &[u8]) -> Option<String> {
+    let mut compared = 0;
+    // How many lines are the same, from which one on.
+    let mut best = (0, 0);
+    let mut there = all_lines(text);
+    let mut begin = 0;
+    loop {
+        let mut here = there.clone();
+        if there.next().is_none() {
+            break;
+        }
+        let (mut same, mut has_words) = (0, false);
+        let mut wanted = all_lines(old).peekable();
+        // That the last one is another is the only thing that is left.
+        while let (Some(line), Some(_), Some(here)) = (wanted.next(), wanted.peek(), here.next()) {
+            compared += line.len() + OF_A_LINE;
+            // The first one may begin anywhere in a line.
+            let is_same = if same == 0 { here.ends_with(line) } else { here == line };
+            if !is_same {
+                break;
+            }
+            same += 1;
+            has_words |= !line.trim_ascii().is_empty();
+        }
+        if has_words && same > best.0 {
+            best = (same, begin);
+        }
+        if compared > MOST_COMPARED {
+            break;
+        }
+        begin += 1;
+    }
+    let (same, begin) = best;
+    if same == 0 {
+        return None;
+    }
+    let wanted = shown(all_lines(old).nth(same)?);
+    Some(match all_lines(text).nth(begin + same) {
+        Some(line) => {
+            let (first, other, line) = (begin + 1, begin + same + 1, shown(line));
+            format!("line {first} begins the same text, but line {other} is {line}, and not {wanted}")
+        }
+        None => format!("line {} begins the same text, but the file ends before {wanted}", begin + 1),
+    })
+}
+
+fn all_lines(text: &[u8]) -> impl Iterator<Item = &[u8]> + Clone {
+    text.split(|byte| *byte == b'\n')
 }
 
 fn lines(text: &[u8]) -> impl Iterator<Item = (usize, &[u8])> + Clone {
@@ -127,8 +185,8 @@ fn restore(wanted: &mut [u32], first: &[u8]) {
 
 /// The bytes that follow each other in a line, without white space, as numbers.
 fn pairs(line: &[u8]) -> impl Iterator<Item = usize> {
-    let bytes = || line.iter().filter(|byte| !byte.is_ascii_whitespace()).take(SHOWN);
-    bytes().zip(bytes().skip(1)).map(|(first, second)| usize::from(*first) << 8 | usize::from(*second))
+    let bytes = || line.iter().filter(|byte| !byte.is_ascii_whitespace()).take(SHOWN).map(u8::to_ascii_lowercase);
+    bytes().zip(bytes().skip(1)).map(|(first, second)| usize::from(first) << 8 | usize::from(second))
 }
 
 #[cfg(test)]
@@ -149,6 +207,11 @@ mod tests {
         told("x\na  b\nc", "a b\n c", "line 2 begins the same text with other white space");
         assert_eq!(same_words(TEXT, b"let  total = 1;\nprint(total);"), Some(2));
         told("x", "\n \n", "nothing in it");
+        told("a\nb\nc\na\nb\nd\n", "a\nb\ne\n", "line 1 begins the same text, but line 3 is \"c\", and not \"e\"");
+        told("a\nx\na\nb\nd\n", "a\nb\ne\n", "line 3 begins the same text, but line 5 is \"d\", and not \"e\"");
+        told("if x: a\nb", "a\nb\nc", "line 1 begins the same text, but the file ends before \"c\"");
+        told("a\nbc\n", "a\nbd", "line 1 begins the same text, but line 2 is \"bc\", and not \"bd\"");
+        told("class IniConfig:\n", "CLASS INICONFIG:", "line 1 is nearest: \"class IniConfig:\"");
     }
 
     #[test]

@@ -1,11 +1,13 @@
 //! From what a request names to a path.
 
 use super::error::{At, Result};
+use memchr::memmem;
 use rustix::{
     fs::{CWD, Mode, OFlags, openat},
     io::Errno,
 };
 use std::{
+    borrow::Cow,
     ffi::OsStr,
     fs, io,
     os::{
@@ -25,8 +27,14 @@ pub(super) fn place(working_directory: &Path, path: &str, raw: &[u8]) -> PathBuf
 }
 
 /// A path as it is told: without a "." or a "/" too many. To be used for nothing else, because a dot at the end means something.
-pub(super) fn tidy(path: &Path) -> PathBuf {
-    path.components().collect()
+pub(super) fn tidy(path: &Path) -> Cow<'_, Path> {
+    let bytes = path.as_os_str().as_bytes();
+    let has = |part: &[u8]| memmem::find(bytes, part).is_some();
+    if has(b"//") || has(b"/./") || bytes.ends_with(b"/.") || bytes.ends_with(b"/") {
+        Cow::Owned(path.components().collect())
+    } else {
+        Cow::Borrowed(path)
+    }
 }
 
 /// Where a file would be written: what a symbolic link at the end leads to, also when nothing is there yet.

@@ -82,7 +82,7 @@ impl Searching {
         Ok(Self {
             file,
             walk,
-            top: tidy(path),
+            top: tidy(path).into_owned(),
             globs: Globs::new(&request.globs)?,
             passes_git_by: !request.ignored,
             matcher,

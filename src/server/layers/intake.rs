@@ -214,10 +214,10 @@ where
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
-            // A client that cancels its call resets the stream. tonic takes that error for the end of the messages, and a part of a file
-            // would be taken for the whole.
+            // A client that cancels its call resets the stream, or over HTTP/1.1 the connection, which is an unknown error. tonic takes a
+            // cancelled call for the end of the messages, and a part of a file would be taken for the whole.
             Some(Err(error)) => match Status::from_error(error.into()) {
-                status if status.code() == Code::Cancelled => this.fail(gone()),
+                status if matches!(status.code(), Code::Cancelled | Code::Unknown) => this.fail(gone()),
                 status => this.fail(status),
             },
             // A stream that was reset may also look like one whose body has ended; only its own end is the client's word.

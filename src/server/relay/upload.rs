@@ -2,9 +2,12 @@
 //! most. The agent must never take a part for the whole: it hears that the client has sent all by one empty message, and only after the
 //! client's stream has come to its end in order.
 
-use crate::rpc::{
-    pieces::{self, Bytewise, Form, form, framed},
-    status,
+use crate::{
+    error::Error,
+    rpc::{
+        pieces::{self, Bytewise, Form, form, framed},
+        status,
+    },
 };
 use bytes::{Bytes, BytesMut};
 use hyper::body::{Body, Frame};
@@ -13,16 +16,36 @@ use std::{
     collections::VecDeque,
     convert::Infallible,
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 use tokio::sync::oneshot;
 use tonic::Status;
+
+/// Bytes of a piece of data, as its description says.
+const MOST_DATA: usize = 2 << 20;
+
+/// Less than this is copied, to be sent on with what comes after it, until it is enough.
+const SMALL: usize = 4 << 10;
+const ENOUGH: usize = 16 << 10;
+
+/// The refusal of a piece with so many bytes.
+fn too_much(bytes: usize) -> Status {
+    Error::invalid("data", format!("has {bytes} bytes; at most {MOST_DATA} may come in one message")).into()
+}
+
+/// Refuses a piece of data that is too long.
+pub(in crate::server) fn check_data(data: &Bytes) -> Result<(), Status> {
+    if data.len() > MOST_DATA { Err(too_much(data.len())) } else { Ok(()) }
+}
 
 /// The body of a call to the agent.
 pub(in crate::server) struct Upload<T> {
     client: Option<Bytewise>,
     /// What may be sent on.
     checked: VecDeque<Bytes>,
+    /// What may be sent on after that, and is more of it first: however little comes at one time, it takes no frame of its own on the
+    /// connection that all calls for the sandbox's files share.
+    small: BytesMut,
     /// What is missing of the data of a message that is on its way.
     left: usize,
     /// The beginning of a message of which more has to come before it is sent on, and with how many bytes it is looked at again.
@@ -41,9 +64,9 @@ impl<T: Message + Default> Upload<T> {
         check: fn(&T) -> Result<(), Status>,
     ) -> (Self, oneshot::Receiver<Status>) {
         let (violation, violated) = oneshot::channel();
-        let checked = VecDeque::from([framed(first)]);
+        let (checked, small) = (VecDeque::new(), BytesMut::from(framed(first)));
         let (begun, violation) = (BytesMut::new(), Some(violation));
-        (Self { client: Some(client), checked, left: 0, begun, wanted: 0, check, violation }, violated)
+        (Self { client: Some(client), checked, small, left: 0, begun, wanted: 0, check, violation }, violated)
     }
 
     /// Takes bytes that came.
@@ -64,6 +87,7 @@ impl<T: Message + Default> Upload<T> {
         while checked < bytes.len() {
             let message = &bytes[checked..];
             let whole = match form(message) {
+                Form::Piece { data, .. } if data > MOST_DATA => return Err(too_much(data)),
                 Form::Piece { head, data } => {
                     let there = message.len().min(head + data);
                     self.left = head + data - there;
@@ -90,8 +114,20 @@ impl<T: Message + Default> Upload<T> {
     }
 
     fn send(&mut self, bytes: Bytes) {
-        if !bytes.is_empty() {
+        if bytes.len() < SMALL {
+            self.small.extend_from_slice(&bytes);
+            if self.small.len() >= ENOUGH {
+                self.send_small();
+            }
+        } else {
+            self.send_small();
             self.checked.push_back(bytes);
+        }
+    }
+
+    fn send_small(&mut self) {
+        if !self.small.is_empty() {
+            self.checked.push_back(self.small.split().freeze());
         }
     }
 }
@@ -107,19 +143,28 @@ impl<T: Message + Default> Body for Upload<T> {
                 return Poll::Ready(Some(Ok(Frame::data(bytes))));
             }
             let Some(client) = &mut this.client else { return Poll::Ready(None) };
-            let taken = match ready!(client.poll_bytes(cx)) {
+            let Poll::Ready(came) = client.poll_bytes(cx) else {
+                // There is no more of it for now.
+                this.send_small();
+                if this.checked.is_empty() {
+                    return Poll::Pending;
+                }
+                continue;
+            };
+            let taken = match came {
                 Some(Ok(came)) => this.take(came),
                 Some(Err(status)) => Err(status),
                 None if this.left > 0 || !this.begun.is_empty() => Err(Status::unavailable("the call was cut")),
                 None => {
                     this.client = None;
-                    this.checked.push_back(pieces::END);
+                    this.send(pieces::END);
+                    this.send_small();
                     Ok(())
                 }
             };
             if let Err(wrong) = taken {
                 this.client = None;
-                this.checked.clear();
+                this.send_small();
                 if let Some(violation) = this.violation.take() {
                     drop(violation.send(status::explain(wrong)));
                 }
@@ -231,6 +276,30 @@ mod tests {
                 prop_assert_eq!(violation.unwrap().message().to_owned(), message);
             }
         }
+    }
+
+    /// All calls for the files of a sandbox share a connection, on which each frame costs as much, however short it is.
+    #[tokio::test]
+    async fn what_comes_in_many_parts_goes_on_in_few() {
+        let odd = (0..20_000).flat_map(|_| piece(1, 0)).collect::<Vec<_>>();
+        for (bytes, cuts) in [(piece(100_000, 9), 1), (odd, 1 << 20)] {
+            let (mut upload, _violated) = Upload::new(&open(), client(&bytes, &[cuts]), check);
+            let (mut frames, mut length) = (0, 0);
+            while let Some(frame) = std::future::poll_fn(|cx| Pin::new(&mut upload).poll_frame(cx)).await {
+                frames += 1;
+                length += frame.unwrap().into_data().unwrap().len();
+            }
+            assert!(length >= 100_000 && frames <= length / ENOUGH + 1, "{length} bytes in {frames} frames");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_piece_has_a_most() {
+        let most = |length| upload(client(&piece(length, 9), &[1 << 20]));
+        let (data, is_all, wrong) = most(MOST_DATA).await;
+        assert!(data.len() == MOST_DATA && is_all && wrong.is_none());
+        let (data, is_all, wrong) = most(MOST_DATA + 1).await;
+        assert!(data.is_empty() && !is_all && wrong.unwrap().message().contains("data"));
     }
 
     #[tokio::test]

@@ -18,7 +18,12 @@ use crate::{
     sandbox::{Reached, Sandboxes, link::FileClient},
     server::{
         layers::auth::caller,
-        relay::{answers::answer, passing::Passing, streams::Streams, upload::Upload},
+        relay::{
+            answers::answer,
+            passing::Passing,
+            streams::Streams,
+            upload::{Upload, check_data},
+        },
         request::{changes, validate},
     },
     tenant::Caller,
@@ -52,7 +57,7 @@ macro_rules! pass {
 /// What may follow the first message of a file that is written.
 fn check_piece(message: &WriteRequest) -> Result<(), Status> {
     match &message.request {
-        Some(Piece::Data(_)) => Ok(()),
+        Some(Piece::Data(data)) => check_data(data),
         Some(Piece::Open(_)) => Err(Error::invalid("open", "may only come first").into()),
         None => Err(Error::invalid("data", "is required in every message after the first").into()),
     }
@@ -61,7 +66,7 @@ fn check_piece(message: &WriteRequest) -> Result<(), Status> {
 /// What may follow the first message of an archive that is unpacked.
 fn check_part(message: &ImportRequest) -> Result<(), Status> {
     match &message.request {
-        Some(import_request::Request::Data(_)) => Ok(()),
+        Some(import_request::Request::Data(data)) => check_data(data),
         Some(import_request::Request::Open(_)) => Err(Error::invalid("open", "may only come first").into()),
         None => Err(Error::invalid("data", "is required in every message after the first").into()),
     }

@@ -1,5 +1,6 @@
 //! The bodies of gRPC-Web: trailers as the last piece, and all of it as text if the client wants that.
 
+use crate::error::Error;
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use bytes::{BufMut, Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, header::CONTENT_TYPE};
@@ -73,6 +74,10 @@ fn piece_of(trailers: &HeaderMap) -> Bytes {
     piece.freeze()
 }
 
+fn not_base64() -> Status {
+    Error::invalid("message", "is not base64, as the content type says").into()
+}
+
 /// The body of a request, as gRPC has it.
 pub(in crate::server) struct WebBody<B> {
     body: B,
@@ -93,7 +98,6 @@ impl<B> WebBody<B> {
         if self.encoding == Encoding::Binary {
             return Ok(data);
         }
-        let wrong = || Status::from(crate::error::Error::invalid("message", "is not base64, as the content type says"));
         self.rest.extend_from_slice(&data);
         let whole = self.rest.len() / QUARTET * QUARTET;
         let mut decoded = Vec::with_capacity(whole / QUARTET * 3);
@@ -103,7 +107,7 @@ impl<B> WebBody<B> {
             let padded =
                 text.iter().position(|character| *character == b'=').map(|at| at / QUARTET * QUARTET + QUARTET);
             let (part, after) = text.split_at(padded.unwrap_or(text.len()));
-            BASE64.decode_vec(part, &mut decoded).map_err(|_| wrong())?;
+            BASE64.decode_vec(part, &mut decoded).map_err(|_| not_base64())?;
             text = after;
         }
         self.rest.drain(..whole);
@@ -127,6 +131,10 @@ where
                 Err(frame) => Some(Ok(frame)),
             },
             Some(Err(error)) => Some(Err(error.into())),
+            None if !this.rest.is_empty() => {
+                this.rest.clear();
+                Some(Err(not_base64().into()))
+            }
             None => {
                 this.has_ended = this.end_is_sure;
                 None
@@ -135,7 +143,8 @@ where
     }
 
     fn is_end_stream(&self) -> bool {
-        self.has_ended || self.body.is_end_stream()
+        // Characters that wait for others are a fault, which is told by the end.
+        self.rest.is_empty() && (self.has_ended || self.body.is_end_stream())
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -188,6 +197,37 @@ mod tests {
             }
             prop_assert_eq!(read, pieces.concat());
             prop_assert!(body.rest.is_empty());
+        }
+    }
+
+    /// A body that comes at once.
+    struct Sent(Option<Bytes>);
+
+    impl Body for Sent {
+        type Data = Bytes;
+        type Error = std::convert::Infallible;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+            Poll::Ready(self.0.take().map(|bytes| Ok(Frame::data(bytes))))
+        }
+
+        fn is_end_stream(&self) -> bool {
+            self.0.is_none()
+        }
+    }
+
+    #[tokio::test]
+    async fn text_that_ends_within_a_quartet_is_not_whole() {
+        for (text, is_whole) in [("AAAA", true), ("AAAAA", false), ("AAAAAA", false), ("AAAAAAA", false)] {
+            let mut body = WebBody::new(Sent(Some(text.into())), Encoding::Text, true);
+            let mut next = async || std::future::poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await;
+            assert!(next().await.is_some_and(|frame| frame.is_ok()), "{text}");
+            assert_eq!(next().await.is_none(), is_whole, "{text}");
+            assert!(next().await.is_none(), "{text}");
+            assert!(body.is_end_stream(), "{text}");
         }
     }
 

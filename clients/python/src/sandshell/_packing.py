@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 import tarfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from pathspec import GitIgnoreSpec
@@ -28,7 +29,11 @@ def patterns(lines: Iterable[str]) -> GitIgnoreSpec:
 class Packing:
     """A directory that is being packed. Its names are looked up at the beginning, and each file is read in its turn."""
 
-    def __init__(self, directory: str | os.PathLike[str], ignore: Iterable[str] = (), gitignore: bool = False) -> None:
+    def __init__(self, directory: str | os.PathLike[str], ignore: Sequence[str] = (), gitignore: bool = False) -> None:
+        for pattern in ignore:
+            # What is meant by it nobody knows, and what was to stay would be sent.
+            if re.search(r"(?<!\\)\[(?!.[^\]]*\])", pattern):
+                raise ValueError(f"ignore: {pattern!r} has a [ that nothing closes")
         self._ignore = patterns(ignore)
         self._gitignore = gitignore
         self._entries: list[tuple[str, str, os.stat_result]] = []

@@ -30,6 +30,11 @@ async def test_files_go_in_and_out(server: str) -> None:
         await files.copy("/workspace/a/u.txt", "/workspace/a/v.txt")
         assert sorted([file.path async for file in files.list("/workspace/a")])[-1] == "/workspace/a/v.txt"
         assert [file.path async for file in files.find("/workspace", ["**/*.bin"])] == ["/workspace/a/b.bin"]
+        assert [file.path async for file in files.find("/workspace", types=["directory"], max_depth=1)] == ["/workspace/a"]
+        await files.write("/tmp/many/text", "x\n" * 2500)
+        matches = [match async for match in files.search("/tmp/many", "^x$", context_lines=1)]
+        assert (len(matches), matches[1].before, matches[1].after) == (2500, ("x",), ("x",))
+        assert len([match async for match in files.search("/tmp/many", "^x$", max_matches=3)]) == 3
         found = [(match.path, match.line, match.text) async for match in files.search("/workspace", "^o.e")]
         assert sorted(found) == [("/workspace/a/u.txt", 1, "one"), ("/workspace/a/v.txt", 1, "one")]
         assert (await files.set_attributes("/workspace/a/v.txt", mode=0o600, owner="1")).mode & 0o777 == 0o600

@@ -38,6 +38,12 @@ async def test_one_text_is_one_pattern(server: str, catalogue: str, tmp_path: Pa
                 await files.download(".", tmp_path / "none", ignore=wrong)
             with pytest.raises(TypeError, match=named):
                 await files.upload(tmp_path / "in", "/tmp/none", ignore=wrong)
+        with pytest.raises(ValueError, match=r"ignore: '\[' has a \[ that nothing closes"):
+            await files.upload(tmp_path / "in", "/tmp/none", ignore="[")
+        with pytest.raises(ValueError, match="types: 'dir' is none of file, directory, symlink, other"):
+            [file async for file in files.find(".", types="dir")]
+        with pytest.raises(IsADirectoryError, match=str(tmp_path)):
+            await files.download_file("a.py", tmp_path)
         with pytest.raises(TypeError, match=r"globs\[1\] must be a text, not int"):
             [file async for file in files.find(".", ["*.py", 3])]
     samples = AsyncSamples(catalogue)

@@ -10,7 +10,7 @@ import grpc
 
 from .. import _arguments
 from .._checked import checked
-from ..errors import FailedPrecondition, NotFound
+from ..errors import FailedPrecondition, NotFound, ResourceExhausted
 from ..results import File, FileChange, Match
 from ..v1 import file_pb2 as pb
 from ..v1.file_pb2_grpc import FileServiceStub
@@ -20,6 +20,19 @@ from .watch import AsyncWatch
 
 # Bytes of a file in one message: for each the thread that sends has to be woken, which costs more than the bytes do.
 _PIECE = 512 << 10
+
+# As many as the server finds in one call.
+_MOST_FILES = 1_000_000
+_MOST_MATCHES = 100_000
+
+
+def _types(names: str | Iterable[str]) -> list[Any]:
+    known = {name.removeprefix("TYPE_").lower(): number for name, number in pb.File.Type.items() if number}
+    wanted = _arguments.patterns("types", names)
+    for name in wanted:
+        if name not in known:
+            raise ValueError(f"types: {name!r} is none of {', '.join(known)}")
+    return [known[name] for name in wanted]
 
 
 @checked
@@ -171,18 +184,42 @@ class AsyncFiles(AsyncTrees):
         return str((await self._ask("Replace", request, once=True)).diff)
 
     async def find(
-        self, path: str, globs: str | Iterable[str] = (), *, ignored: bool = True, user: str | None = None
+        self,
+        path: str,
+        globs: str | Iterable[str] = (),
+        *,
+        types: str | Iterable[str] = (),
+        max_depth: int = 0,
+        ignored: bool = True,
+        max_results: int | None = None,
+        user: str | None = None,
     ) -> AsyncIterator[File]:
         """Files below a directory whose names fit one of the patterns, such as `"*.py"`; `ignored=False` leaves out what
-        .gitignore files name."""
-        wanted = _arguments.patterns("globs", globs)
-        request = pb.FindRequest(sandbox_id=self._id, path=path, globs=wanted, ignored=ignored, user=user)
+        .gitignore files name.
+
+        `types` are `file`, `directory`, `symlink` and `other`; `max_depth` is 1 for what is in the directory alone. With
+        `max_results` there are at most so many; without, all, and more than a million are ResourceExhausted.
+        """
+        request = pb.FindRequest(
+            sandbox_id=self._id,
+            path=path,
+            globs=_arguments.patterns("globs", globs),
+            types=_types(types),
+            max_depth=max_depth,
+            ignored=ignored,
+            max_results=_MOST_FILES if max_results is None else max_results,
+            user=user,
+        )
+        has_more = False
         try:
             async for message in await self._client._open(FileServiceStub, "Find", request):
                 if message.HasField("file"):
                     yield File._of(message.file)
+                has_more = message.limit_reached
         except grpc.RpcError as error:
             raise self._client._failed(error) from None
+        if has_more and max_results is None:
+            raise ResourceExhausted(f"there are more than {_MOST_FILES} files; narrow `path` or `globs`, or give `max_results`")
 
     async def search(
         self,
@@ -192,9 +229,16 @@ class AsyncFiles(AsyncTrees):
         literal: bool = False,
         ignore_case: bool = False,
         globs: str | Iterable[str] = (),
+        ignored: bool = False,
+        context_lines: int = 0,
+        max_matches: int | None = None,
         user: str | None = None,
     ) -> AsyncIterator[Match]:
-        """Lines of files below a directory that fit a regular expression."""
+        """Lines of files below a directory that fit a regular expression.
+
+        Each has up to `context_lines` lines before and after it. `ignored=True` searches also what .gitignore files name. With
+        `max_matches` there are at most so many; without, all, and more than 100 000 are ResourceExhausted.
+        """
         request = pb.SearchRequest(
             sandbox_id=self._id,
             path=path,
@@ -202,14 +246,22 @@ class AsyncFiles(AsyncTrees):
             literal=literal,
             ignore_case=ignore_case,
             globs=_arguments.patterns("globs", globs),
+            ignored=ignored,
+            context_lines=context_lines,
+            max_matches=_MOST_MATCHES if max_matches is None else max_matches,
             user=user,
         )
+        has_more = False
         try:
             async for message in await self._client._open(FileServiceStub, "Search", request):
                 if message.path:
-                    yield Match(message.path, message.line, message.text, message.column)
+                    around = tuple(message.before), tuple(message.after)
+                    yield Match(message.path, message.line, message.text, message.column, *around)
+                has_more = message.limit_reached
         except grpc.RpcError as error:
             raise self._client._failed(error) from None
+        if has_more and max_matches is None:
+            raise ResourceExhausted(f"there are more than {_MOST_MATCHES} matches; narrow the search, or give `max_matches`")
 
     async def changes(self) -> AsyncIterator[FileChange]:
         """How the files of the sandbox differ from its image, page by page as it is asked for."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import errno
 import os
 import posixpath
 import tempfile
@@ -160,8 +161,13 @@ class AsyncTrees:
     async def download_file(self, path: str, local: str | os.PathLike[str], *, user: str | None = None) -> int:
         """Copies a file, of any size, and returns how many bytes it has. It is here whole or not at all."""
         target = os.fspath(local)
+        directory = os.path.dirname(target) or "."
+        if os.path.isdir(target):
+            raise IsADirectoryError(errno.EISDIR, "is a directory; name the file", target)
+        if not os.path.isdir(directory):
+            raise FileNotFoundError(errno.ENOENT, "there is no such directory", directory)
         request = pb.ReadRequest(sandbox_id=self._id, path=path, user=user)
-        with tempfile.NamedTemporaryFile(dir=os.path.dirname(target) or ".", prefix=".sandshell-", delete=False) as draft:
+        with tempfile.NamedTemporaryFile(dir=directory, prefix=".sandshell-", delete=False) as draft:
             try:
                 mode = 0o600
                 async for message in await self._client._open(FileServiceStub, "Read", request):

@@ -48,6 +48,9 @@ class Match:
     line: int
     text: str
     column: int
+    before: tuple[str, ...] = ()
+    """The lines before it, as many as `context_lines` asked for."""
+    after: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
