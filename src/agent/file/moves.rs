@@ -49,10 +49,7 @@ impl Watching {
     /// A directory was moved. What is known of it goes with it if it is surely this one; else it is looked into anew.
     fn moved_directory(&mut self, from: &Raw, to: &Raw, events: &mut Vec<WatchResponse>) -> Result<()> {
         // Before the paths are asked for, which it may change.
-        let there = self.now(to.watch, &to.name, events)?;
-        if self.is_over {
-            return Ok(());
-        }
+        let there = self.now(to.watch, &to.name)?;
         let has = |place: Option<Place>| match (place, &there) {
             (Some(Place::Of(watch)), Some(there)) => self.watched.is(watch, there.as_fd()),
             _ => false,
@@ -90,10 +87,10 @@ impl Watching {
         let this = [(from.watch, from.name.clone()), (to.watch, to.name.clone())];
         let is_back = self.renamed_last.as_ref().is_some_and(|[old, new]| *old == this[1] && *new == this[0]);
         self.renamed_last = Some(this);
-        if !is_back || self.is_over {
+        if !is_back {
             return Ok(());
         }
-        let Some(parent) = self.open(from.watch, events)? else { return Ok(()) };
+        let Some(parent) = self.open(from.watch)? else { return Ok(()) };
         match statat(&parent, from.name.as_slice(), AtFlags::SYMLINK_NOFOLLOW) {
             Err(Errno::NOENT) => Ok(()),
             Ok(_) | Err(_) if self.events.will_tell_of(from.watch, &from.name).at(self.telling.top())? => Ok(()),

@@ -47,7 +47,9 @@ pub(super) struct Watching {
     growth: Option<Growth>,
     /// What was renamed last, and to what: the name in which directory.
     pub(super) renamed_last: Option<[(Watch, Vec<u8>); 2]>,
-    pub(super) is_over: bool,
+    /// Whether the directory was found to be gone. What has happened in it until then comes first.
+    is_gone: bool,
+    is_over: bool,
 }
 
 /// What came.
@@ -85,7 +87,7 @@ impl Watching {
         let watched = Watched::new(Arc::clone(&inotify), places, top.as_fd(), path)?;
         let (telling, events) = (Telling::below(&tidy(path)), Events::new(inotify));
         let growth = if recursive { Growth::below(top, watched.top(), Vec::new())? } else { None };
-        Ok(Self { telling, recursive, events, watched, growth, renamed_last: None, is_over: false })
+        Ok(Self { telling, recursive, events, watched, growth, renamed_last: None, is_gone: false, is_over: false })
     }
 
     /// Goes on with arming for a while. `true` when everything is watched: what changes from then on is told.
@@ -139,6 +141,7 @@ impl Watching {
                 Next::Moved(from, to) => self.moved(&from, &to, &mut events)?,
                 Next::MovedAway(from) => self.moved_away(&from, &mut events),
                 Next::Half => break State::Half,
+                Next::Nothing if self.is_gone => self.end(&mut events),
                 Next::Nothing => break State::All,
             }
         };
@@ -158,7 +161,7 @@ impl Watching {
             }
             return Ok(());
         }
-        if draft::is_hidden(name) || self.is_nameless(*watch, flags, name, events)? {
+        if draft::is_hidden(name) || self.is_nameless(*watch, flags, name)? {
             return Ok(());
         }
         let Some(path) = self.watched.path(*watch, name).filter(|_| !name.is_empty()) else { return Ok(()) };
@@ -166,7 +169,7 @@ impl Watching {
         if flags.intersects(ReadFlags::CREATE | ReadFlags::MOVED_TO) {
             events.push(self.telling.change(Kind::Created, &path, is_directory));
             if is_directory {
-                self.appeared(*watch, name, &path, events)?;
+                self.appeared(*watch, name, &path)?;
             }
         } else if flags.contains(ReadFlags::DELETE) {
             events.push(self.telling.change(Kind::Removed, &path, is_directory));
@@ -184,20 +187,14 @@ impl Watching {
     }
 
     /// Whether an event is of a file without a name, which the kernel calls by its number, as `#310`.
-    fn is_nameless(
-        &mut self,
-        watch: Watch,
-        flags: &ReadFlags,
-        name: &[u8],
-        events: &mut Vec<WatchResponse>,
-    ) -> Result<bool> {
+    fn is_nameless(&mut self, watch: Watch, flags: &ReadFlags, name: &[u8]) -> Result<bool> {
         let is_number =
             name.strip_prefix(b"#").is_some_and(|rest| !rest.is_empty() && rest.iter().all(u8::is_ascii_digit));
         if !is_number || !flags.intersects(ReadFlags::MODIFY | ReadFlags::ATTRIB) {
             return Ok(false);
         }
         // A file may also have such a name.
-        let Some(directory) = self.open(watch, events)? else { return Ok(true) };
+        let Some(directory) = self.open(watch)? else { return Ok(true) };
         Ok(matches!(statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW), Err(Errno::NOENT)))
     }
 
@@ -216,22 +213,17 @@ impl Watching {
     }
 
     /// Watches a directory that has appeared, unless it is watched in this place already.
-    fn appeared(&mut self, above: Watch, name: &[u8], path: &[u8], events: &mut Vec<WatchResponse>) -> Result<()> {
+    fn appeared(&mut self, above: Watch, name: &[u8], path: &[u8]) -> Result<()> {
         if !self.recursive {
             return Ok(());
         }
-        let there = self.now(above, name, events)?;
+        let there = self.now(above, name)?;
         self.found(there, (above, name), path)
     }
 
     /// Opens the directory that has a name now, if one has.
-    pub(super) fn now(
-        &mut self,
-        above: Watch,
-        name: &[u8],
-        events: &mut Vec<WatchResponse>,
-    ) -> Result<Option<OwnedFd>> {
-        match self.open(above, events)? {
+    pub(super) fn now(&mut self, above: Watch, name: &[u8]) -> Result<Option<OwnedFd>> {
+        match self.open(above)? {
             Some(parent) => growth::open(&parent, name).at(self.telling.top()),
             None => Ok(None),
         }
@@ -258,9 +250,9 @@ impl Watching {
 
     /// Opens a directory that is watched. An event is from the past: by now another directory may have its name, or that of one above it.
     /// What is found not to be there is forgotten, and is found again when the event comes that tells of that.
-    pub(super) fn open(&mut self, watch: Watch, events: &mut Vec<WatchResponse>) -> Result<Option<OwnedFd>> {
+    pub(super) fn open(&mut self, watch: Watch) -> Result<Option<OwnedFd>> {
         let Some(mut here) = self.open_top()? else {
-            self.end(events);
+            self.is_gone = true;
             return Ok(None);
         };
         let Some(way) = self.watched.way(watch) else { return Ok(None) };

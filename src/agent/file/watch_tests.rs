@@ -216,3 +216,35 @@ fn what_was_exchanged_is_told_as_lost_and_watched_where_it_is() {
         assert!(told().iter().any(is_this), "{path}");
     }
 }
+
+/// What comes first is told also when the directory is gone by the time that it is looked at.
+#[test]
+fn what_happened_before_the_end_is_told_before_it() {
+    let here = tempfile::tempdir().unwrap();
+    let top = here.path().join("top");
+    fs::create_dir(&top).unwrap();
+    let wanted = Wanted::default();
+    let mut watching = Watching::begin(&top, true, Arc::new(Semaphore::new(100))).unwrap();
+    while !watching.arm(&wanted).unwrap() {}
+    fs::create_dir(top.join("d")).unwrap();
+    fs::rename(top.join("d"), top.join("e")).unwrap();
+    fs::remove_dir(top.join("e")).unwrap();
+    fs::remove_dir(&top).unwrap();
+    let (mut told, start) = (Vec::new(), Instant::now());
+    loop {
+        let part = watching.next(&wanted).unwrap();
+        for response in part.events {
+            let Some(Event::Change(change)) = response.event else { panic!("only changes") };
+            told.push((change.kind(), change.path));
+        }
+        if part.state == State::Over {
+            break;
+        }
+        assert!(start.elapsed() < LONG, "it does not end: {told:?}");
+    }
+    let at = |name: &str| top.join(name).to_str().unwrap().to_owned();
+    let expected =
+        [(Kind::Created, at("d")), (Kind::Renamed, at("e")), (Kind::Removed, at("e")), (Kind::Removed, at(""))];
+    let expected = expected.map(|(kind, path)| (kind, path.trim_end_matches('/').to_owned()));
+    assert_eq!(told, expected);
+}

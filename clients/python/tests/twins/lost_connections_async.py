@@ -125,7 +125,7 @@ async def test_a_conversation_goes_on_after_its_connection_was_lost(server: str)
 
 @scenario
 async def test_input_that_is_not_kept_any_more_is_a_clear_error(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    way = Proxy(server, after=1 << 60, times=1, gone=1 << 20)
+    way = Proxy(server, after=1 << 60, times=1, gone=1 << 19)
     client = AsyncClient(way.address)
     async with await AsyncSandbox.create(client=client) as sandbox:
         session = await sandbox.session("/bin/bash")

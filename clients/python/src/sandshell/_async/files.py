@@ -50,7 +50,7 @@ class AsyncFiles(AsyncTrees):
         return await self._client._call(FileServiceStub, method, request, **more)
 
     async def read(self, path: str, *, offset: int = 0, length: int = 0, user: str | None = None) -> bytes:
-        """What is in a file; `length` bytes from `offset` on, if that is asked for."""
+        """What is in a file; `length` bytes from `offset` on, if that is asked for. `offset=-10` is ten bytes before the end."""
         request = pb.ReadRequest(sandbox_id=self._id, path=path, offset=offset, length=length, user=user)
         return b"".join([message.data for message in await self._client._collect(FileServiceStub, "Read", request)])
 
