@@ -152,12 +152,13 @@ async fn what_no_archive_has_is_named() {
     let (server, s) = sandbox().await;
     let (url, here) = (server.url(), tempfile::tempdir().unwrap());
     let at = |name: &str| here.path().join(name).to_str().unwrap().to_owned();
-    s.run("mkdir -p /tmp/q/a/no; cd /tmp/q/a; mkfifo fifo no/other; echo k >kept").await;
+    s.run("mkdir -p /tmp/q/a/no; cd /tmp/q/a; mkfifo fifo no/other; echo k >kept; mkdir -p .git \"$(printf 'x\\033[31m')/.git\"; mkfifo .git/fifo").await;
     let inside = format!("{}:/tmp/./q", s.id);
     let copied = sandshell(&cp(&url, &["--exclude", "no", &inside, &at("q")]));
     let said = String::from_utf8_lossy(&copied.stderr);
     assert_eq!(copied.status.code(), Some(125), "{said}");
     assert!(said.contains("1 entry was left out") && said.contains("a/fifo: it is a FIFO"), "{said}");
+    assert!(said.contains("x\\u{1b}[31m/.git") && !said.contains('\x1b'), "a name does nothing to a terminal: {said}");
     assert_eq!(fs::read_to_string(at("q/a/kept")).unwrap(), "k\n");
     // And of an archive.
     let run = ["run", "--server", &url, "--export", &at("q.tar"), "mkfifo /workspace/fifo"];

@@ -21,16 +21,19 @@ pub(super) async fn say_repositories(
     from: &Inside,
     wanted: &Wanted,
 ) -> Result<(), CliError> {
-    let (mut found, _) =
+    let (found, has_more) =
         find(files, from, wanted, FindRequest { globs: vec![GIT.to_owned()], ..Default::default() }).await?;
     if found.is_empty() {
         return Ok(());
     }
-    let (many, more) = (found.len(), found.len().saturating_sub(NAMED));
-    found.truncate(NAMED);
-    let mut names = found.join(", ");
-    if more > 0 {
-        names = format!("{names} and {more} more");
+    let many = found.len();
+    // Names are a stranger's, and may have what a terminal obeys.
+    let named: Vec<_> = found.iter().take(NAMED).map(|name| name.escape_debug().to_string()).collect();
+    let mut names = named.join(", ");
+    if has_more {
+        names = format!("{names} and many more");
+    } else if many > NAMED {
+        names = format!("{names} and {} more", many - NAMED);
     }
     let (stay, them) = if many == 1 { ("stays", "it") } else { ("stay", "them") };
     eprintln!(
@@ -39,14 +42,18 @@ pub(super) async fn say_repositories(
     Ok(())
 }
 
-/// FIFOs, sockets and devices, which no archive has, each with the reason; and how many there are.
+/// FIFOs, sockets and devices, which no archive has, each with the reason. Those of repositories that stay are not named.
 pub(super) async fn special(
     files: &FileServiceClient<Channel>,
     from: &Inside,
     wanted: &Wanted,
 ) -> Result<Vec<String>, CliError> {
     let other = FindRequest { types: vec![Type::Other.into()], ..Default::default() };
-    let (found, has_more) = find(files, from, wanted, other).await?;
+    let mut wanted = wanted.clone();
+    if !wanted.git {
+        wanted.exclude.push(GIT.to_owned());
+    }
+    let (found, has_more) = find(files, from, &wanted, other).await?;
     let mut left: Vec<String> =
         found.iter().map(|name| format!("{}: it is a FIFO, a socket or a device", name.escape_debug())).collect();
     if has_more {

@@ -2,7 +2,7 @@
 //! take. It is read here without copying the pieces. A message is a flag, its length in four bytes, and what it holds; one that has a piece
 //! holds the number and the length of one field, and then the piece.
 
-use super::codec::decode;
+use super::{codec::decode, transport::MAX_MESSAGE_BYTES};
 use bytes::{Buf, Bytes, BytesMut};
 use futures_util::Stream;
 use hyper::body::Body as _;
@@ -99,12 +99,15 @@ impl Bytewise {
     /// The first message; `None` if the body ends before it does. To be asked for once, before anything else.
     ///
     /// # Errors
-    /// Those of the body, and if it is no such message.
+    /// Those of the body, and if it is no such message or longer than any may be.
     pub async fn first<T: Message + Default>(&mut self) -> Result<Option<T>, Status> {
         let mut bytes = BytesMut::new();
         loop {
             if let Some(&[_, a, b, c, d]) = bytes.first_chunk::<HEADER>() {
                 let length = u32::from_be_bytes([a, b, c, d]) as usize;
+                if length > MAX_MESSAGE_BYTES {
+                    return Err(Status::out_of_range("the first message is longer than any may be"));
+                }
                 if bytes.len() - HEADER >= length {
                     bytes.advance(HEADER);
                     let message = decode(bytes.split_to(length))?;

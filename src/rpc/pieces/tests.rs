@@ -115,5 +115,7 @@ async fn a_message_without_data_is_no_piece() {
     assert_eq!(read(body(&sent, &[7])).await.unwrap_err().code(), Code::Internal);
     // Nor is a first message that cannot be decoded one.
     assert_eq!(read(body(b"\0\0\0\0\x02\x0a\x05", &[7])).await.unwrap_err().code(), Code::Internal);
+    // One that would never end is not waited for.
+    assert_eq!(read(body(b"\0\xff\xff\xff\xff\x0a", &[7])).await.unwrap_err().code(), Code::OutOfRange);
     assert_eq!(read(Body::empty()).await.unwrap(), (None, Vec::new(), false));
 }

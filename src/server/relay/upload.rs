@@ -48,7 +48,8 @@ pub(in crate::server) struct Upload<T> {
     small: BytesMut,
     /// What is missing of the data of a message that is on its way.
     left: usize,
-    /// The beginning of a message of which more has to come before it is sent on, and with how many bytes it is looked at again.
+    /// The beginning of a message of which more has to come before it is sent on, and with how many bytes it is looked at again. How long a
+    /// message may be was seen to before it came here (`layers/intake.rs`).
     begun: BytesMut,
     wanted: usize,
     check: fn(&T) -> Result<(), Status>,
